@@ -1,0 +1,1 @@
+"""Measures, baselines, the table of scores and the demo page."""
