@@ -90,7 +90,7 @@ def stoi(sound: Float[Tensor, "*C T"], clean: Float[Tensor, "*C T"], sample_rate
 
 
 def edit_distance(a: Sequence, b: Sequence) -> int:
-    """The least number of insertions, deletions and substitutions that turn `a` into `b` (Levenshtein 1966)."""
+    """Least number of insertions, deletions and substitutions that turn `a` into `b`: Levenshtein 1966."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         previous, row[0] = row[0], i

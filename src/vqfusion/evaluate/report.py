@@ -1,0 +1,146 @@
+"""The report: rows of results, each beside its target, its baseline and its ceiling."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from vqfusion.types import UserError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured number with everything needed to judge it.
+
+    `group` is the word for `--only`; `value`, `low`, `high` (95 % interval), `target`, `baseline_value` and
+    `ceiling` share the `unit` ("%", "dB", "" ...; shares are in percent). `sense` says on which side of the
+    target the value must lie. `n` counts the items, `note` says what the numbers do not.
+    """
+
+    group: str
+    what: str
+    metric: str
+    value: float
+    unit: str = ""
+    n: int = 0
+    low: float | None = None
+    high: float | None = None
+    sense: str = ">="
+    target: float | None = None
+    baseline: str = ""
+    baseline_value: float | None = None
+    ceiling: float | None = None
+    seconds: float = 0.0
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value is on the right side of the target; None where there is no target."""
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.sense == ">=" else self.value <= self.target
+
+
+@dataclass(frozen=True)
+class Report:
+    """All rows of one evaluation; `skipped` says which groups did not run, and why."""
+
+    model: str
+    split: str
+    seed: int
+    rows: tuple[Row, ...]
+    skipped: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    machine: str = ""
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The report as JSON text, with `met` beside each row; also written to `path` when one is given."""
+        content = asdict(self)
+        content["rows"] = [{**asdict(row), "met": row.met} for row in self.rows]
+        text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | Path) -> "Report":
+        """Read what `to_json` wrote, from its text or from a file."""
+        try:
+            is_text = isinstance(source, str) and source.lstrip().startswith("{")
+            content = json.loads(source if is_text else Path(source).read_text(encoding="utf-8"))
+            names = {f.name for f in fields(Row)}
+            rows = tuple(Row(**{k: v for k, v in row.items() if k in names}) for row in content.pop("rows"))
+            rows = tuple(row if row.value is not None else _with_nan(row) for row in rows)
+            return cls(rows=rows, **content)
+        except (OSError, TypeError, KeyError, json.JSONDecodeError) as error:
+            raise UserError(f"not a report: {error}; `vqfusion eval` writes one") from None
+
+    def cells(self) -> list[list[str]]:
+        """The table as text: a heading, then one line for each row."""
+        head = ["result", "value", "95 % interval", "n", "target", "met", "baseline", "ceiling", "s"]
+        lines = [head]
+        for row in self.rows:
+            interval = "" if row.low is None or row.high is None else f"{_n(row.low)} to {_n(row.high)}"
+            baseline = row.baseline
+            if row.baseline_value is not None:
+                baseline += f" {_n(row.baseline_value)}"
+            lines.append(
+                [
+                    f"{row.what}: {row.metric}",
+                    f"{_n(row.value)} {row.unit}".strip(),
+                    interval,
+                    str(row.n),
+                    "" if row.target is None else f"{row.sense} {_n(row.target)}",
+                    {True: "yes", False: "no", None: ""}[row.met],
+                    baseline.strip(),
+                    _n(row.ceiling),
+                    f"{row.seconds:.0f}",
+                ]
+            )
+        return lines
+
+    def to_rich(self) -> Any:
+        """The table for a terminal (a `rich.table.Table`)."""
+        from rich.table import Table
+
+        head, *lines = self.cells()
+        table = Table(title=f"{self.model}, split {self.split}, seed {self.seed}")
+        for name in head:
+            table.add_column(name, justify="right" if name in ("value", "n", "ceiling", "s") else "left")
+        for line, row in zip(lines, self.rows, strict=True):
+            table.add_row(*line, style={True: "green", False: "red", None: ""}[row.met])
+        return table
+
+    def to_markdown(self) -> str:
+        """The table for a page, followed by the notes and by what was left out."""
+        head, *lines = self.cells()
+        text = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        text += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+        notes = [f"- {row.what}, {row.metric}: {row.note}" for row in self.rows if row.note]
+        notes += [f"- {group}: not measured ({why})" for group, why in self.skipped.items()]
+        footer = f"Model {self.model}, split {self.split}, seed {self.seed}, {self.seconds:.0f} s"
+        notes.append(f"- {footer} on {self.machine}." if self.machine else f"- {footer}.")
+        return "\n".join(text) + "\n\n" + "\n".join(notes) + "\n"
+
+
+def _n(value: float | None) -> str:
+    """Three to four digits, no more than a table can carry."""
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    return f"{value:.0f}" if size >= 1000 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(row: Row) -> Row:
+    return Row(**{**asdict(row), "value": math.nan})
