@@ -1,0 +1,35 @@
+"""RAW <-> SAMPLE: files, folders, manifests and the built-in sets, all opened as a `Dataset` of `Record`s."""
+
+import importlib
+from pathlib import Path
+
+_HOME = {
+    "Record": "record", "Dataset": "record",
+    "open_emoji": "emoji", "open_digits": "digits", "open_manifest": "manifest", "open_folder": "folder",
+    "read": "io", "write": "io",
+}  # fmt: skip
+
+__all__ = ["open_dataset", *_HOME]
+
+
+def open_dataset(name: str | Path):
+    """A `Dataset` by what `name` is: "emoji", "digits", a manifest ending in .jsonl, or a folder.
+
+    Raises UserError if it is none of these.
+    """
+    from vqfusion.errors import UserError
+
+    if name in ("emoji", "digits"):
+        return getattr(importlib.import_module(f"{__name__}.{name}"), f"open_{name}")()
+    path = Path(name)
+    if path.is_dir():
+        return importlib.import_module(f"{__name__}.folder").open_folder(path)
+    if path.is_file() and path.suffix.lower() == ".jsonl":
+        return importlib.import_module(f"{__name__}.manifest").open_manifest(path)
+    raise UserError(f"no data set {str(name)!r}: give emoji, digits, a folder, or a manifest that ends in .jsonl")
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
