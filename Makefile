@@ -1,0 +1,31 @@
+# Every target sets up .venv by itself; `make test PYTHON=python3.12` picks another interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+MODEL := emoji
+
+.PHONY: demo test check bench zoo
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(READY)  ## draw, describe, speak and transcribe with the model that ships
+	$(BIN)/vqfusion demo
+
+check: $(READY)  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check  ## lint, types and every test
+	$(BIN)/pytest
+
+bench: $(READY)  ## the benchmarks, one after the other
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+zoo: $(READY)  ## train the shipped model again from its recipe and put it in its place
+	$(BIN)/vqfusion train $(MODEL) --output runs/$(MODEL)
+	rm -rf src/vqfusion/zoo/$(MODEL)
+	cp -r runs/$(MODEL)/model src/vqfusion/zoo/$(MODEL)
