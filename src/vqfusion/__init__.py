@@ -1,0 +1,50 @@
+"""vqfusion: compress any signal to codes, model the codes with diffusion, and ask for any task.
+
+    import vqfusion
+    system = vqfusion.load("emoji")
+    made = system.generate({"text:en": vqfusion.Sample("text", "red apple")}, "image")
+
+Names are loaded when first used, so that the import stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vqfusion.errors import UserError as UserError
+    from vqfusion.hub import load as load
+    from vqfusion.models.system import Generated as Generated
+    from vqfusion.models.system import Likelihood as Likelihood
+    from vqfusion.models.system import Sampling as Sampling
+    from vqfusion.models.system import System as System
+    from vqfusion.tasks import TASKS as TASKS
+    from vqfusion.types import Quantized as Quantized
+    from vqfusion.types import Sample as Sample
+    from vqfusion.types import Tokens as Tokens
+
+PUBLIC = {
+    "load": "hub",
+    "UserError": "errors",
+    "Sample": "types",
+    "Tokens": "types",
+    "Quantized": "types",
+    "System": "models.system",
+    "Sampling": "models.system",
+    "Generated": "models.system",
+    "Likelihood": "models.system",
+    "TASKS": "tasks",
+}
+
+__all__ = ["__version__", *PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("vqfusion")
+    if name in PUBLIC:
+        return getattr(import_module(f"vqfusion.{PUBLIC[name]}"), name)
+    raise AttributeError(f"vqfusion has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

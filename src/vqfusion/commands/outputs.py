@@ -1,0 +1,108 @@
+"""Where results go: planned and refused before any work, written whole or not at all."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vqfusion.errors import UserError
+
+SUFFIXES = {
+    "image": (".png", ".jpg", ".jpeg", ".webp"),
+    "audio": (".wav", ".flac", ".ogg"),
+    "text": (".txt",),
+    "label": (".json",),
+}
+
+
+def plan(
+    names: Sequence[str],
+    modality: str,
+    task: str,
+    output: str | None,
+    samples: int,
+    folder: bool,
+    force: bool,
+) -> list[list[Path]]:
+    """The path of every result, `[item][k]`; empty where the results go to the terminal.
+
+    Without `output`, pictures and sounds go to `<name>.<task>.png` or `.wav` in the current folder. `folder` says
+    that `output` must be one. UserError where a path exists (unless `force`), cannot be written, would be
+    written twice, or has a suffix that does not fit.
+    """
+    if modality not in SUFFIXES:
+        raise UserError(f"{task}: a result of modality {modality!r} cannot be written to a file")
+    suffix = SUFFIXES[modality][0]
+    if output is None:
+        if modality in ("text", "label"):
+            return []
+        first = [Path(f"{name}.{task}{suffix}") for name in names]
+    elif folder or output.endswith(("/", os.sep)) or os.path.isdir(output):
+        first = [Path(output) / f"{name}{suffix}" for name in names]
+    else:
+        first = [Path(output)]
+        fits = first[0].suffix.lower() in SUFFIXES[modality]
+        if not fits and modality in ("image", "audio"):
+            raise UserError(f"{output}: the name must end in {', '.join(SUFFIXES[modality])}")
+    count = 1 if modality in ("text", "label") else samples
+    paths = [
+        [path.with_stem(f"{path.stem}-{k + 1}") for k in range(count)] if count > 1 else [path]
+        for path in first
+    ]
+    check([path for row in paths for path in row], force)
+    return paths
+
+
+def check(paths: Sequence[Path], force: bool) -> None:
+    """UserError for the first path that would be overwritten, written twice, or cannot be written."""
+    seen: set[Path] = set()
+    for path in paths:
+        if path in seen:
+            raise UserError(f"{path}: two inputs would be written to this file; give them different names")
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give the name of a file")
+        if os.path.lexists(path) and not force:
+            raise UserError(f"{path}: exists already; choose another -o/--output or add --force")
+        seen.add(path)
+    for parent in dict.fromkeys(path.parent for path in paths):
+        make_folder(parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents; UserError where that is impossible or it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); choose another -o/--output") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder}: cannot be written to; choose another -o/--output")
+
+
+def write_whole(path: Path, write: Any) -> None:
+    """Call `write(part)` for a file beside `path`, then move it there: no half-written file is left.
+
+    What exists and is no regular file (a device, a pipe) is written to directly. UserError where the disk is
+    full or refuses.
+    """
+    special = path.exists() and not path.is_file()
+    part = path if special else path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        write(part)
+        if not special:
+            os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        if not special:
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")

@@ -1,0 +1,195 @@
+"""The verbs that grow from the tasks: their options, and the way from the inputs to the results."""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vqfusion.commands import outputs
+from vqfusion.commands.inputs import Item, collect
+from vqfusion.tasks import TASKS, Answer, Task
+
+if TYPE_CHECKING:
+    from vqfusion.models.system import System
+
+BATCH = 8
+INPUTS = "files, folders or - for standard input"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options that every verb has."""
+
+    output: str | None
+    model: str
+    device: str | None
+    seed: int
+    steps: int | None
+    samples: int
+    json: bool
+    force: bool
+
+
+COMMON: list[tuple[str, Any, Any]] = [
+    (
+        "output",
+        Annotated[str | None, typer.Option("--output", "-o", help="file, or folder for several inputs")],
+        None,
+    ),
+    (
+        "model",
+        Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")],
+        "emoji",
+    ),
+    (
+        "device",
+        Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")],
+        None,
+    ),
+    ("seed", Annotated[int, typer.Option(min=0, help="same seed, same result")], 0),
+    ("steps", Annotated[int | None, typer.Option(min=1, help="sampling steps; default: the model's")], None),
+    ("samples", Annotated[int, typer.Option(min=1, help="how many results per input")], 1),
+    ("json", Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")], False),
+    ("force", Annotated[bool, typer.Option("--force", help="overwrite existing files")], False),
+]
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """One command for each task."""
+    for name, kind in TASKS.items():
+        doc = (kind.__doc__ or "").strip()
+        app.command(name, help=doc, short_help=doc.splitlines()[0], rich_help_panel="Tasks")(_command(kind))
+
+
+def _command(kind: type[Task]) -> Callable[..., None]:
+    """A function whose signature is the inputs, the fields of the task and the common options."""
+
+    def command(**values: Any) -> None:
+        arguments = values.pop("inputs", None) or []
+        request = Request(**{name: values.pop(name) for name, _, _ in COMMON})
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        run(kind(**values), arguments, request)
+
+    rows: list[tuple[str, Any, Any]] = []
+    if kind.accepts:
+        words = {"image": "pictures", "audio": "sounds", "text": "texts"}
+        help = f"{', '.join(words[modality] for modality in kind.accepts)}: {INPUTS}"
+        rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS...")], MISSING))
+    for option in fields(kind):
+        flag = option.metadata["flag"] or "--" + option.name.replace("_", "-")
+        annotation = list[str] if isinstance(option.default, tuple) else option.type
+        default = [] if isinstance(option.default, tuple) else option.default
+        rows.append(
+            (option.name, Annotated[annotation, typer.Option(flag, help=option.metadata["help"])], default)
+        )
+    rows += COMMON
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=annotation,
+            default=inspect.Parameter.empty if default is MISSING else default,
+        )
+        for name, annotation, default in rows
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {name: annotation for name, annotation, _ in rows}
+    command.__name__ = kind.name
+    return command
+
+
+def run(task: Task, arguments: list[str], request: Request) -> None:
+    """Plan the outputs, read the inputs, ask the model, write or print the answers."""
+    from vqfusion.hub import find_model, load
+
+    items = collect(arguments, task.accepts)
+    names = [item.name for item in items] or [task.name]
+    many = len(items) > 1 or any(item.from_folder for item in items)
+    paths = outputs.plan(
+        names, task.result, task.name, request.output, request.samples, folder=many, force=request.force
+    )
+    find_model(request.model)
+    system: System | None = None
+    done: list[Answer] = []
+    for first in _progress(range(0, max(len(items), 1), BATCH), len(items) > BATCH):
+        batch = items[first : first + BATCH]
+        given = [item.read() for item in batch]
+        from vqfusion.models.system import Sampling
+
+        system = system or load(request.model, request.device)
+        sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
+        answer = task(system, given if items else None, sampling)
+        done.append(answer)
+        if paths:
+            _write(answer, paths[first : first + BATCH])
+    report = _report(task, request, items, done, paths)
+    if request.json:
+        print(json.dumps(report, ensure_ascii=False))
+    elif paths:
+        print("\n".join(str(path) for row in paths for path in row))
+    else:
+        _show(report, names)
+
+
+def _progress(batches: range, show: bool) -> Any:
+    """The batches, with a bar on a terminal's standard error where there are several."""
+    if not (show and sys.stderr.isatty()):
+        return batches
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(batches, "working", console=Console(stderr=True), transient=True)
+
+
+def _write(answer: Answer, paths: list[list[Path]]) -> None:
+    from vqfusion.data.io import write
+
+    for i, row in enumerate(paths):
+        if answer.distributions:
+            outputs.write_json(row[0], answer.distributions[i])
+        elif answer.samples[i][0].modality == "text":
+            outputs.write_text(row[0], "".join(f"{sample.data}\n" for sample in answer.samples[i]))
+        else:
+            for sample, path in zip(answer.samples[i], row, strict=True):
+                outputs.write_whole(path, lambda part, sample=sample: write(sample, part))
+
+
+def _report(
+    task: Task, request: Request, items: list[Item], done: list[Answer], paths: list[list[Path]]
+) -> dict[str, Any]:
+    """What `--json` prints."""
+    report: dict[str, Any] = {"task": task.name, "options": asdict(task), "model": request.model}
+    report |= {"seed": request.seed, "nfe": sum(answer.nfe for answer in done)}
+    report["seconds"] = round(sum(answer.seconds for answer in done), 3)
+    report["inputs"] = [str(item.path) if item.path else item.text for item in items]
+    if task.result == "label":
+        report["distributions"] = [names for answer in done for names in answer.distributions]
+    elif task.result == "text":
+        report["texts"] = [[sample.data for sample in item] for answer in done for item in answer.samples]
+    if paths:
+        report["outputs"] = [[str(path) for path in row] for row in paths]
+    return report
+
+
+def _show(report: dict[str, Any], names: list[str]) -> None:
+    """Texts, one a line, or distributions as a table each; several inputs carry their names."""
+    if "texts" in report:
+        for name, texts in zip(names, report["texts"], strict=True):
+            for text in texts:
+                print(f"{name}\t{text}" if len(names) > 1 else text)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    for name, distribution in zip(names, report["distributions"], strict=True):
+        table = Table(title=name if len(names) > 1 else None, title_justify="left")
+        table.add_column("name")
+        table.add_column("probability", justify="right")
+        for label, probability in distribution.items():
+            table.add_row(label, f"{probability:.3f}")
+        Console().print(table)

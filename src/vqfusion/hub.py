@@ -1,0 +1,84 @@
+"""From the name of a model to its folder: a zoo name, a folder, or an id on the Hugging Face hub."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vqfusion.errors import UserError
+
+if TYPE_CHECKING:
+    from vqfusion.models.system import System
+
+ZOO = Path(__file__).parent / "zoo"
+DEFAULT_MODEL = "emoji"
+
+
+def zoo() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.parent.name for path in ZOO.glob("*/config.json"))
+
+
+def find_model(name: str) -> Path:
+    """The local folder of a model.
+
+    A name of the zoo comes first, then an existing folder; `owner/name` is looked up among the files that the
+    hub's client already holds, and only then fetched. UserError lists the known models.
+    """
+    if name in zoo():
+        return ZOO / name
+    if Path(name).is_dir():
+        return Path(name)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and all(name.split("/")):
+        return fetch(name)
+    raise UserError(
+        f"model {name!r} is neither in the zoo ({', '.join(zoo()) or 'empty'}) nor a folder; "
+        "give one of these, or owner/name for a model on the Hugging Face hub"
+    )
+
+
+def fetch(name: str) -> Path:
+    """The folder of a model on the hub: from the local cache if it is there, else downloaded."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.md"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+    except HFValidationError:
+        raise UserError(f"model {name!r} is neither a folder nor an id on the hub (owner/name)") from None
+    except LocalEntryNotFoundError:
+        pass  # not in the cache yet: ask the hub
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # the client raises errors of several libraries
+        reason = type(error).__name__
+        raise UserError(
+            f"model {name!r} is neither a folder nor in the cache, and the hub did not give it ({reason}); "
+            f"check the name and the connection, or use one of the zoo: {', '.join(zoo())}"
+        ) from None
+
+
+def load(name: str = DEFAULT_MODEL, device: str | None = None) -> "System":
+    """Load a model with its tokenizers, ready to be asked.
+
+    `name` as for `find_model`; `device` is `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is one.
+    UserError where the name, the folder or the device is unusable.
+    """
+    folder = find_model(name)
+    where = find_device(device)
+    from vqfusion.models.system import System
+
+    return System.from_pretrained(folder).to(where)
+
+
+def find_device(name: str | None) -> str:
+    """A device that works, checked by putting a number on it."""
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        here = "cpu or cuda" if torch.cuda.is_available() else "cpu"
+        raise UserError(f"device {name!r} is not available here; use {here}") from None
+    return name

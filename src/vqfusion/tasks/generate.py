@@ -1,0 +1,90 @@
+"""Tasks that make a picture or tell what is in one, and the task that goes from anything to anything."""
+
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from vqfusion.errors import UserError
+from vqfusion.tasks.task import LABEL_SLOTS, Answer, Task, named, option, task, text_slot
+
+if TYPE_CHECKING:
+    from vqfusion.models.system import Sampling, System
+    from vqfusion.tasks.task import Samples
+    from vqfusion.types import Sample
+
+
+@task
+@dataclass(frozen=True)
+class Imagine(Task):
+    """Draw a picture of what a text names."""
+
+    name: ClassVar[str] = "imagine"
+    accepts: ClassVar[tuple[str, ...]] = ("text",)
+    gives: ClassVar[str] = "image"
+    language: str = option("en", "language of the text")
+    style: str | None = option(None, "drawing style, see `vqfusion doctor`")
+
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        given: dict[str, Any] = {text_slot(system, self.language): sample}
+        if self.style is not None:
+            given["style"] = named(system, "style", self.style)
+        return self.generate(system, given, "image", sampling)
+
+
+@task
+@dataclass(frozen=True)
+class Describe(Task):
+    """Say in words what a picture shows."""
+
+    name: ClassVar[str] = "describe"
+    accepts: ClassVar[tuple[str, ...]] = ("image",)
+    gives: ClassVar[str] = "text"
+    language: str = option("en", "language to describe it in")
+
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        return self.generate(system, {"image": sample}, text_slot(system, self.language), sampling)
+
+
+@task
+@dataclass(frozen=True)
+class AnyToAny(Task):
+    """Go from any slots to any other."""
+
+    name: ClassVar[str] = "any"
+    accepts: ClassVar[tuple[str, ...]] = ()
+    gives: ClassVar[str] = ""
+    target: str = option(MISSING, "the slot to ask for: image, audio, text:de, label, ...")
+    given: tuple[str, ...] = option((), "what is given, as slot=file or slot=text; repeat for more slots")
+
+    @property
+    def result(self) -> str:
+        return modality_of(self.target)
+
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        given = dict(self.read(system, part) for part in self.given)
+        if modality_of(self.target) == "label":
+            return self.distribute(system, given, self.target)
+        return self.generate(system, given, self.target, sampling)
+
+    def read(self, system: "System", part: str) -> "tuple[str, Sample]":
+        """`slot=value` as a slot and its sample; a value that is an existing file is read."""
+        from vqfusion.data.io import read_sample
+        from vqfusion.types import Sample
+
+        slot, separator, value = part.partition("=")
+        if not separator or not value:
+            raise UserError(f"--given {part!r} is not slot=file or slot=text, as in --given text:en=rocket")
+        if slot not in system.slots:
+            raise UserError(f"slot {slot!r} is not one this model has; it has {', '.join(system.slots)}")
+        modality = modality_of(slot)
+        if modality == "label":
+            return slot, named(system, slot, value)
+        if modality == "text" and not Path(value).is_file():
+            return slot, Sample("text", value)
+        return slot, read_sample(Path(value), modality)
+
+
+def modality_of(slot: str) -> str:
+    """`text:de` is text, `image@16` is image, and labels, speakers and styles are labels."""
+    head = slot.partition(":")[0].partition("@")[0]
+    return "label" if head in LABEL_SLOTS else head

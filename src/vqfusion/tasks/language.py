@@ -1,0 +1,61 @@
+"""Tasks of words: write, translate, and classify."""
+
+from dataclasses import MISSING, dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from vqfusion.tasks.task import Answer, Task, as_list, option, task, text_slot, together
+
+if TYPE_CHECKING:
+    from vqfusion.models.system import Sampling, System
+    from vqfusion.tasks.task import Samples
+
+
+@task
+@dataclass(frozen=True)
+class Write(Task):
+    """Write a text."""
+
+    name: ClassVar[str] = "write"
+    accepts: ClassVar[tuple[str, ...]] = ()
+    gives: ClassVar[str] = "text"
+    language: str = option("en", "language to write in")
+
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        return self.generate(system, {}, text_slot(system, self.language), sampling)
+
+
+@task
+@dataclass(frozen=True)
+class Translate(Task):
+    """Translate a text."""
+
+    name: ClassVar[str] = "translate"
+    accepts: ClassVar[tuple[str, ...]] = ("text",)
+    gives: ClassVar[str] = "text"
+    target: str = option(MISSING, "language to translate into", flag="--to")
+    source: str = option("en", "language of the text", flag="--from")
+
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        given = {text_slot(system, self.source): sample}
+        return self.generate(system, given, text_slot(system, self.target), sampling)
+
+
+@task
+@dataclass(frozen=True)
+class Classify(Task):
+    """Tell what kind of thing a picture, a sound or a text is, with probabilities."""
+
+    name: ClassVar[str] = "classify"
+    accepts: ClassVar[tuple[str, ...]] = ("image", "audio", "text")
+    gives: ClassVar[str] = "label"
+    language: str = option("en", "language, where the input is a text")
+    top: int = option(5, "how many names to give")
+
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        answers = []
+        for one in as_list(sample):
+            slot = text_slot(system, self.language) if one.modality == "text" else one.modality
+            answers.append(self.distribute(system, {slot: one}, "label"))
+        answer = together(answers)
+        shown = [dict(list(names.items())[: self.top]) for names in answer.distributions]
+        return replace(answer, distributions=shown)

@@ -1,0 +1,55 @@
+"""Tasks of the voice: speak, transcribe, and who speaks."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from vqfusion.tasks.task import Answer, Task, named, option, task, text_slot
+
+if TYPE_CHECKING:
+    from vqfusion.models.system import Sampling, System
+    from vqfusion.tasks.task import Samples
+
+
+@task
+@dataclass(frozen=True)
+class Speak(Task):
+    """Say a text aloud."""
+
+    name: ClassVar[str] = "speak"
+    accepts: ClassVar[tuple[str, ...]] = ("text",)
+    gives: ClassVar[str] = "audio"
+    language: str = option("en", "language of the text")
+    speaker: str | None = option(None, "voice, see `vqfusion doctor`; without it the model picks one")
+
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        given: dict[str, Any] = {text_slot(system, self.language): sample}
+        if self.speaker is not None:
+            given["speaker"] = named(system, "speaker", self.speaker)
+        return self.generate(system, given, "audio", sampling)
+
+
+@task
+@dataclass(frozen=True)
+class Transcribe(Task):
+    """Write down what a voice says."""
+
+    name: ClassVar[str] = "transcribe"
+    accepts: ClassVar[tuple[str, ...]] = ("audio",)
+    gives: ClassVar[str] = "text"
+    language: str = option("en", "language that is spoken")
+
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        return self.generate(system, {"audio": sample}, text_slot(system, self.language), sampling)
+
+
+@task
+@dataclass(frozen=True)
+class Speaker(Task):
+    """Tell who speaks, as a probability for each voice."""
+
+    name: ClassVar[str] = "speaker"
+    accepts: ClassVar[tuple[str, ...]] = ("audio",)
+    gives: ClassVar[str] = "label"
+
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        return self.distribute(system, {"audio": sample}, "speaker")

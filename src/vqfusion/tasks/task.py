@@ -1,0 +1,139 @@
+"""The task: what is given, what is asked for, and the options of its verb.
+
+A task is a frozen dataclass decorated with `@task`; its fields are the options, the first line of its
+docstring is the help, and the command line grows the verb by itself. This file and its siblings import
+without torch, so that the help stays quick.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from vqfusion.errors import UserError
+
+if TYPE_CHECKING:
+    from vqfusion.models.system import Sampling, System
+    from vqfusion.types import Sample
+
+    Samples = Sample | list[Sample] | None
+
+LABEL_SLOTS = ("label", "speaker", "style")
+
+TASKS: "dict[str, type[Task]]" = {}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a task gives back, one entry per item.
+
+    `samples[item][k]` for pictures, sounds and texts; `distributions[item]` (name to probability, largest
+    first, each sums to 1) for labels; the other one is empty. `target` is the slot that was asked for, `nfe`
+    the number of network evaluations, `seconds` the wall-clock time.
+    """
+
+    task: str
+    target: str
+    samples: "list[list[Sample]]" = field(default_factory=list)
+    distributions: list[dict[str, float]] = field(default_factory=list)
+    nfe: int = 0
+    seconds: float = 0.0
+
+
+def option(default: Any, help: str, flag: str | None = None) -> Any:
+    """A field of a task that is an option of its verb; `default` may be `dataclasses.MISSING` (required).
+
+    `flag` names the option where the name of the field cannot, as in `--from`.
+    """
+    metadata = {"help": help, "flag": flag}
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """The base of all tasks.
+
+    `accepts` lists the modalities of the input (empty: the task takes none), `gives` is the modality of the
+    result, `needs_input` is False where the input may be left out.
+    """
+
+    name: ClassVar[str]
+    accepts: ClassVar[tuple[str, ...]]
+    gives: ClassVar[str]
+    needs_input: ClassVar[bool] = True
+
+    @property
+    def result(self) -> str:
+        """The modality of the result of this very task."""
+        return self.gives
+
+    @abstractmethod
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+        """Do the task for one sample or a list of them; UserError where the model cannot do it."""
+
+    def generate(
+        self, system: "System", given: "dict[str, Any]", target: str, sampling: "Sampling", known: Any = None
+    ) -> Answer:
+        """Ask the model for samples of the target slot."""
+        made = system.generate(given, target, sampling, known=known)
+        return Answer(self.name, target, samples=made.samples, nfe=made.nfe, seconds=made.seconds)
+
+    def distribute(self, system: "System", given: "dict[str, Any]", target: str) -> Answer:
+        """Ask the model how probable each name of a label slot is: one network evaluation."""
+        start = perf_counter()
+        distributions = system.distribution(given, target)
+        return Answer(self.name, target, distributions=distributions, nfe=1, seconds=perf_counter() - start)
+
+
+def task(cls: type[Task]) -> type[Task]:
+    """Register a task under its name."""
+    assert cls.name not in TASKS, f"two tasks are called {cls.name}"
+    TASKS[cls.name] = cls
+    return cls
+
+
+def text_slot(system: "System", language: str) -> str:
+    """The slot of a language, `text:de`; UserError that lists the languages where the model lacks it."""
+    if language not in system.languages:
+        known = ", ".join(system.languages)
+        raise UserError(f"language {language!r} is not one this model knows; choose one of {known}")
+    return f"text:{language}"
+
+
+def named(system: "System", slot: str, name: str) -> "Sample":
+    """The sample of a named class; UserError with the nearest names where the model lacks it."""
+    from vqfusion.types import Sample
+
+    names = system.labels(slot)
+    if name not in names:
+        raise UserError(f"{slot} {name!r} is not one this model knows; {suggest(name, names)}")
+    return Sample("label", name)
+
+
+def suggest(name: str, names: Sequence[str], most: int = 12) -> str:
+    """`choose one of a, b, c`: the names close to the one asked for, else the first few."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, names, n=3, cutoff=0.5) or list(names)[:most]
+    more = f" ({len(names)} in all, see `vqfusion doctor`)" if len(names) > len(near) else ""
+    return f"choose one of {', '.join(near)}{more}"
+
+
+def as_list(sample: "Samples") -> "list[Sample]":
+    """One sample or many, always as a list."""
+    if sample is None:
+        return []
+    return sample if isinstance(sample, list) else [sample]
+
+
+def together(answers: "list[Answer]") -> Answer:
+    """The answers of several items as one."""
+    return Answer(
+        answers[0].task,
+        answers[0].target,
+        samples=[item for answer in answers for item in answer.samples],
+        distributions=[item for answer in answers for item in answer.distributions],
+        nfe=sum(answer.nfe for answer in answers),
+        seconds=sum(answer.seconds for answer in answers),
+    )

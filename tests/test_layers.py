@@ -1,0 +1,68 @@
+"""Imports point one way: a room may use what lies below it, never what lies above or beside it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "vqfusion"
+
+BASE = {"types", "config", "errors"}
+PARTS = BASE | {"nn", "data"}
+FLOORS = {
+    "types": {"errors"},
+    "config": {"errors"},
+    "errors": set(),
+    "nn": BASE,
+    "data": BASE,
+    "tokenizers": PARTS,
+    "diffusion": PARTS,
+    "models": PARTS | {"tokenizers", "diffusion"},
+    "tasks": PARTS | {"tokenizers", "diffusion", "models"},
+    "train": PARTS | {"tokenizers", "diffusion", "models"},
+    "evaluate": PARTS | {"tokenizers", "diffusion", "models"},
+    "hub": PARTS | {"models"},
+    "commands": PARTS | {"models", "tasks", "train", "evaluate", "hub"},
+    "cli": {"errors", "commands", "tasks"},
+    "__main__": {"cli"},
+    "__init__": {"types", "errors", "hub", "models", "tasks", "tokenizers", "nn", "diffusion", "data"},
+}
+FILES = sorted(path for path in SOURCE.rglob("*.py"))
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms of vqfusion that a file imports, anywhere in it, for the type checker too."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            if node.module == "vqfusion":
+                rooms |= {alias.name for alias in node.names}
+            names = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        rooms |= {name.split(".")[1] for name in names if name.startswith("vqfusion.")}
+    return rooms
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path):
+    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    assert room in FLOORS, f"{room} is a new room: give it a floor here and in the design"
+    upward = imported_rooms(path) - FLOORS[room] - {room, "__version__"}
+    assert not upward, (
+        f"{path.relative_to(SOURCE)} imports {', '.join(sorted(upward))} from above or beside it"
+    )
+
+
+def test_the_command_starts_without_heavy_imports(tmp_path):
+    import subprocess
+    import sys
+
+    code = "import sys, vqfusion.cli; print([m for m in ('torch', 'numpy', 'pydantic', 'PIL') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.strip() == "[]"
