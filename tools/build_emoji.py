@@ -33,16 +33,26 @@ from PIL import Image
 
 LANGUAGES = "en de fr es it pt nl pl ru uk tr el ar he hi zh ja ko vi id sv cs fi hu".split()
 HELD_OUT_LANGUAGE_PAIRS = ["de-fr", "es-it", "pt-ru", "ja-ko", "nl-sv", "zh-ar"]
+COLUMNS_OF_CLIPS = ["voice", "language", "key", "start", "length", "split", "held_out"]
 SPOKEN = {"en": "gmw/en-US", "de": "gmw/de", "fr": "roa/fr"}
-TILE, COLUMNS, RATE_HZ, ESPEAK_HZ, MAX_SECONDS, GAP = 64, 40, 16000, 22050, 2.5, 320
+TILE, COLUMNS, SPLITS, RATE_HZ, ESPEAK_HZ, MAX_SECONDS, GAP = (
+    64,
+    40,
+    ("train", "val", "test"),
+    16000,
+    22050,
+    2.5,
+    320,
+)
 
 # name: (split, espeak variant, pitch 0-100, words a minute); the same voice speaks every language
 VOICES = {
     "ada": ("train", "f1", 50, 185), "bruno": ("train", "m1", 45, 190), "clara": ("train", "f2", 40, 200),
     "dario": ("train", "m3", 55, 180), "edith": ("train", "f4", 60, 195), "felix": ("train", "m4", 40, 205),
-    "greta": ("train", "Annie", 45, 190), "hanno": ("train", "m7", 60, 195), "irene": ("train", "steph", 50, 205),
-    "jonas": ("train", "Alex", 35, 185), "karin": ("train", "belinda", 45, 180),
-    "louis": ("train", "Michael", 50, 210), "marta": ("val", "m8", 55, 195),
+    "greta": ("train", "Annie", 45, 190), "hanno": ("train", "m7", 60, 195),
+    "irene": ("train", "steph", 50, 205), "jonas": ("train", "Alex", 35, 185),
+    "karin": ("train", "belinda", 45, 180), "louis": ("train", "Michael", 50, 210),
+    "marta": ("val", "m8", 55, 195),
     "nadia": ("test", "f3", 55, 190), "oskar": ("test", "m6", 50, 200), "petra": ("test", "Andrea", 40, 195),
 }  # fmt: skip
 
@@ -75,7 +85,8 @@ def read_concepts(noto: Path, fluent: Path, emojibase: Path, cldr: Path) -> dict
     fluents = {bare(p.stem): p for p in next(fluent.rglob("assets")).glob("*.webp")}
     words = {language: read_names(cldr, language) for language in LANGUAGES}
     concepts = {}
-    for entry in sorted(json.loads(next(emojibase.rglob("en/data.json")).read_text()), key=lambda e: e.get("order", 0)):
+    entries = json.loads(next(emojibase.rglob("en/data.json")).read_text())
+    for entry in sorted(entries, key=lambda entry: entry.get("order", 0)):
         key, group = bare(entry["hexcode"]), meta["groups"].get(str(entry.get("group")), "")
         if group in ("", "flags", "component") or key not in pictures:
             continue
@@ -178,7 +189,7 @@ def trim(sound: np.ndarray) -> np.ndarray:
 def plan_clips(concepts: dict[str, dict], rng: random.Random) -> dict[str, list[dict]]:
     """Who says what: every name twice by two different train voices, in balance; the val voice says 60 and
     the test voices 150 names of train concepts in each language."""
-    voices = {split: [v for v, spec in VOICES.items() if spec[0] == split] for split in ("train", "val", "test")}
+    voices = {split: [voice for voice in VOICES if VOICES[voice][0] == split] for split in SPLITS}
     seen = [key for key, concept in concepts.items() if concept["split"] == "train"]
     plan: dict[str, list[dict]] = {voice: [] for voice in VOICES}
     for language in SPOKEN:
@@ -206,11 +217,13 @@ def speak_voice(job: tuple[str, list[dict], list[str], Path, float]) -> tuple[li
         if len(sound) > MAX_SECONDS * RATE_HZ:
             dropped += 1
             continue
-        rows.append([voice, clip["language"], clip["key"], position, len(sound), clip["split"], clip["held_out"]])
+        row = clip | {"voice": voice, "start": position, "length": len(sound)}
+        rows.append([row[column] for column in COLUMNS_OF_CLIPS])
         pieces += [sound, np.zeros(GAP, np.float32)]
         position += len(sound) + GAP
     whole = np.concatenate(pieces)
-    with soundfile.SoundFile(path, "w", RATE_HZ, 1, format="OGG", subtype="OPUS", compression_level=compression) as file:
+    how = {"format": "OGG", "subtype": "OPUS", "compression_level": compression}
+    with soundfile.SoundFile(path, "w", RATE_HZ, 1, **how) as file:
         for start in range(0, len(whole), 65536):
             file.write(whole[start : start + 65536])
     decoded, _ = soundfile.read(path, dtype="float32")
@@ -229,7 +242,8 @@ def write_json(path: Path, value: dict) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     for name in ("noto", "fluent", "emojibase", "cldr"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "src/vqfusion/data/emoji")
@@ -259,19 +273,22 @@ def main() -> None:
     with ProcessPoolExecutor(2, max_tasks_per_child=1) as pool:
         results = list(pool.map(speak_voice, jobs))
     rows = [row for result in results for row in result[0]]
-    voices = {v: dict(zip(("split", "variant", "pitch", "words_per_minute"), spec)) for v, spec in VOICES.items()}
-    columns = ["voice", "language", "key", "start", "length", "split", "held_out"]
-    table = {"sample_rate_hz": RATE_HZ, "voices": voices, "columns": columns, "clips": rows}
+    of_voice = ("split", "variant", "pitch", "words_per_minute")
+    voices = {voice: dict(zip(of_voice, spec, strict=True)) for voice, spec in VOICES.items()}
+    table = {"sample_rate_hz": RATE_HZ, "voices": voices, "columns": COLUMNS_OF_CLIPS, "clips": rows}
     write_json(options.out / "clips.json.gz", table)
 
     seconds = sum(row[4] for row in rows) / RATE_HZ
-    print(f"{len(concepts)} concepts, {len(rows)} clips, {seconds / 60:.1f} min, {sum(r[1] for r in results)} too long")
+    dropped = sum(result[1] for result in results)
+    print(f"{len(concepts)} concepts, {len(rows)} clips, {seconds / 60:.1f} min, {dropped} too long")
     print(f"largest lag of a decoded clip: {max(r[2] for r in results)} samples")
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         pictures = [p for c in concepts.values() for p in c["pictures"].values() if p["split"] == split]
-        kinds = {f"pictures {h or 'seen'}": sum(p["held_out"] == h for p in pictures) for h in ("", "concept", "pair")}
-        kinds |= {f"clips {h or 'seen'}": sum(r[5:] == [split, h] for r in rows) for h in ("", "concept", "voice")}
-        print(split, {"concepts": sum(c["split"] == split for c in concepts.values())} | kinds)
+        counts = {"concepts": sum(c["split"] == split for c in concepts.values())}
+        for kind in ("", "concept", "pair", "voice"):
+            counts[f"pictures {kind or 'seen'}"] = sum(p["held_out"] == kind for p in pictures)
+            counts[f"clips {kind or 'seen'}"] = sum(row[5:] == [split, kind] for row in rows)
+        print(split, {name: count for name, count in counts.items() if count})
     for path in sorted(options.out.iterdir()):
         print(f"{path.stat().st_size:>9} {path.name}")
     print(f"{sum(p.stat().st_size for p in options.out.iterdir()) / 1e6:.2f} MB in all")

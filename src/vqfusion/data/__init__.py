@@ -26,7 +26,7 @@ def open_dataset(name: str | Path):
         return importlib.import_module(f"{__name__}.folder").open_folder(path)
     if path.is_file() and path.suffix.lower() == ".jsonl":
         return importlib.import_module(f"{__name__}.manifest").open_manifest(path)
-    raise UserError(f"no data set {str(name)!r}: give emoji, digits, a folder, or a manifest that ends in .jsonl")
+    raise UserError(f"no data set {str(name)!r}: give emoji, digits, a folder or a .jsonl manifest")
 
 
 def __getattr__(name: str):

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, 8 x 8 grey (Alpaydin & Kaynak, 1998): the small set for trying out."""
+"""scikit-learn's 1,797 handwritten digits, 8 x 8 grey (Alpaydin & Kaynak, 1998): a small set to try out."""
 
 from collections import Counter
 from functools import partial

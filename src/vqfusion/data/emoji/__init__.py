@@ -18,8 +18,8 @@ from vqfusion.types import Sample
 
 FOLDER = Path(__file__).parent
 LICENCE = (
-    "pictures: Noto Emoji (Apache-2.0) and Fluent Emoji (MIT, Microsoft); names: Unicode CLDR (Unicode-DFS-2016); "
-    "groups: emojibase (MIT); speech: synthesised with espeak-ng"
+    "pictures: Noto Emoji (Apache-2.0) and Fluent Emoji (MIT, Microsoft); names: Unicode CLDR "
+    "(Unicode-DFS-2016); groups: emojibase (MIT); speech: synthesised with espeak-ng"
 )
 
 
@@ -71,17 +71,23 @@ def open_emoji() -> Dataset:
     """
     names, clips = read_table("names"), read_table("clips")
     concepts = names["concepts"]
-    records, label = [], {key: {"label": _word("label", c["subgroup"])} for key, c in concepts.items()}
+    label = {key: {"label": _word("label", concept["subgroup"])} for key, concept in concepts.items()}
+    records: list[Record] = []
     for key, concept in concepts.items():
-        texts = {f"text:{lang}": _word("text", name) for lang, name in concept["names"].items()}
+        texts: dict[str, Source] = {
+            f"text:{lang}": _word("text", name) for lang, name in concept["names"].items()
+        }
         held_out = "" if concept["split"] == "train" else "concept"
         records.append(Record(key, concept["split"], held_out, label[key] | texts))
         for style, at in concept["pictures"].items():
-            shown = {"image": partial(_picture, style, at["tile"]), "style": _word("label", style)}
+            shown: dict[str, Source] = {
+                "image": partial(_picture, style, at["tile"]),
+                "style": _word("label", style),
+            }
             records.append(Record(key, at["split"], at["held_out"], shown | label[key] | texts))
     for row in clips["clips"]:
         voice, language, key, start, length, split, held_out = row
-        sources = {
+        sources: dict[str, Source] = {
             "audio": partial(_clip, voice, start, length, clips["sample_rate_hz"]),
             "speaker": _word("label", voice),
             f"text:{language}": _word("text", concepts[key]["names"][language]),

@@ -1,0 +1,96 @@
+"""Bytes of a file in and out, and what a file is by its first bytes."""
+
+import os
+import sys
+from pathlib import Path
+
+from vqfusion.errors import UserError
+
+MAX_BYTES = 2**30
+SUFFIXES = {
+    "image": (".png", ".jpg", ".jpeg", ".webp"),
+    "audio": (".wav", ".flac", ".ogg", ".opus", ".mp3"),
+    "text": (".txt",),
+}
+
+
+def modality_of_suffix(path: str | Path) -> str | None:
+    """ "image", "audio" or "text" by the end of the name; None if it is none of these."""
+    suffix = Path(path).suffix.lower()
+    return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+
+
+def modality_of_bytes(data: bytes) -> str | None:
+    """ "image" or "audio" by the first bytes; None if no supported format begins like this."""
+    inner = data[8:12] if data[:4] in (b"RIFF", b"RF64") else b""
+    if data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or inner == b"WEBP":
+        return "image"
+    if data.startswith((b"fLaC", b"OggS", b"ID3")) or inner == b"WAVE":
+        return "audio"
+    if len(data) > 2 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:  # an MPEG frame, if all its fields exist
+        version_and_layer = data[1] & 0x18 != 0x08 and data[1] & 0x06 != 0
+        rates = data[2] & 0xF0 != 0xF0 and data[2] & 0x0C != 0x0C
+        return "audio" if version_and_layer and rates else None
+    return None
+
+
+def name_of(source: str | Path | bytes) -> str:
+    """How an error names the source."""
+    return "standard input" if source == "-" or isinstance(source, bytes) else str(source)
+
+
+def read_bytes(source: str | Path | bytes) -> bytes:
+    """The content of a file, of standard input (`"-"`), or the bytes themselves.
+
+    Raises UserError if there is no such file, it may not be read, is empty, or is over 1 GiB.
+    """
+    if isinstance(source, bytes):
+        data = source
+    elif source == "-":
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    else:
+        path = Path(source)
+        try:
+            if path.is_dir():
+                raise UserError(f"{path}: is a folder; give a file")
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if not data:
+        raise UserError(f"{name_of(source)}: is empty")
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{name_of(source)}: is over 1 GiB; cut it into parts")
+    return data
+
+
+def check_target(path: str | Path, suffixes: tuple[str, ...], force: bool) -> Path:
+    """The path, if it may be written.
+
+    Raises UserError for a wrong suffix, a missing folder, or a file in the way and not `force`.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        found = path.suffix or "a name without suffix"
+        raise UserError(f"{path}: cannot write {found} here; use {', '.join(suffixes)}")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist; make it first")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give a file")
+    if path.exists() and not force:
+        raise UserError(f"{path}: exists already; choose another name or force overwriting")
+    return path
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """All of `data` or nothing: written beside the target, then renamed onto it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        part.unlink(missing_ok=True)

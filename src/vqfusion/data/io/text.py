@@ -1,0 +1,39 @@
+"""UTF-8 text files <-> `Sample("text")`."""
+
+from pathlib import Path
+
+from vqfusion.data.io.file import SUFFIXES, check_target, name_of, read_bytes, write_bytes
+from vqfusion.errors import UserError
+from vqfusion.types import Sample
+
+MAX_CHARACTERS = 100_000
+
+
+def read_text(source: str | Path | bytes) -> Sample:
+    """The text of a file, of standard input (`"-"`), or of bytes, without white space at its ends.
+
+    A byte order mark is dropped. Raises UserError if the file is missing, empty, blank, not UTF-8, or over
+    100,000 characters.
+    """
+    data, name = read_bytes(source), name_of(source)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
+    if "\0" in text:
+        raise UserError(f"{name}: is not text (it holds a zero byte at character {text.index(chr(0))})")
+    text = text.replace("\r\n", "\n").strip()
+    if not text:
+        raise UserError(f"{name}: holds only white space")
+    if len(text) > MAX_CHARACTERS:
+        raise UserError(f"{name}: has {len(text):,} characters, over the limit of {MAX_CHARACTERS:,}; cut it")
+    return Sample("text", text)
+
+
+def write_text(sample: Sample, path: str | Path, force: bool = False) -> None:
+    """Write a text or a label as UTF-8 with a line end at the end.
+
+    Raises UserError if the file exists and not `force`, or the suffix is not .txt.
+    """
+    path = check_target(path, SUFFIXES["text"], force)
+    write_bytes(path, f"{sample.data}\n".encode())

@@ -1,0 +1,79 @@
+"""A data set as JSON lines: one record a line, slot name -> file, text or label."""
+
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vqfusion.data.io import read
+from vqfusion.data.record import SPLITS, Dataset, Record, Source, split_of_key
+from vqfusion.errors import UserError
+from vqfusion.types import Sample
+
+FILES, LABELS = ("image", "audio"), ("label", "speaker", "style")
+
+
+def open_manifest(path: str | Path) -> Dataset:
+    """Read a manifest, e.g. `{"image": "cat.png", "text:en": "a cat", "label": "animal", "split": "val"}`.
+
+    Slots `image` and `audio` (also with a view, `audio@noisy`) hold a file, relative to the manifest;
+    `text:xx` holds the text itself; `label`, `speaker` and `style` hold a name. `key` (what the record shows)
+    is by default a hash of the line's slots, `split` by default 80/10/10 by a hash of the key.
+
+    Raises UserError with file and line for anything that is not so, or a file that does not exist.
+    """
+    path, records = Path(path), []
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                records.append(_record(line, path.parent))
+            except UserError as error:
+                raise UserError(f"{path}:{number}: {error}") from None
+    if not records:
+        raise UserError(f"{path}: holds no records")
+    return Dataset(path.stem, records)
+
+
+def _record(line: bytes, folder: Path) -> Record:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"is not JSON ({error.msg} at column {error.colno})") from None
+    except UnicodeDecodeError:
+        raise UserError("is not UTF-8") from None
+    if not isinstance(row, dict):
+        raise UserError("is not an object of slots; write {...}")
+    key, split = row.pop("key", None), row.pop("split", None)
+    if not row:
+        raise UserError("has no slots")
+    if key is None:
+        key = hashlib.sha1(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
+    if not isinstance(key, str) or not key:
+        raise UserError(f"the key is {key!r}; write a text")
+    if split not in (None, *SPLITS):
+        raise UserError(f"the split is {split!r}; write one of {', '.join(SPLITS)}")
+    sources = {slot: _source(slot, value, folder) for slot, value in row.items()}
+    return Record(key, split or split_of_key(key), sources=sources)
+
+
+def _source(slot: str, value: Any, folder: Path) -> Source:
+    kind = slot.split("@")[0]
+    modality, _, language = kind.partition(":")
+    if kind in LABELS and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"slot {slot!r} holds {value!r}; write a text that is not empty")
+    if kind in FILES:
+        if not (folder / value).is_file():
+            raise UserError(f"slot {slot!r}: no such file {folder / value}")
+        return partial(read, folder / value, kind)
+    if modality == "text" and language:
+        return partial(Sample, "text", value.strip())
+    if kind in LABELS:
+        return partial(Sample, "label", value.strip())
+    raise UserError(f"unknown slot {slot!r}; use image, audio, text:xx (xx a language), {', '.join(LABELS)}")
