@@ -27,5 +27,6 @@ bench: $(READY)  ## the benchmarks, one after the other
 
 zoo: $(READY)  ## train the shipped model again from its recipe and put it in its place
 	$(BIN)/vqfusion train $(MODEL) --output runs/$(MODEL)
-	rm -rf src/vqfusion/zoo/$(MODEL)
-	cp -r runs/$(MODEL)/model src/vqfusion/zoo/$(MODEL)
+	mkdir -p src/vqfusion/zoo/$(MODEL)
+	cp runs/$(MODEL)/*.safetensors runs/$(MODEL)/*.json src/vqfusion/zoo/$(MODEL)/
+	rm src/vqfusion/zoo/$(MODEL)/chain.json

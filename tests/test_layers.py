@@ -61,7 +61,8 @@ def test_the_command_starts_without_heavy_imports(tmp_path):
     import subprocess
     import sys
 
-    code = "import sys, vqfusion.cli; print([m for m in ('torch', 'numpy', 'pydantic', 'PIL') if m in sys.modules])"
+    heavy = "torch", "numpy", "pydantic", "PIL"
+    code = f"import sys, vqfusion.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )

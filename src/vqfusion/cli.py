@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from vqfusion.commands.look import data, doctor
+from vqfusion.commands.measure import evaluate
+from vqfusion.commands.train import train
 from vqfusion.commands.verbs import add_verbs
 from vqfusion.errors import UserError
 
@@ -22,6 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 add_verbs(app)
+for _name, _verb in {"train": train, "eval": evaluate, "data": data, "doctor": doctor}.items():
+    app.command(_name, rich_help_panel="Models and data")(_verb)
 
 
 def _version(wanted: bool) -> None:

@@ -60,25 +60,10 @@ def fetch(name: str) -> Path:
 def load(name: str = DEFAULT_MODEL, device: str | None = None) -> "System":
     """Load a model with its tokenizers, ready to be asked.
 
-    `name` as for `find_model`; `device` is `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is one.
-    UserError where the name, the folder or the device is unusable.
+    `name` as for `find_model`; `device` is `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is
+    one. UserError where the name, the folder or the device is unusable.
     """
     folder = find_model(name)
-    where = find_device(device)
     from vqfusion.models.system import System
 
-    return System.from_pretrained(folder).to(where)
-
-
-def find_device(name: str | None) -> str:
-    """A device that works, checked by putting a number on it."""
-    import torch
-
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        here = "cpu or cuda" if torch.cuda.is_available() else "cpu"
-        raise UserError(f"device {name!r} is not available here; use {here}") from None
-    return name
+    return System.from_pretrained(folder, device)

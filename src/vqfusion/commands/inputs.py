@@ -2,93 +2,82 @@
 
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqfusion.data.io import SUFFIXES, modality_of_suffix, read
 from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
     from vqfusion.types import Sample
 
-SUFFIXES = {
-    "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    "audio": (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"),
-    "text": (".txt", ".md"),
-}
 WORDS = {"image": "a picture", "audio": "a sound", "text": "a text"}
 
 
 @dataclass(frozen=True)
 class Item:
-    """One input: a file (`path`), or a `text` that stood on the command line or came by standard input.
+    """One input: a file (`-` is standard input) or the `text` itself.
 
-    `name` is what its results are called, `label` what a person would call it; `from_folder` says that it was
-    found in a folder, so that its results belong in one too.
+    `name` is what its results are called; `accepts` lists the modalities that it may be of; `from_folder`
+    says that it was found in a folder, so that its results belong in one too.
     """
 
     name: str
-    label: str
-    modality: str
-    path: Path | None = None
-    text: str = ""
+    source: str
+    accepts: tuple[str, ...]
+    is_text: bool = False
     from_folder: bool = False
 
     def read(self) -> "Sample":
-        """The sample; UserError where the file is unreadable or the text empty."""
-        from vqfusion.data.io import read
+        """The sample; UserError where the file is unreadable, of the wrong kind, or the text is empty."""
+        if not self.is_text:
+            sample = read(self.source, self.accepts[0] if len(self.accepts) == 1 else None)
+            if sample.modality not in self.accepts:
+                raise UserError(
+                    f"{self.source}: holds {WORDS[sample.modality]}; give {_wanted(self.accepts)}"
+                )
+            return sample
         from vqfusion.types import Sample
 
-        if self.path is not None:
-            return read(self.path, self.modality)
-        if not self.text.strip():
-            raise UserError(f"{self.label}: the text is empty; give at least one word")
-        return Sample("text", self.text)
+        if not self.source.strip():
+            raise UserError("the text is empty; give at least one word")
+        try:
+            self.source.encode()
+        except UnicodeEncodeError:
+            raise UserError("the text is not valid UTF-8; check the locale of the terminal") from None
+        return Sample("text", self.source.strip())
 
 
 def collect(arguments: Sequence[str], accepts: tuple[str, ...]) -> list[Item]:
-    """The items that the arguments stand for, in order; files of a folder in the order of their names."""
+    """The items that the arguments stand for, in order; files of a folder in the order of their names.
+
+    A text stands for itself unless it is the name of a file or ends like one.
+    """
     return [item for argument in arguments for item in _items(argument, accepts)]
 
 
 def _items(argument: str, accepts: tuple[str, ...]) -> Iterator[Item]:
-    wanted = " or ".join(WORDS[modality] for modality in accepts)
     if argument == "-":
-        if "text" not in accepts:
-            raise UserError(f"-: standard input carries text only, and this verb needs {wanted}; give a file")
-        yield Item("stdin", "standard input", "text", text=_standard_input())
+        yield Item("stdin", argument, accepts)
     elif os.path.isdir(argument):
-        folder = Path(argument)
-        found = [(path, _modality(path.name, accepts)) for path in sorted(folder.iterdir()) if path.is_file()]
-        if not any(modality for _, modality in found):
+        paths = [path for path in sorted(Path(argument).iterdir()) if modality_of_suffix(path) in accepts]
+        if not paths:
             suffixes = ", ".join(suffix for modality in accepts for suffix in SUFFIXES[modality])
-            raise UserError(f"{argument}: the folder holds no file that is {wanted} ({suffixes})")
-        for path, modality in found:
-            if modality:
-                yield Item(path.stem, str(path), modality, path=path, from_folder=True)
+            raise UserError(f"{argument}: the folder holds no file that is {_wanted(accepts)} ({suffixes})")
+        for path in paths:
+            yield Item(path.stem, str(path), accepts, from_folder=True)
     elif os.path.exists(argument):
-        modality = accepts[0] if len(accepts) == 1 else _modality(argument, accepts)
-        if not modality:
-            raise UserError(f"{argument}: its name does not say whether it is {wanted}; rename it")
-        yield Item(Path(argument).stem, argument, modality, path=Path(argument))
-    elif "text" in accepts and not _modality(argument, tuple(SUFFIXES)):
-        yield Item(_slug(argument), repr(argument[:40]), "text", text=argument)
+        yield Item(Path(argument).stem, argument, accepts)
+    elif "text" in accepts and not modality_of_suffix(argument):
+        yield Item(_slug(argument), argument, accepts, is_text=True)
     else:
-        raise UserError(f"{argument[:200]}: no such file or folder; give {wanted}")
+        raise UserError(f"{argument[:200]}: no such file or folder; give {_wanted(accepts)}")
 
 
-def _modality(name: str, accepts: tuple[str, ...]) -> str:
-    suffix = os.path.splitext(name)[1].lower()
-    return next((modality for modality in accepts if suffix in SUFFIXES[modality]), "")
-
-
-def _standard_input() -> str:
-    try:
-        return sys.stdin.read().strip()
-    except UnicodeDecodeError:
-        raise UserError("standard input: not UTF-8 text; give a file instead of -") from None
+def _wanted(accepts: tuple[str, ...]) -> str:
+    return " or ".join(WORDS[modality] for modality in accepts)
 
 
 def _slug(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Where results go: planned and refused before any work, written whole or not at all."""
+"""Where results go: planned, and refused before any work."""
 
 import json
 import os
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vqfusion.data.io.file import write_bytes
 from vqfusion.errors import UserError
 
 SUFFIXES = {
@@ -27,23 +28,22 @@ def plan(
 ) -> list[list[Path]]:
     """The path of every result, `[item][k]`; empty where the results go to the terminal.
 
-    Without `output`, pictures and sounds go to `<name>.<task>.png` or `.wav` in the current folder. `folder` says
-    that `output` must be one. UserError where a path exists (unless `force`), cannot be written, would be
-    written twice, or has a suffix that does not fit.
+    Without `output`, pictures and sounds go to `<name>.<task>.png` or `.wav` in the current folder. `folder`
+    says that `output` must be one. UserError where a path exists (unless `force`), cannot be written, would
+    be written twice, or has a suffix that does not fit.
     """
     if modality not in SUFFIXES:
-        raise UserError(f"{task}: a result of modality {modality!r} cannot be written to a file")
+        raise UserError(f"{task}: cannot make {modality!r}; ask for a slot of {', '.join(SUFFIXES)}")
     suffix = SUFFIXES[modality][0]
     if output is None:
         if modality in ("text", "label"):
             return []
-        first = [Path(f"{name}.{task}{suffix}") for name in names]
+        first = [Path(f"{name}.{task}{suffix}" if name != task else f"{task}{suffix}") for name in names]
     elif folder or output.endswith(("/", os.sep)) or os.path.isdir(output):
         first = [Path(output) / f"{name}{suffix}" for name in names]
     else:
         first = [Path(output)]
-        fits = first[0].suffix.lower() in SUFFIXES[modality]
-        if not fits and modality in ("image", "audio"):
+        if first[0].suffix.lower() not in SUFFIXES[modality]:
             raise UserError(f"{output}: the name must end in {', '.join(SUFFIXES[modality])}")
     count = 1 if modality in ("text", "label") else samples
     paths = [
@@ -79,30 +79,6 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"{folder}: cannot be written to; choose another -o/--output")
 
 
-def write_whole(path: Path, write: Any) -> None:
-    """Call `write(part)` for a file beside `path`, then move it there: no half-written file is left.
-
-    What exists and is no regular file (a device, a pipe) is written to directly. UserError where the disk is
-    full or refuses.
-    """
-    special = path.exists() and not path.is_file()
-    part = path if special else path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        write(part)
-        if not special:
-            os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        if not special:
-            part.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
-    write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    write_bytes(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())

@@ -79,7 +79,8 @@ def _command(kind: type[Task]) -> Callable[..., None]:
     if kind.accepts:
         words = {"image": "pictures", "audio": "sounds", "text": "texts"}
         help = f"{', '.join(words[modality] for modality in kind.accepts)}: {INPUTS}"
-        rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS...")], MISSING))
+        default: Any = MISSING if kind.needs_input else None
+        rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS...")], default))
     for option in fields(kind):
         flag = option.metadata["flag"] or "--" + option.name.replace("_", "-")
         annotation = list[str] if isinstance(option.default, tuple) else option.type
@@ -148,15 +149,17 @@ def _progress(batches: range, show: bool) -> Any:
 
 def _write(answer: Answer, paths: list[list[Path]]) -> None:
     from vqfusion.data.io import write
+    from vqfusion.types import Sample
 
     for i, row in enumerate(paths):
         if answer.distributions:
             outputs.write_json(row[0], answer.distributions[i])
         elif answer.samples[i][0].modality == "text":
-            outputs.write_text(row[0], "".join(f"{sample.data}\n" for sample in answer.samples[i]))
+            lines = "\n".join(sample.data for sample in answer.samples[i])
+            write(Sample("text", lines), row[0], force=True)
         else:
             for sample, path in zip(answer.samples[i], row, strict=True):
-                outputs.write_whole(path, lambda part, sample=sample: write(sample, part))
+                write(sample, path, force=True)
 
 
 def _report(
@@ -166,7 +169,7 @@ def _report(
     report: dict[str, Any] = {"task": task.name, "options": asdict(task), "model": request.model}
     report |= {"seed": request.seed, "nfe": sum(answer.nfe for answer in done)}
     report["seconds"] = round(sum(answer.seconds for answer in done), 3)
-    report["inputs"] = [str(item.path) if item.path else item.text for item in items]
+    report["inputs"] = [item.source for item in items]
     if task.result == "label":
         report["distributions"] = [names for answer in done for names in answer.distributions]
     elif task.result == "text":

@@ -4,6 +4,7 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from vqfusion.data.io import read
 from vqfusion.errors import UserError
 from vqfusion.tasks.task import LABEL_SLOTS, Answer, Task, named, option, task, text_slot
 
@@ -68,7 +69,6 @@ class AnyToAny(Task):
 
     def read(self, system: "System", part: str) -> "tuple[str, Sample]":
         """`slot=value` as a slot and its sample; a value that is an existing file is read."""
-        from vqfusion.data.io import read_sample
         from vqfusion.types import Sample
 
         slot, separator, value = part.partition("=")
@@ -81,7 +81,7 @@ class AnyToAny(Task):
             return slot, named(system, slot, value)
         if modality == "text" and not Path(value).is_file():
             return slot, Sample("text", value)
-        return slot, read_sample(Path(value), modality)
+        return slot, read(value, modality)
 
 
 def modality_of(slot: str) -> str:

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 @task
 @dataclass(frozen=True)
 class Write(Task):
-    """Write a text."""
+    """Write a text, freely or from its beginning."""
 
     name: ClassVar[str] = "write"
-    accepts: ClassVar[tuple[str, ...]] = ()
+    accepts: ClassVar[tuple[str, ...]] = ("text",)
     gives: ClassVar[str] = "text"
+    needs_input: ClassVar[bool] = False
     language: str = option("en", "language to write in")
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
-        return self.generate(system, {}, text_slot(system, self.language), sampling)
+        known = None if sample is None else (sample, None)
+        return self.generate(system, {}, text_slot(system, self.language), sampling, known=known)
 
 
 @task

@@ -3,8 +3,8 @@
 from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from vqfusion.errors import UserError
-from vqfusion.tasks.task import Answer, Task, as_list, option, task, together
+from vqfusion.data.io import read
+from vqfusion.tasks.task import Answer, Task, option, task
 
 if TYPE_CHECKING:
     from vqfusion.models.system import Sampling, System
@@ -48,20 +48,8 @@ class Inpaint(Task):
     mask: str = option(MISSING, "picture of the same size, white where to fill in")
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
-        from pathlib import Path
-
-        from vqfusion.data.io import read_sample
-
-        keep = read_sample(Path(self.mask), "image").data.mean(0) < 0.5
-        answers = []
-        for one in as_list(sample):
-            if one.data.shape[1:] != keep.shape:
-                raise UserError(
-                    f"{self.mask}: the mask is {keep.shape[1]} x {keep.shape[0]} pixels, the picture "
-                    f"{one.data.shape[2]} x {one.data.shape[1]}; give a mask of the size of the picture"
-                )
-            answers.append(self.generate(system, {}, "image", sampling, known={"image": (one, keep)}))
-        return together(answers)
+        keep = read(self.mask, "image").data.mean(0) < 0.5
+        return self.generate(system, {}, "image", sampling, known=(sample, keep))
 
 
 @task

@@ -1,0 +1,49 @@
+"""`eval`: the table of scores of a model."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqfusion.commands.outputs import check
+from vqfusion.data.io.file import write_bytes
+
+
+def evaluate(
+    model: Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")] = "emoji",
+    data: Annotated[str, typer.Option(help="emoji, digits, a folder, or a manifest")] = "emoji",
+    only: Annotated[list[str], typer.Option(help="a group of rows, such as speak; repeat for more")] = [],  # noqa: B006
+    split: Annotated[str, typer.Option(help="test for results, val to choose by")] = "test",
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many items in each row")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write as well")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="same seed, same result")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="overwrite existing files")] = False,
+) -> None:
+    """Measure a model on data that training never saw, beside its baselines."""
+    if output is not None:
+        check([Path(output)], force)
+    from rich.console import Console
+
+    from vqfusion.evaluate.table import evaluate as measure
+    from vqfusion.hub import load
+
+    system = load(model, device)
+    errors = Console(file=sys.stderr)
+    with errors.status("measuring") as status:
+        report = measure(
+            system,
+            only=only,
+            limit=limit,
+            seed=seed,
+            split=split,
+            dataset=data,
+            progress=lambda text: status.update(text),
+        )
+    console = Console()
+    console.print(report.to_rich())
+    for group, why in report.skipped.items():
+        console.print(f"{group}: not measured ({why})", highlight=False)
+    if output is not None:
+        write_bytes(Path(output), report.to_json().encode())

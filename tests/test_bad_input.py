@@ -1,0 +1,307 @@
+"""Whatever people hand over, they get one clear line, exit code 2, and keep their files."""
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from vqfusion.hub import ZOO
+
+MODEL = ZOO / "emoji"
+
+
+def png(width: int, height: int) -> bytes:
+    """A black-and-white PNG of any size, built by hand: 200 megapixels are 25 kB."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    rows = bytes((width + 7) // 8 + 1) * height
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def sound(path: str, seconds: float, value: float = 0.1, rate_hz: int = 16000, subtype: str = "FLOAT") -> str:
+    count = int(seconds * rate_hz)
+    wave = np.full(count, value) * np.sin(np.arange(count, dtype=np.float32) / 10)
+    soundfile.write(path, wave.astype(np.float32), rate_hz, subtype=subtype)
+    return path
+
+
+def picture(path: str = "good.png", size: tuple[int, int] = (40, 30), mode: str = "RGB") -> str:
+    Image.new(mode, size).save(path)
+    return path
+
+
+def file(path: str, content: bytes | str) -> str:
+    Path(path).write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def cut(path: str, share: float = 0.5) -> str:
+    content = Path(path).read_bytes()
+    return file(path, content[: int(share * len(content))])
+
+
+def noise() -> str:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save("noise.png")
+    return "noise.png"
+
+
+def model(change) -> str:
+    """A copy of the shipped model with something wrong in it."""
+    shutil.copytree(MODEL, "model")
+    change(Path("model"))
+    return "model"
+
+
+def largest(folder: Path) -> Path:
+    return max(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
+
+
+def hour() -> str:
+    soundfile.write("hour.flac", np.zeros(3600 * 8000, np.int16), 8000)
+    return "hour.flac"
+
+
+def below_a_file() -> str:
+    file("plain", "a regular file")
+    return "plain/under/it.png"
+
+
+# name: (arguments, made in a fresh folder; words that the line must hold)
+CASES = {
+    # pictures
+    "missing picture": (lambda: ["describe", "nowhere.png"], "nowhere.png"),
+    "empty picture": (lambda: ["describe", file("a.png", b"")], "a.png"),
+    "truncated picture": (lambda: ["describe", cut(noise())], "noise.png"),
+    "text called .png": (lambda: ["describe", file("a.png", "I am a text")], "a.png"),
+    "sound called .png": (lambda: ["describe", shutil.move(sound("a.wav", 0.5), "a.png")], "a.png"),
+    "picture of 0 x 0": (lambda: ["describe", file("a.png", png(0, 0))], "a.png"),
+    "picture of 200 megapixels": (lambda: ["describe", file("a.png", png(20000, 10000))], "a.png"),
+    "picture below a file": (lambda: ["describe", below_a_file()], "plain"),
+    "empty folder": (lambda: [os.mkdir("nothing"), "describe", "nothing"][1:], "nothing"),
+    "second input is bad": (
+        lambda: ["describe", picture(), file("a.png", b"x"), "-o", "out"],
+        "a.png",
+    ),
+    "no input": (lambda: ["describe"], "INPUTS"),
+    "mask of another size": (
+        lambda: ["inpaint", picture(), "--mask", picture("mask.png", (8, 8), "L")],
+        "mask",
+    ),
+    "mask is missing": (lambda: ["inpaint", picture(), "--mask", "none.png"], "none.png"),
+    "picture by standard input": (lambda: ["describe", "-"], "-"),
+    # sounds
+    "missing sound": (lambda: ["transcribe", "nowhere.wav"], "nowhere.wav"),
+    "empty sound file": (lambda: ["transcribe", file("a.wav", b"")], "a.wav"),
+    "truncated sound": (lambda: ["transcribe", cut(sound("a.wav", 0.5), 0.001)], "a.wav"),
+    "picture called .wav": (lambda: ["transcribe", shutil.move(picture(), "a.wav")], "a.wav"),
+    "sound of no samples": (lambda: ["transcribe", sound("a.wav", 0)], "a.wav"),
+    "sound with NaN": (lambda: ["transcribe", sound("a.wav", 0.5, float("nan"))], "a.wav"),
+    "sound of an hour": (lambda: ["transcribe", hour()], "hour.flac"),
+    # texts
+    "empty text": (lambda: ["imagine", ""], "empty"),
+    "blank text": (lambda: ["imagine", " \n\t "], "empty"),
+    "empty text file": (lambda: ["imagine", file("a.txt", "")], "a.txt"),
+    "text file that is not UTF-8": (lambda: ["imagine", file("a.txt", b"\xff\xfe\x00\xd8")], "a.txt"),
+    "100,000 characters": (lambda: ["imagine", "rocket " * 14286], "long"),
+    "missing text file": (lambda: ["imagine", "nowhere.txt"], "nowhere.txt"),
+    # names
+    "unknown verb": (lambda: ["imagination", "rocket"], "imagination"),
+    "unknown flag": (lambda: ["imagine", "rocket", "--colour", "red"], "--colour"),
+    "unknown language": (lambda: ["imagine", "rocket", "--language", "tlh"], "'tlh'"),
+    "unknown language to translate into": (lambda: ["translate", "rocket", "--to", "xx"], "'xx'"),
+    "unknown style": (lambda: ["imagine", "rocket", "--style", "cubist"], "'cubist'"),
+    "unknown speaker": (lambda: ["speak", "rocket", "--speaker", "nobody"], "'nobody'"),
+    "unknown target slot": (lambda: ["any", "--given", "text:en=rocket", "--target", "smell"], "smell"),
+    "unknown given slot": (lambda: ["any", "--given", "smell=rose", "--target", "image"], "smell"),
+    "given without a slot": (lambda: ["any", "--given", "rocket", "--target", "image"], "slot"),
+    "unknown model": (lambda: ["imagine", "rocket", "--model", "gpt"], "emoji"),
+    "unknown model on the hub": (
+        lambda: ["imagine", "rocket", "--model", "nobody/none"],
+        "nobody/none",
+    ),
+    "unknown device": (lambda: ["imagine", "rocket", "--device", "abacus"], "abacus"),
+    "absent device": (lambda: ["imagine", "rocket", "--device", "cuda:63"], "cuda:63"),
+    "no samples": (lambda: ["imagine", "rocket", "--samples", "0"], "--samples"),
+    "no steps": (lambda: ["imagine", "rocket", "--steps", "-3"], "--steps"),
+    "seed that is no number": (lambda: ["imagine", "rocket", "--seed", "lucky"], "--seed"),
+    # models
+    "empty model folder": (lambda: [os.mkdir("m"), "imagine", "rocket", "--model", "m"][1:], "m"),
+    "model config that is not JSON": (
+        lambda: ["imagine", "rocket", "--model", model(lambda m: file(str(m / "config.json"), "{"))],
+        "config.json",
+    ),
+    "model config of another library": (
+        lambda: [
+            "imagine",
+            "rocket",
+            "--model",
+            model(lambda m: file(str(m / "config.json"), json.dumps({"model_type": "bert"}))),
+        ],
+        "config.json",
+    ),
+    "truncated weights": (
+        lambda: ["imagine", "rocket", "--model", model(lambda m: cut(str(largest(m))))],
+        "safetensors",
+    ),
+    "foreign weights": (
+        lambda: [
+            "imagine",
+            "rocket",
+            "--model",
+            model(lambda m: shutil.copy(min(m.rglob("*.safetensors"), key=os.path.getsize), largest(m))),
+        ],
+        "safetensors",
+    ),
+    "missing weights": (
+        lambda: ["imagine", "rocket", "--model", model(lambda m: largest(m).unlink())],
+        "safetensors",
+    ),
+    # recipes and data
+    "unknown recipe": (lambda: ["train", "nonsense", "--dry-run"], "nonsense"),
+    "malformed YAML": (lambda: ["train", file("my.yaml", "name: x\ndata: [1,\n"), "--dry-run"], "my.yaml:"),
+    "unknown key in YAML": (
+        lambda: ["train", file("my.yaml", "name: x\nlerning_rate: 1\n"), "--dry-run"],
+        "lerning_rate",
+    ),
+    "YAML that is a list": (lambda: ["train", file("my.yaml", "- a\n- b\n"), "--dry-run"], "my.yaml"),
+    "unknown data set": (lambda: ["data", "imagenet"], "imagenet"),
+    "malformed manifest": (
+        lambda: ["data", file("my.jsonl", '{"image": "a.png"}\n{"image": \n')],
+        "my.jsonl:2",
+    ),
+    "empty manifest": (lambda: ["data", file("my.jsonl", "")], "my.jsonl"),
+    "unknown group of rows": (lambda: ["eval", "--only", "beauty"], "beauty"),
+    # outputs
+    "output exists": (lambda: ["imagine", "rocket", "-o", picture("out.png")], "out.png"),
+    "default output exists": (
+        lambda: ["imagine", "rocket", file("rocket.imagine.png", "mine")][:2],
+        "--force",
+    ),
+    "output has no suffix": (lambda: ["imagine", "rocket", "-o", "out"], "out"),
+    "output has another suffix": (lambda: ["speak", "rocket", "-o", "out.png"], ".wav"),
+    "output below a file": (lambda: ["imagine", "rocket", "-o", below_a_file()], "plain"),
+    "folder of outputs is a file": (
+        lambda: ["imagine", "rocket", "apple", "-o", file("out", "mine")],
+        "out",
+    ),
+    "two inputs of one name": (lambda: ["imagine", "rocket", "rocket", "-o", "out"], "rocket.png"),
+}
+
+
+def snapshot() -> dict[str, str]:
+    return {
+        str(path): hashlib.sha1(path.read_bytes()).hexdigest() for path in Path().rglob("*") if path.is_file()
+    }
+
+
+def assert_one_line(code: int, err: str, words: str, expected: int = 2) -> None:
+    assert code == expected, err
+    assert "Traceback" not in err
+    assert err.startswith("vqfusion: ") and err.endswith("\n") and err.count("\n") == 1, err
+    assert words in err, f"{words!r} is not in {err!r}"
+    assert len(err) < 500, f"too long to be clear: {err[:200]}..."
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mistake_gets_one_clear_line(cli, case):
+    make, words = CASES[case]
+    arguments = make()
+    before = snapshot()
+    code, out, err = cli(*arguments)
+    assert_one_line(code, err, words)
+    assert out == ""
+    assert snapshot() == before, "a mistake must leave the files as they were"
+
+
+EDGES = {
+    "picture of one pixel": lambda: ["describe", picture("one.png", (1, 1))],
+    "picture of 1 x 5000": lambda: ["describe", picture("thin.png", (1, 5000))],
+    "grey picture with alpha": lambda: ["describe", picture("grey.png", (9, 9), "LA")],
+    "palette picture": lambda: ["describe", picture("palette.png", (9, 9), "P")],
+    "picture of 16 bit": lambda: ["describe", picture("deep.png", (9, 9), "I;16")],
+    "picture with the wrong suffix": lambda: ["describe", shutil.move(picture("a.webp"), "a.png")],
+    "silence": lambda: ["transcribe", sound("silence.wav", 1.0, 0.0)],
+    "one sample of sound": lambda: ["transcribe", sound("click.wav", 1 / 16000)],
+    "sound of 96 kHz": lambda: ["transcribe", sound("high.wav", 0.5, rate_hz=96000)],
+    "unknown script": lambda: ["translate", "\U00012000\U00012038", "--to", "de"],
+    "control characters": lambda: ["translate", "a\x00\x1b[31mb", "--to", "de"],
+    "emoji": lambda: ["translate", "\U0001f680", "--to", "de"],
+    "broken UTF-8 in an argument": lambda: ["translate", "\udcff\udcfe", "--to", "de"],
+}
+
+
+@pytest.mark.parametrize("case", EDGES)
+def test_an_odd_input_works_or_gets_one_clear_line(cli, case):
+    code, out, err = cli(*EDGES[case]())
+    if code == 0:
+        assert out.count("\n") == 1 and err == ""
+    else:
+        assert_one_line(code, err, "")
+
+
+def command(*arguments: str, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "vqfusion", *arguments], stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_standard_output_on_a_full_disk(tmp_path):
+    with open("/dev/full", "w") as full:
+        process = command("translate", "rocket", "--to", "de", stdout=full, cwd=tmp_path)
+        _, err = process.communicate(timeout=60)
+    assert_one_line(process.returncode, err, "No space left")
+
+
+def test_a_result_that_does_not_fit_on_the_disk(tmp_path):
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    process = command("imagine", "rocket", "-o", "a.png", cwd=tmp_path, preexec_fn=small_disk)
+    _, err = process.communicate(timeout=60)
+    assert_one_line(process.returncode, err, "a.png: cannot be written")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_with_one_line(tmp_path):
+    inputs = [f"rocket {i}" for i in range(2000)]
+    process = command("imagine", *inputs, "-o", "out", stdout=subprocess.DEVNULL, cwd=tmp_path)
+    limit = time.monotonic() + 60
+    while not list(tmp_path.glob("out/*.png")) and process.poll() is None and time.monotonic() < limit:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert_one_line(process.returncode, err, "interrupted", expected=130)
+    assert not list(tmp_path.glob("out/.*")), "a half-written file was left"
+
+
+def test_a_closed_pipe_is_no_mistake(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    process = command("--help", stdout=write, cwd=tmp_path)
+    os.close(write)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert err == ""

@@ -1,0 +1,231 @@
+"""The command: what each verb makes, where it puts it, and that it never surprises."""
+
+import io
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import soundfile
+import typer
+from PIL import Image
+
+import vqfusion
+from vqfusion.commands.verbs import add_verbs
+from vqfusion.tasks import TASKS, Task
+from vqfusion.tasks.task import option
+
+QUICK = ("--steps", "2")
+
+
+def picture(path: str, size: tuple[int, int] = (64, 64)) -> str:
+    y, x = np.mgrid[: size[1], : size[0]] / max(size)
+    Path(path).parent.mkdir(exist_ok=True)
+    Image.fromarray((255 * np.stack([x, y, 1 - x], -1)).astype(np.uint8)).save(path)
+    return path
+
+
+def sound(path: str) -> str:
+    soundfile.write(path, 0.3 * np.sin(np.arange(8000) / 8), 16000)
+    return path
+
+
+def files() -> list[str]:
+    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("verb", ["denoise", "upscale"])
+def test_a_picture_gives_a_picture(cli, verb):
+    code, out, err = cli(verb, picture("a.png", (100, 80)), *QUICK)
+    assert (code, out, err) == (0, f"a.{verb}.png\n", "")
+    with Image.open(f"a.{verb}.png") as made:
+        assert made.size == (64, 64) and made.mode == "RGB"
+
+
+def test_enhance_keeps_the_length(cli):
+    code, out, _ = cli("enhance", sound("a.wav"), "-o", "b.flac", *QUICK)
+    assert (code, out) == (0, "b.flac\n")
+    wave, rate = soundfile.read("b.flac")
+    assert rate == 16000 and abs(len(wave) - 8000) <= 1600
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_imagine_draws_in_the_format_of_the_suffix(cli, suffix):
+    code, *_ = cli("imagine", "red apple", "--style", "noto", "-o", f"a.{suffix}", *QUICK)
+    assert code == 0
+    with Image.open(f"a.{suffix}") as made:
+        assert made.format == {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}[suffix]
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_speak_writes_in_the_format_of_the_suffix(cli, suffix):
+    code, *_ = cli("speak", "red apple", "-o", f"a.{suffix}", *QUICK)
+    assert code == 0
+    wave, rate = soundfile.read(f"a.{suffix}")
+    assert rate == 16000 and wave.ndim == 1 and len(wave) > 0 and np.abs(wave).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("describe", "a.png", "--language", "de"),
+        ("transcribe", "a.wav"),
+        ("translate", "rocket", "--to", "fr"),
+        ("write",),
+        ("write", "red"),
+        ("any", "--given", "image=a.png", "--given", "text:de=Rakete", "--target", "text:en"),
+    ],
+    ids=" ".join,
+)
+def test_a_text_goes_to_the_terminal_or_to_a_file(cli, arguments):
+    picture("a.png"), sound("a.wav")
+    code, out, err = cli(*arguments, *QUICK)
+    assert code == 0 and err == "" and out.count("\n") == 1
+    assert cli(*arguments, *QUICK, "-o", "b.txt") == (0, "b.txt\n", "")
+    assert Path("b.txt").read_text() == out
+
+
+def test_inpaint_fills_the_white_part_only(cli, system):
+    picture("a.png")
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 32:] = 255
+    Image.fromarray(mask).save("mask.png")
+    assert cli("inpaint", "a.png", "--mask", "mask.png", "-o", "b.png", *QUICK)[0] == 0
+    kept = np.asarray(Image.open("b.png"), np.float32)[:, :24] / 255
+    ceiling = system.reconstruct(vqfusion_read("a.png")).data.permute(1, 2, 0).numpy()[:, :24]
+    assert np.abs(kept - ceiling).mean() < 0.1
+
+
+def vqfusion_read(path: str):
+    from vqfusion.data.io import read
+
+    return read(path, "image")
+
+
+@pytest.mark.parametrize("verb, slot", [("classify", "label"), ("speaker", "speaker")])
+def test_a_distribution_is_a_table_or_json(cli, system, verb, slot):
+    sound("a.wav")
+    code, out, _ = cli(verb, "a.wav")
+    assert code == 0 and "probability" in out
+    code, out, _ = cli(verb, "a.wav", "--json")
+    [distribution] = json.loads(out)["distributions"]
+    assert set(distribution) <= set(system.labels(slot))
+    values = list(distribution.values())
+    assert values == sorted(values, reverse=True) and 0 < sum(values) <= 1 + 1e-6
+    assert cli(verb, "a.wav", "-o", "b.json") == (0, "b.json\n", "")
+    assert json.loads(Path("b.json").read_text()) == pytest.approx(distribution)
+
+
+def test_top_says_how_many_names_are_shown(cli):
+    _, out, _ = cli("classify", picture("a.png"), "--top", "2", "--json")
+    assert [len(names) for names in json.loads(out)["distributions"]] == [2]
+
+
+def test_classify_takes_every_modality_at_once(cli):
+    _, out, _ = cli("classify", picture("a.png"), sound("b.wav"), "red apple", "--json")
+    assert len(json.loads(out)["distributions"]) == 3
+
+
+def test_json_is_one_object_and_says_everything(cli):
+    code, out, err = cli("imagine", "rocket", "apple", "-o", "out", "--seed", "5", "--json", *QUICK)
+    report = json.loads(out)
+    assert code == 0 and err == "" and out.count("\n") == 1
+    assert report["outputs"] == [["out/rocket.png"], ["out/apple.png"]]
+    assert report["inputs"] == ["rocket", "apple"]
+    assert (report["task"], report["model"], report["seed"]) == ("imagine", "emoji", 5)
+    assert report["nfe"] > 0 and report["seconds"] > 0
+
+
+def test_same_seed_same_bytes_and_another_seed_others(cli):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert cli("imagine", "rocket", "-o", f"{name}.png", "--seed", seed, *QUICK)[0] == 0
+    a, b, c = (Path(f"{name}.png").read_bytes() for name in "abc")
+    assert a == b and a != c
+
+
+def test_samples_are_numbered(cli):
+    cli("imagine", "rocket", "--samples", "3", *QUICK)
+    cli("imagine", "rocket", "--samples", "2", "-o", "b.webp", *QUICK)
+    assert files() == ["b-1.webp", "b-2.webp", *(f"rocket.imagine-{k}.png" for k in (1, 2, 3))]
+
+
+def test_a_folder_gives_a_folder_with_the_same_stems(cli):
+    picture("in/one.png"), picture("in/two.jpg"), Path("in/notes.pdf").write_text("no picture")
+    assert cli("denoise", "in", "-o", "out", *QUICK)[0] == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["one.png", "two.png"]
+    code, out, _ = cli("describe", "in", *QUICK)
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["one", "two"]
+
+
+def test_text_comes_from_standard_input(cli, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Apfel\n")))
+    code, out, _ = cli("translate", "-", "--from", "de", "--to", "en", *QUICK)
+    assert code == 0 and out.count("\n") == 1
+
+
+def test_an_existing_file_is_refused_before_any_work_and_replaced_when_forced(cli):
+    Path("rocket.imagine.png").write_text("mine")
+    code, _, err = cli("imagine", "rocket", "--model", "nowhere")
+    assert code == 2 and "exists already" in err, "the output is checked before the model is looked for"
+    assert Path("rocket.imagine.png").read_text() == "mine"
+    assert cli("imagine", "rocket", "--force", *QUICK)[0] == 0
+    assert Path("rocket.imagine.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_any_goes_from_a_picture_to_a_sound(cli):
+    arguments = ("any", "--given", f"image={picture('a.png')}", "--target", "audio", *QUICK)
+    assert cli(*arguments) == (0, "any.wav\n", "")
+
+
+def test_a_new_task_is_one_class():
+    @dataclass(frozen=True)
+    class Shout(Task):
+        """Say it louder."""
+
+        name: ClassVar[str] = "shout"
+        accepts: ClassVar[tuple[str, ...]] = ("text",)
+        gives: ClassVar[str] = "text"
+        marks: int = option(1, "how many exclamation marks")
+
+        def __call__(self, system, sample, sampling):
+            raise AssertionError("only its verb is looked at")
+
+    app = typer.Typer()
+    TASKS["shout"] = Shout
+    try:
+        add_verbs(app)
+    finally:
+        del TASKS["shout"]
+    verb = typer.main.get_command(app).commands["shout"]
+    assert verb.help == "Say it louder."
+    assert "--marks" in {flag for parameter in verb.params for flag in parameter.opts}
+
+
+def test_version_doctor_and_data(cli):
+    assert cli("--version") == (0, vqfusion.__version__ + "\n", "")
+    code, out, _ = cli("doctor")
+    assert code == 0 and "emoji" in out and "torch" in out
+    code, out, _ = cli("data", "digits")
+    assert code == 0 and "1797" in out
+
+
+def test_train_dry_run_writes_nothing(cli):
+    code, out, _ = cli("train", "emoji", "--dry-run")
+    assert code == 0 and "runs/emoji" in out
+    assert files() == []
+
+
+def test_help_of_every_verb(cli):
+    for verb in ("imagine", "any", "train", "eval"):
+        code, out, _ = cli(verb, "--help")
+        assert code == 0 and "Usage" in out
+
+
+def test_eval_writes_the_report(cli):
+    code, out, err = cli("eval", "--only", "classify", "--limit", "4", "-o", "report.json")
+    assert code == 0, err
+    report = json.loads(Path("report.json").read_text())
+    assert report["rows"] and all(row["group"] == "classify" for row in report["rows"])

@@ -1,0 +1,53 @@
+"""Every flag of every verb, frozen: a new one is added here on purpose or not at all."""
+
+import pytest
+import typer
+
+from vqfusion.cli import app
+
+COMMON = ["--device", "--force", "--json", "--model", "--output", "--samples", "--seed", "--steps"]
+EVAL = ["--data", "--limit", "--only", "--split"]
+FLAGS = {
+    "imagine": [*COMMON, "--language", "--style"],
+    "describe": [*COMMON, "--language"],
+    "speak": [*COMMON, "--language", "--speaker"],
+    "transcribe": [*COMMON, "--language"],
+    "speaker": COMMON,
+    "translate": [*COMMON, "--from", "--to"],
+    "write": [*COMMON, "--language"],
+    "classify": [*COMMON, "--language", "--top"],
+    "any": [*COMMON, "--given", "--target"],
+    "denoise": COMMON,
+    "upscale": COMMON,
+    "inpaint": [*COMMON, "--mask"],
+    "enhance": COMMON,
+    "data": [],
+    "demo": ["--output"],
+    "doctor": [],
+    "eval": [
+        "--data",
+        "--device",
+        "--force",
+        "--limit",
+        "--model",
+        "--only",
+        "--output",
+        "--seed",
+        "--split",
+    ],
+    "train": ["--dry-run", "--output"],
+}
+COMMANDS = typer.main.get_command(app).commands
+
+
+def test_the_verbs_are_these():
+    assert sorted(COMMANDS) == sorted(FLAGS)
+
+
+@pytest.mark.parametrize("verb", FLAGS)
+def test_the_flags_are_these(verb):
+    options = [parameter for parameter in COMMANDS[verb].params if parameter.param_type_name == "option"]
+    long = {opt for parameter in options for opt in parameter.opts if opt.startswith("--")} - {"--help"}
+    assert sorted(long) == sorted(FLAGS[verb])
+    assert all(parameter.help for parameter in options), "every flag says what it does"
+    assert COMMANDS[verb].help, "every verb says what it does"
