@@ -1,0 +1,186 @@
+"""Every config of the library; torch-free, YAML and JSON round trip, unknown keys refused."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vqfusion.errors import UserError
+
+
+class Config(BaseModel):
+    """Frozen, and strict about names: a misspelt key is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+class VQVAEConfig(Config):
+    """Shape of one VQ-VAE; `widths[i]` channels and `depths[i]` residual blocks at 1/2^i of the resolution."""
+
+    rank: Literal[1, 2, 3] = 2
+    channels: int = 3
+    widths: tuple[int, ...] = (32, 64, 128)
+    depths: tuple[int, ...] = (0, 1, 3)
+    quantizer: Literal["vq", "fsq"] = "vq"
+    codebook_size: int = 512
+    dim: int = 16
+    decay: float = 0.99
+    levels: tuple[int, ...] = (8, 8, 8)
+
+
+class ImageTokenizerConfig(Config):
+    """Pictures `[C, H, W]` in [0, 1] to a grid of codes."""
+
+    kind: Literal["image"] = "image"
+    vqvae: VQVAEConfig = VQVAEConfig()
+
+
+class AudioTokenizerConfig(Config):
+    """Sound to codes through its log-magnitude spectrogram; phases come back by Griffin-Lim."""
+
+    kind: Literal["audio"] = "audio"
+    sample_rate_hz: int = 16000
+    window_samples: int = 512
+    hop_samples: int = 160
+    griffin_lim_steps: int = 32
+    vqvae: VQVAEConfig = VQVAEConfig(
+        rank=1, channels=257, widths=(256, 256), depths=(1, 2), codebook_size=1024
+    )
+
+
+class TextTokenizerConfig(Config):
+    """Byte-level BPE, trained on the texts of the training split."""
+
+    kind: Literal["text"] = "text"
+    vocabulary_size: int = 4096
+
+
+class LabelTokenizerConfig(Config):
+    """Names of classes; `names` is filled from the training split."""
+
+    kind: Literal["label"] = "label"
+    names: tuple[str, ...] = ()
+
+
+TokenizerConfig = Annotated[
+    ImageTokenizerConfig | AudioTokenizerConfig | TextTokenizerConfig | LabelTokenizerConfig,
+    Field(discriminator="kind"),
+]
+
+
+class SlotConfig(Config):
+    """One slot: modality x view, e.g. `image`, `image@16`, `text:de`, `length:de`, `speaker`.
+
+    `tokenizer` names the vocabulary, which views share. `shape` is the largest grid of tokens; the first axis
+    of a `variable` slot may be shorter. `patch` tokens along each axis share one position of the
+    transformer. `coefficient` weighs the slot in the loss.
+    """
+
+    tokenizer: str
+    shape: tuple[int, ...]
+    patch: tuple[int, ...] = (1,)
+    variable: bool = False
+    coefficient: float = 1.0
+    sampling: Literal["confidence", "random"] = "confidence"
+    steps: int = 16
+    temperature: float = 1.0
+    guidance_scale: float = 1.0
+
+    @property
+    def is_length(self) -> bool:
+        return self.tokenizer.startswith("length:")
+
+
+class FusionConfig(Config):
+    """The slot transformer."""
+
+    dim: int = 256
+    layers: int = 6
+    heads: int = 4
+    slots: dict[str, SlotConfig] = {}
+
+
+class DrawConfig(Config):
+    """One row of the training mix: what is given, what is asked for, how often.
+
+    `text:*` stands for a language drawn at random, a second one for another language; `text:^` for the language
+    that is spoken in the clip. `linked` takes all slots from one record; otherwise records of the same
+    key may be joined. `augment` also draws from augmented views of the record.
+    """
+
+    given: tuple[str, ...] = ()
+    target: tuple[str, ...]
+    weight: float = 1.0
+    drop_given: float = 0.0
+    linked: bool = False
+    augment: bool = False
+    batch: int | None = None
+
+
+class StageConfig(Config):
+    """How one network is trained: AdamW, linear warm-up, cosine decay to zero, EMA of the weights."""
+
+    steps: int = 2000
+    batch: int = 32
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    precision: Literal["fp32", "bf16"] = "bf16"
+    checkpoint_every_s: float = 60.0
+    draws_per_step: int = 4
+
+
+class ChainConfig(Config):
+    """A whole system from raw data: data set, tokenizers, Fusion, and how each is trained."""
+
+    name: str
+    data: str = "emoji"
+    seed: int = 0
+    limit_keys: int | None = None
+    image_size: int = 64
+    languages: tuple[str, ...] = ("en",)
+    language_weights: tuple[float, ...] | None = None
+    tokenizers: dict[str, TokenizerConfig] = {}
+    tokenizer_stages: dict[str, StageConfig] = {}
+    fusion: FusionConfig = FusionConfig()
+    fusion_stage: StageConfig = StageConfig()
+    draws: tuple[DrawConfig, ...] = ()
+    image_noise_sigma: float = 25 / 255
+    audio_noise_snr_db: float = 5.0
+    views_per_sample: int = 1
+
+    def uses_view(self, view: str) -> bool:
+        """Whether some slot is this view of a modality."""
+        return any(name.endswith(f"@{view}") for name in self.fusion.slots)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Mapping of a YAML file; a syntax error names file and line."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError(f"{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error.__class__.__name__})") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected `key: value` lines, found {type(data).__name__}")
+    return data
+
+
+def validated(kind: type[AnyConfig], data: dict[str, Any], where: str) -> AnyConfig:
+    """The config, or one line that names the first wrong key."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {key}: {first['msg']}") from None

@@ -1,0 +1,5 @@
+"""Errors that users can mend; torch-free, so that the command can name them before it loads anything."""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend; the command prints its one line and exits with code 2."""

@@ -1,0 +1,184 @@
+"""Fusion: one masked-diffusion transformer over slots; what is given, target or absent is the task."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqfusion.config import FusionConfig
+from vqfusion.diffusion.masked import MaskedPath
+from vqfusion.models.slots import coordinates, patch_size, patchify
+from vqfusion.nn.transformer import PrefixCache, Transformer
+
+
+@dataclass(frozen=True)
+class SlotTokens:
+    """Tokens of one slot for a batch: `ids` `[B, *grid]`, `mask` of the same shape (True = real, None = all)."""
+
+    ids: Int[Tensor, "B ..."]
+    mask: Bool[Tensor, "B ..."] | None = None
+
+    def to(self, device: torch.device) -> "SlotTokens":
+        return SlotTokens(self.ids.to(device), None if self.mask is None else self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class FusionBatch:
+    """One training draw: given and target slots, `t` `[B]` shared by all targets of an example, and for each target
+    which tokens are hidden."""
+
+    given: Mapping[str, SlotTokens]
+    target: Mapping[str, SlotTokens]
+    hidden: Mapping[str, Bool[Tensor, "B ..."]]
+    t: Float[Tensor, " B"]
+    name: str = ""
+
+    def to(self, device: torch.device) -> "FusionBatch":
+        return FusionBatch(
+            {name: tokens.to(device) for name, tokens in self.given.items()},
+            {name: tokens.to(device) for name, tokens in self.target.items()},
+            {name: hidden.to(device) for name, hidden in self.hidden.items()},
+            self.t.to(device),
+            self.name,
+        )
+
+
+@dataclass(frozen=True)
+class _Sequence:
+    x: Tensor
+    positions: Tensor
+    mask: Tensor | None
+    spans: dict[str, slice] = field(default_factory=dict)
+
+
+class Fusion(nn.Module):
+    """Slots of tokens in, logits for the hidden ones out.
+
+    One embedding and one head (tied) per vocabulary, one embedding per slot, rotary positions from 0 in each
+    slot. `vocabularies[tokenizer]` is the number of its ids; the id after the last stands for a hidden token.
+    Given tokens attend only to given ones, so `prefix` is computed once and `logits` is exact with it.
+    No time input: masked diffusion needs none (Ou et al., 2024, "RADD").
+    """
+
+    def __init__(self, config: FusionConfig, vocabularies: Mapping[str, int]):
+        super().__init__()
+        self.config = config
+        self.vocabularies = dict(vocabularies)
+        self.transformer = Transformer(config.dim, config.layers, config.heads)
+        self.slot_embedding = nn.Embedding(len(config.slots), config.dim)
+        self.slot_ids = {name: i for i, name in enumerate(config.slots)}
+        self.sink = nn.Parameter(torch.randn(1, 1, config.dim) * 0.02)
+        self.embeddings, self.inputs, self.heads = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.places = nn.ParameterDict()
+        patches = {slot.tokenizer: patch_size(slot) for slot in config.slots.values()}
+        for tokenizer, patch in patches.items():
+            width, key = max(config.dim // patch, 32), _key(tokenizer)
+            self.embeddings[key] = nn.Embedding(vocabularies[tokenizer] + 1, width)
+            nn.init.normal_(self.embeddings[key].weight, std=width**-0.5)
+            self.inputs[key] = nn.Linear(patch * width, config.dim)
+            self.heads[key] = nn.Linear(config.dim, patch * width)
+        for name, slot in config.slots.items():
+            if patch_size(slot) != patches[slot.tokenizer]:
+                raise ValueError(f"slot {name}: views that share {slot.tokenizer!r} need patches of one size")
+            count = len(coordinates(slot.shape, slot.patch))
+            self.places[_key(name)] = nn.Parameter(torch.randn(count, config.dim) * 0.02)
+        nn.init.normal_(self.slot_embedding.weight, std=0.02)
+
+    def prefix(self, given: Mapping[str, SlotTokens], batch: int) -> PrefixCache:
+        """Keys and values of the given slots; with none given, of the learned start token alone."""
+        parts = [self._embed(name, tokens, None) for name, tokens in given.items()]
+        start = self.sink.expand(batch, -1, -1)
+        x = torch.cat([start, *[p.x for p in parts]], dim=1)
+        positions = torch.cat([start.new_zeros(1, 3), *[p.positions for p in parts]])
+        mask = None
+        if any(p.mask is not None for p in parts):
+            real = [
+                torch.ones(p.x.shape[:2], dtype=torch.bool, device=x.device) if p.mask is None else p.mask
+                for p in parts
+            ]
+            mask = torch.cat([torch.ones(batch, 1, dtype=torch.bool, device=x.device), *real], dim=1)
+        return self.transformer.prefix(x, positions, mask)
+
+    def logits(
+        self,
+        target: Mapping[str, SlotTokens],
+        hidden: Mapping[str, Bool[Tensor, "B ..."]],
+        prefix: PrefixCache,
+    ) -> dict[str, Float[Tensor, "B L p K"]]:
+        """Logits of every target token, `[B, positions, tokens of a patch, codebook_size]`, one entry a slot."""
+        parts = {name: self._embed(name, tokens, hidden[name]) for name, tokens in target.items()}
+        sizes = [p.x.shape[1] for p in parts.values()]
+        x = torch.cat([p.x for p in parts.values()], dim=1)
+        positions = torch.cat([p.positions for p in parts.values()])
+        mask = None
+        if any(p.mask is not None for p in parts.values()):
+            mask = torch.cat(
+                [
+                    torch.ones_like(p.x[..., 0], dtype=torch.bool) if p.mask is None else p.mask
+                    for p in parts.values()
+                ],
+                dim=1,
+            )
+        states = self.transformer(x, positions, mask, prefix).split(sizes, dim=1)
+        return {name: self._head(name, state) for name, state in zip(parts, states, strict=True)}
+
+    def loss(self, batches: list[FusionBatch]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean over the examples of all draws of the weighted cross entropy of the hidden tokens.
+
+        Within an example: for each target slot the sum over hidden tokens, weighted by 1 / (t + (1 - t) / 5),
+        over the slot's number of real tokens; then the mean over its target slots by their coefficients. The
+        report has each draw's ELBO in bits per token (weight 1 / t).
+        """
+        total, examples = torch.zeros((), device=self.sink.device), 0
+        report: dict[str, Tensor] = {}
+        path = MaskedPath()
+        for batch in batches:
+            size = len(batch.t)
+            logits = self.logits(batch.target, batch.hidden, self.prefix(batch.given, size))
+            weight = path.training_weight(batch.t)
+            for name, tokens in batch.target.items():
+                slot = self.config.slots[name]
+                ids = patchify(tokens.ids, slot.patch)
+                counted = patchify(batch.hidden[name], slot.patch)
+                nll = torch.zeros_like(ids, dtype=torch.float32)
+                nll[counted] = F.cross_entropy(logits[name][counted].float(), ids[counted], reduction="none")
+                real = tokens.ids[0].numel() if tokens.mask is None else tokens.mask.flatten(1).sum(1)
+                mean = nll.flatten(1).sum(1) / real
+                total = total + (mean * weight).sum() * slot.coefficient / len(batch.target)
+                bits = (mean.detach() * path.elbo_weight(batch.t)).mean() / torch.log(torch.tensor(2.0))
+                report[f"bits/{batch.name or 'draw'}/{name}"] = bits
+            examples += size
+        return total / examples, report
+
+    def _embed(self, name: str, tokens: SlotTokens, hidden: Tensor | None) -> _Sequence:
+        slot = self.config.slots[name]
+        key = _key(slot.tokenizer)
+        sizes = tuple(tokens.ids.shape[1:])
+        if any(n > most for n, most in zip(sizes, slot.shape, strict=True)):
+            raise ValueError(f"slot {name} holds at most {slot.shape} tokens, not {sizes}")
+        blank = self.vocabularies[slot.tokenizer]
+        ids = tokens.ids if hidden is None else tokens.ids.masked_fill(hidden, blank)
+        mask = None
+        if tokens.mask is not None:
+            ids = ids.masked_fill(~tokens.mask, blank)
+            mask = patchify(tokens.mask, slot.patch).any(dim=-1)
+        x = self.inputs[key](self.embeddings[key](patchify(ids, slot.patch)).flatten(2))
+        places = coordinates(sizes, slot.patch).to(x.device)
+        strides = coordinates(slot.shape, slot.patch).to(x.device)[-1] + 1
+        rows = (places[:, 0] * strides[1] + places[:, 1]) * strides[2] + places[:, 2]
+        x = x + self.places[_key(name)][rows.long()] + self.slot_embedding.weight[self.slot_ids[name]]
+        return _Sequence(x, places, mask)
+
+    def _head(self, name: str, states: Float[Tensor, "B L dim"]) -> Float[Tensor, "B L p K"]:
+        slot = self.config.slots[name]
+        key, patch = _key(slot.tokenizer), patch_size(slot)
+        words = self.embeddings[key].weight[:-1]
+        return F.linear(self.heads[key](states).unflatten(-1, (patch, -1)), words)
+
+
+def _key(name: str) -> str:
+    """A name that module dictionaries accept."""
+    return name.replace(":", "__").replace("@", "_at_").replace(".", "_")

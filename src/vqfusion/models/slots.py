@@ -1,0 +1,81 @@
+"""Slots: names of modality x view, and how grids of tokens become positions of the transformer."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vqfusion.config import SlotConfig
+from vqfusion.errors import UserError
+
+
+@dataclass(frozen=True)
+class SlotName:
+    """`modality[:language][@view]`: `text:de`, `image@16`, `audio@noisy`, `length:de`, `speaker`."""
+
+    modality: str
+    language: str | None = None
+    view: str | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> "SlotName":
+        rest, _, view = name.partition("@")
+        modality, _, language = rest.partition(":")
+        return cls(modality, language or None, view or None)
+
+
+def check_slot(name: str, slots: dict[str, SlotConfig]) -> SlotConfig:
+    """The config of a slot, or one line that names the ones there are."""
+    if name not in slots:
+        known = ", ".join(n for n, config in slots.items() if not config.is_length)
+        raise UserError(f"this model has no slot {name!r}; it has {known}")
+    return slots[name]
+
+
+def length_slot(name: str) -> str:
+    """The slot that holds the length of a variable slot: `length:de` for `text:de`, `length:audio` for `audio`."""
+    slot = SlotName.parse(name)
+    return f"length:{slot.language or slot.modality}"
+
+
+def patch_size(config: SlotConfig) -> int:
+    """Tokens that share one position."""
+    return int(torch.tensor(config.patch).prod())
+
+
+def patchify(grid: Tensor, patch: tuple[int, ...]) -> Tensor:
+    """`[B, *grid]` to `[B, positions, patch tokens]`, row by row; every axis must be a multiple of its patch."""
+    batch, sizes = grid.shape[0], grid.shape[1:]
+    if any(n % p for n, p in zip(sizes, patch, strict=True)):
+        raise ValueError(f"a grid of {tuple(sizes)} is not a multiple of the patch {patch}")
+    split = [part for n, p in zip(sizes, patch, strict=True) for part in (n // p, p)]
+    rank = len(patch)
+    order = [0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2)]
+    return grid.reshape(batch, *split).permute(order).reshape(batch, -1, int(torch.tensor(patch).prod()))
+
+
+def unpatchify(positions: Tensor, sizes: tuple[int, ...], patch: tuple[int, ...]) -> Tensor:
+    """Inverse of `patchify`."""
+    rank = len(patch)
+    counts = [n // p for n, p in zip(sizes, patch, strict=True)]
+    order = [0, *[axis for i in range(rank) for axis in (1 + i, 1 + rank + i)]]
+    return positions.reshape(len(positions), *counts, *patch).permute(order).reshape(len(positions), *sizes)
+
+
+def coordinates(sizes: tuple[int, ...], patch: tuple[int, ...]) -> Float[Tensor, "L 3"]:
+    """(depth, row, column) of each position, from 0; a sequence uses the last axis."""
+    counts = [n // p for n, p in zip(sizes, patch, strict=True)]
+    axes = torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in counts], indexing="ij")
+    places = torch.stack([axis.reshape(-1) for axis in axes], dim=-1)
+    return torch.nn.functional.pad(places, (3 - places.shape[1], 0))
+
+
+def stack_tokens(ids: list[Int[Tensor, "..."]]) -> tuple[Int[Tensor, "B ..."], Bool[Tensor, "B ..."] | None]:
+    """A batch of grids of one shape, or of sequences padded to the longest, with a mask where they differ."""
+    longest = max(len(item) for item in ids)
+    if all(item.shape == ids[0].shape for item in ids):
+        return torch.stack(ids), None
+    padded = [torch.nn.functional.pad(item, (0, longest - len(item))) for item in ids]
+    lengths = torch.tensor([len(item) for item in ids])
+    return torch.stack(padded), torch.arange(longest) < lengths[:, None]

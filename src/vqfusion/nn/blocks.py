@@ -1,0 +1,45 @@
+"""N-dimensional building blocks: one implementation for rank 1 (sound), 2 (pictures) and 3 (volumes)."""
+
+import torch
+from torch import Tensor, nn
+
+CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+
+
+def convolution(
+    rank: int, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1
+) -> nn.Module:
+    """Convolution over `rank` axes with "same" padding."""
+    return CONVOLUTION[rank](channels_in, channels_out, kernel, stride, padding=(kernel - 1) // 2)
+
+
+def downsample(rank: int, channels_in: int, channels_out: int) -> nn.Module:
+    """Halves each axis."""
+    return CONVOLUTION[rank](channels_in, channels_out, 4, 2, padding=1)
+
+
+def upsample(rank: int, channels_in: int, channels_out: int) -> nn.Module:
+    """Doubles each axis."""
+    return TRANSPOSED[rank](channels_in, channels_out, 4, 2, padding=1)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation with groups of at least 8 channels where they divide."""
+    groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(act(norm(conv(act(norm(x)))))), channels kept: He et al. (2016), pre-activation form."""
+
+    def __init__(self, rank: int, channels: int, dilation: int = 1):
+        super().__init__()
+        self.norm_in = group_norm(channels)
+        self.conv_in = CONVOLUTION[rank](channels, channels, 3, padding=dilation, dilation=dilation)
+        self.norm_out = group_norm(channels)
+        self.conv_out = CONVOLUTION[rank](channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.conv_in(torch.nn.functional.silu(self.norm_in(x)))
+        return x + self.conv_out(torch.nn.functional.silu(self.norm_out(hidden)))

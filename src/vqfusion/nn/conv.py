@@ -1,0 +1,67 @@
+"""Convolutional encoder and decoder of the VQ-VAE, at rank 1, 2 or 3."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from vqfusion.nn.blocks import ResidualBlock, convolution, downsample, group_norm, upsample
+
+
+class VQVAEEncoder(nn.Module):
+    """Signal `[B, in_channels, *size]` to latents `[B, dim, *size / 2^(len(widths) - 1)]`.
+
+    `widths[0]` is the number of channels at full resolution; each further width halves every axis.
+    `depths[i]` residual blocks follow at that resolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        dim: int,
+        widths: Sequence[int] = (32, 64, 128),
+        depths: Sequence[int] = (0, 1, 3),
+        rank: int = 2,
+    ):
+        super().__init__()
+        layers: list[nn.Module] = []
+        if depths[0] or len(widths) == 1:
+            layers.append(convolution(rank, in_channels, widths[0]))
+            layers += [ResidualBlock(rank, widths[0], 1 + 2 * (i % 2)) for i in range(depths[0])]
+        channels = widths[0] if layers else in_channels
+        for width, depth in zip(widths[1:], depths[1:], strict=True):
+            layers.append(downsample(rank, channels, width))
+            layers += [ResidualBlock(rank, width) for _ in range(depth)]
+            channels = width
+        layers += [group_norm(channels), nn.SiLU(), convolution(rank, channels, dim, kernel=1)]
+        self.layers = nn.Sequential(*layers)
+        self.downsampling = 2 ** (len(widths) - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class VQVAEDecoder(nn.Module):
+    """Latents `[B, dim, *grid]` to a signal `[B, out_channels, *grid * 2^(len(widths) - 1)]`; mirrors the encoder."""
+
+    def __init__(
+        self,
+        out_channels: int,
+        dim: int,
+        widths: Sequence[int] = (32, 64, 128),
+        depths: Sequence[int] = (0, 1, 3),
+        rank: int = 2,
+    ):
+        super().__init__()
+        layers: list[nn.Module] = [convolution(rank, dim, widths[-1])]
+        for i in range(len(widths) - 1, 0, -1):
+            layers += [ResidualBlock(rank, widths[i]) for _ in range(depths[i])]
+            layers += [group_norm(widths[i]), nn.SiLU()]
+            last = i == 1 and not depths[0]
+            layers.append(upsample(rank, widths[i], out_channels if last else widths[i - 1]))
+        if depths[0] or len(widths) == 1:
+            layers += [ResidualBlock(rank, widths[0], 1 + 2 * (i % 2)) for i in range(depths[0])]
+            layers += [group_norm(widths[0]), nn.SiLU(), convolution(rank, widths[0], out_channels)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)

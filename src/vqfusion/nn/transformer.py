@@ -1,0 +1,133 @@
+"""The transformer: pre-norm blocks with rotary positions over up to three axes, and a prefix that is computed once."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+AXES = 3  # positions are (depth, row, column); sequences use the last axis
+
+
+class Rotary(nn.Module):
+    """Axial rotary positions: Su et al. (2021), with the pairs of a head shared out over the axes (1 : 1 : 2)."""
+
+    def __init__(self, head_dim: int, base: float = 1000.0):
+        super().__init__()
+        pairs = head_dim // 2
+        shares = (pairs // 4, pairs // 4, pairs - 2 * (pairs // 4))
+        frequencies = torch.zeros(AXES, pairs)
+        start = 0
+        for axis, count in enumerate(shares):
+            frequencies[axis, start : start + count] = base ** (-torch.arange(count) / count)
+            start += count
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, positions: Float[Tensor, "L 3"]) -> tuple[Tensor, Tensor]:
+        angles = positions @ self.frequencies
+        return angles.cos(), angles.sin()
+
+
+def rotate(x: Float[Tensor, "B heads L d"], rotary: tuple[Tensor, Tensor]) -> Float[Tensor, "B heads L d"]:
+    """Turn each pair (first half, second half) by its angle; lengths stay."""
+    cos, sin = (part.to(x.dtype) for part in rotary)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+@dataclass(frozen=True)
+class PrefixCache:
+    """Keys and values of the given tokens in each layer, and which of them are real `[B, P]` (None = all)."""
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    mask: Bool[Tensor, "B P"] | None
+
+    def repeat(self, times: int) -> "PrefixCache":
+        """Every item `times` times in a row."""
+        mask = None if self.mask is None else self.mask.repeat_interleave(times, dim=0)
+        return PrefixCache(
+            [k.repeat_interleave(times, dim=0) for k in self.keys],
+            [v.repeat_interleave(times, dim=0) for v in self.values],
+            mask,
+        )
+
+
+class Block(nn.Module):
+    """Attention with RMS-normalised queries and keys, then SwiGLU (Shazeer, 2020), each on a residual path."""
+
+    def __init__(self, dim: int, heads: int, layers: int):
+        super().__init__()
+        self.heads = heads
+        hidden = (8 * dim // 3 + 31) // 32 * 32
+        self.norm_attention = nn.RMSNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.norm_q = nn.RMSNorm(dim // heads)
+        self.norm_k = nn.RMSNorm(dim // heads)
+        self.out = nn.Linear(dim, dim, bias=False)
+        self.norm_mlp = nn.RMSNorm(dim)
+        self.gate_up = nn.Linear(dim, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, dim, bias=False)
+        for linear in (self.qkv, self.gate_up):
+            nn.init.normal_(linear.weight, std=dim**-0.5)
+        for linear in (self.out, self.down):
+            nn.init.normal_(linear.weight, std=(2 * layers * linear.in_features) ** -0.5)
+
+    def project(
+        self, x: Float[Tensor, "B L dim"], rotary: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values `[B, heads, L, dim / heads]`."""
+        q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return rotate(self.norm_q(q), rotary).to(v.dtype), rotate(self.norm_k(k), rotary).to(v.dtype), v
+
+    def attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Bool[Tensor, "B K"] | None) -> Tensor:
+        """The rest of the block; `mask` says which keys are real."""
+        allowed = None if mask is None else mask[:, None, None, :]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        gate, up = self.gate_up(self.norm_mlp(x)).chunk(2, dim=-1)
+        return x + self.down(F.silu(gate) * up)
+
+
+class Transformer(nn.Module):
+    """Given tokens attend to given tokens only, targets to everything: so the given part is computed once, exactly."""
+
+    def __init__(self, dim: int, layers: int, heads: int):
+        super().__init__()
+        self.rotary = Rotary(dim // heads)
+        self.blocks = nn.ModuleList(Block(dim, heads, layers) for _ in range(layers))
+        self.norm = nn.RMSNorm(dim)
+
+    def prefix(
+        self, x: Float[Tensor, "B P dim"], positions: Float[Tensor, "P 3"], mask: Bool[Tensor, "B P"] | None
+    ) -> PrefixCache:
+        """Keys and values of the given tokens in every layer."""
+        rotary = self.rotary(positions)
+        keys, values = [], []
+        for i, block in enumerate(self.blocks):
+            q, k, v = block.project(x, rotary)
+            keys.append(k)
+            values.append(v)
+            if i + 1 < len(self.blocks):
+                x = block.attend(x, q, k, v, mask)
+        return PrefixCache(keys, values, mask)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B L dim"],
+        positions: Float[Tensor, "L 3"],
+        mask: Bool[Tensor, "B L"] | None,
+        prefix: PrefixCache,
+    ) -> Float[Tensor, "B L dim"]:
+        """Hidden states of the targets, after the last norm."""
+        rotary = self.rotary(positions)
+        full = None
+        if mask is not None or prefix.mask is not None:
+            given = prefix.keys[0].new_ones(len(x), prefix.keys[0].shape[2], dtype=torch.bool)
+            own = torch.ones_like(x[..., 0], dtype=torch.bool) if mask is None else mask
+            full = torch.cat([given if prefix.mask is None else prefix.mask, own], dim=1)
+        for block, keys, values in zip(self.blocks, prefix.keys, prefix.values, strict=True):
+            q, k, v = block.project(x, rotary)
+            x = block.attend(x, q, torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2), full)
+        return self.norm(x)

@@ -1,0 +1,76 @@
+"""Sound to codes and back."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vqfusion.config import AudioTokenizerConfig
+from vqfusion.nn.spectrogram import griffin_lim, log_magnitude, magnitude, stft
+from vqfusion.nn.weights import fingerprint
+from vqfusion.tokenizers.vqvae import VQVAE
+from vqfusion.types import Sample, Tokens
+
+
+class AudioTokenizer(nn.Module):
+    """A 1-D VQ-VAE over the log-magnitude spectrogram of mono sound in [-1, 1].
+
+    One code per `samples_per_code` samples; the end is padded with silence. Phases are not coded: decoding
+    rebuilds them by Griffin-Lim.
+    """
+
+    modality = "audio"
+
+    def __init__(self, config: AudioTokenizerConfig):
+        super().__init__()
+        self.config = config
+        self.vqvae = VQVAE(config.vqvae)
+        self.codebook_size = self.vqvae.quantizer.codebook_size
+        self.samples_per_code = config.hop_samples * self.vqvae.downsampling
+        hertz = torch.linspace(0, config.sample_rate_hz / 2, config.vqvae.channels)
+        weights = 1 / (hertz + 700)  # slope of the mel scale (O'Shaughnessy, 1987)
+        self.register_buffer("bin_weights", (weights / weights.mean())[None, :, None], persistent=False)
+
+    def encode(self, sample: Sample) -> Tokens:
+        if sample.sample_rate_hz != self.config.sample_rate_hz:
+            raise ValueError(
+                f"the tokenizer takes sound at {self.config.sample_rate_hz} Hz, not {sample.sample_rate_hz} Hz; "
+                "resample it first"
+            )
+        return Tokens(self.encode_batch(sample.data)[0], self.codebook_size, self.modality)
+
+    def decode(self, tokens: Tokens) -> Sample:
+        sound = self.decode_batch(tokens.ids[None])
+        return Sample(self.modality, sound, sample_rate_hz=self.config.sample_rate_hz)
+
+    @torch.no_grad()
+    def encode_batch(self, sound: Float[Tensor, "B T"]) -> Int[Tensor, "B n"]:
+        """Codes of sounds of one length."""
+        return self.vqvae.encode(self.prepare(sound))
+
+    @torch.no_grad()
+    def decode_batch(self, ids: Int[Tensor, "B n"]) -> Float[Tensor, "B T"]:
+        """Sounds in [-1, 1] of rows of codes."""
+        log_mag = self.vqvae.decode(ids).float()
+        config = self.config
+        mag = magnitude(torch.cat([log_mag, log_mag[..., -1:]], dim=-1))
+        length = ids.shape[1] * self.samples_per_code
+        return griffin_lim(
+            mag, config.window_samples, config.hop_samples, length, config.griffin_lim_steps
+        ).clamp(-1, 1)
+
+    def prepare(self, sound: Float[Tensor, "B T"]) -> Float[Tensor, "B F N"]:
+        """Log-magnitude frames of sound that is padded to whole codes."""
+        sound = torch.nn.functional.pad(sound, (0, -sound.shape[1] % self.samples_per_code))
+        return log_magnitude(stft(sound, self.config.window_samples, self.config.hop_samples))[..., :-1]
+
+    def loss(self, sound: Float[Tensor, "B T"]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Training loss: error of the log magnitudes, weighted along the mel scale, plus the quantizer's."""
+        x = self.prepare(sound)
+        out = self.vqvae(x)
+        error = (out.signal.float() - x) * self.bin_weights
+        spectral = error.abs().mean() + error.square().mean()
+        report = {"spectral": spectral.detach(), "perplexity": out.codes.perplexity, "usage": out.codes.usage}
+        return spectral + out.codes.loss, report
+
+    def fingerprint(self) -> str:
+        return fingerprint(self.state_dict(), self.config.model_dump_json())

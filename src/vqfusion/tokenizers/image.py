@@ -1,0 +1,67 @@
+"""Pictures to codes and back."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqfusion.config import ImageTokenizerConfig
+from vqfusion.nn.weights import fingerprint
+from vqfusion.tokenizers.vqvae import VQVAE
+from vqfusion.types import Sample, Tokens
+
+
+class ImageTokenizer(nn.Module):
+    """A 2-D VQ-VAE over pictures `[C, H, W]` in [0, 1]; grey and colour are converted to its channels.
+
+    A side that is no multiple of the downsampling is extended by its edge.
+    """
+
+    modality = "image"
+
+    def __init__(self, config: ImageTokenizerConfig):
+        super().__init__()
+        self.config = config
+        self.vqvae = VQVAE(config.vqvae)
+        self.codebook_size = self.vqvae.quantizer.codebook_size
+
+    def encode(self, sample: Sample) -> Tokens:
+        return Tokens(self.encode_batch(sample.data[None])[0], self.codebook_size, self.modality)
+
+    def decode(self, tokens: Tokens) -> Sample:
+        return Sample(self.modality, self.decode_batch(tokens.ids[None])[0])
+
+    @torch.no_grad()
+    def encode_batch(self, pictures: Float[Tensor, "B C H W"]) -> Int[Tensor, "B h w"]:
+        """Codes of pictures of one size."""
+        return self.vqvae.encode(self.prepare(pictures))
+
+    @torch.no_grad()
+    def decode_batch(self, ids: Int[Tensor, "B h w"]) -> Float[Tensor, "B C H W"]:
+        """Pictures of grids of codes, in [0, 1]."""
+        return (self.vqvae.decode(ids) * 0.5 + 0.5).clamp(0, 1)
+
+    def prepare(self, pictures: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """To the network's channels, multiples of its downsampling, and [-1, 1]."""
+        channels, f = self.config.vqvae.channels, self.vqvae.downsampling
+        if pictures.shape[1] != channels:
+            pictures = pictures.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
+        extra_h, extra_w = -pictures.shape[2] % f, -pictures.shape[3] % f
+        if extra_h or extra_w:
+            pictures = F.pad(pictures, (0, extra_w, 0, extra_h), mode="replicate")
+        return pictures * 2 - 1
+
+    def loss(self, pictures: Float[Tensor, "B C H W"]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Training loss: mean squared error in [-1, 1] plus the quantizer's."""
+        x = self.prepare(pictures)
+        out = self.vqvae(x)
+        mse = F.mse_loss(out.signal.float(), x)
+        psnr = -10 * (mse.detach() / 4).log10()
+        return mse + out.codes.loss, {
+            "psnr_db": psnr,
+            "perplexity": out.codes.perplexity,
+            "usage": out.codes.usage,
+        }
+
+    def fingerprint(self) -> str:
+        return fingerprint(self.state_dict(), self.config.model_dump_json())

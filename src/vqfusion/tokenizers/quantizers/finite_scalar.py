@@ -1,0 +1,41 @@
+"""Finite scalar quantization: a fixed grid instead of a learned codebook."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vqfusion.tokenizers.quantizers.base import Quantizer
+
+
+class FiniteScalarQuantizer(Quantizer):
+    """Rounds each of `len(levels)` coordinates to one of `levels[i]` equidistant values in [-1, 1].
+
+    Mentzer, Minnen, Agustsson, Tschannen (2023), "Finite scalar quantization: VQ-VAE made simple". The paper
+    bounds with tanh; here values are clamped, so that Q(Q(z)) = Q(z) and the gradient is exactly one, and
+    the distance to the cube is the commitment loss that keeps the encoder inside it.
+    """
+
+    def __init__(self, levels: tuple[int, ...], commitment_weight: float = 0.25, channel_first: bool = False):
+        if any(level < 2 for level in levels):
+            raise ValueError(f"each of levels must be at least 2, not {levels}")
+        super().__init__(dim=len(levels), codebook_size=math.prod(levels), channel_first=channel_first)
+        self.levels = tuple(levels)
+        self.commitment_weight = commitment_weight
+        strides = [math.prod(levels[:i]) for i in range(len(levels))]
+        self.register_buffer("steps", torch.tensor([float(level - 1) for level in levels]), persistent=False)
+        self.register_buffer("sizes", torch.tensor(levels), persistent=False)
+        self.register_buffer("strides", torch.tensor(strides), persistent=False)
+
+    def nearest(self, x: Float[Tensor, "N D"]) -> Int[Tensor, " N"]:
+        digits = ((x.clamp(-1, 1) + 1) / 2 * self.steps).round().long()
+        return (digits * self.strides).sum(dim=-1)
+
+    def lookup(self, indices: Int[Tensor, "..."]) -> Float[Tensor, "... D"]:
+        digits = indices[..., None] // self.strides % self.sizes
+        return digits / self.steps * 2 - 1
+
+    def quantization_losses(self, x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"]):
+        outside = (x - x.clamp(-1, 1).detach()).square().mean()
+        return self.commitment_weight * outside, {"commitment": outside}

@@ -1,0 +1,62 @@
+"""Text to tokens and back: byte-level BPE, so that any Unicode string survives the round trip."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as BPETokenizer
+
+from vqfusion.errors import UserError
+from vqfusion.types import Sample, Tokens
+
+
+class TextTokenizer:
+    """Byte-pair encoding over UTF-8 bytes: Sennrich, Haddow, Birch (2016); bytes as in Radford et al. (2019).
+
+    The 256 bytes are in every vocabulary, so nothing is unknown and `decode(encode(text)) == text`.
+    """
+
+    modality = "text"
+
+    def __init__(self, bpe: BPETokenizer):
+        self.bpe = bpe
+        self.codebook_size = bpe.get_vocab_size()
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocabulary_size: int) -> "TextTokenizer":
+        """Learn merges until the vocabulary has this size (or no pair repeats)."""
+        bpe = BPETokenizer(models.BPE())
+        words = pre_tokenizers.Split(Regex(r" ?\S+|\s+"), behavior="isolated")  # marks stay with their letters
+        as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        bpe.pre_tokenizer = pre_tokenizers.Sequence([words, as_bytes])
+        bpe.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary_size,
+            show_progress=False,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        )
+        bpe.train_from_iterator(texts, trainer)
+        return cls(bpe)
+
+    @classmethod
+    def load(cls, path: Path) -> "TextTokenizer":
+        try:
+            return cls(BPETokenizer.from_file(str(path)))
+        except Exception as error:  # the library raises bare Exception
+            raise UserError(f"{path}: not a readable BPE vocabulary ({error})") from None
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.bpe.save(str(path), pretty=False)
+
+    def encode(self, sample: Sample) -> Tokens:
+        ids = self.bpe.encode(sample.data).ids
+        return Tokens(torch.tensor(ids, dtype=torch.int64), self.codebook_size, self.modality)
+
+    def decode(self, tokens: Tokens) -> Sample:
+        return Sample(self.modality, self.bpe.decode(tokens.ids.tolist(), skip_special_tokens=False))
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.bpe.to_str().encode()).hexdigest()[:16]

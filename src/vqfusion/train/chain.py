@@ -1,0 +1,112 @@
+"""Training of a whole chain: raw data -> tokenizers -> tokens -> Fusion -> a System on disk."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from vqfusion.config import ChainConfig, LabelTokenizerConfig
+from vqfusion.data import Dataset, open_dataset
+from vqfusion.errors import UserError
+from vqfusion.models.fusion import Fusion
+from vqfusion.models.pretrained import save_tokenizer
+from vqfusion.models.system import System
+from vqfusion.models.tokenize import SlotTokenizers
+from vqfusion.nn.weights import load_json, save_json
+from vqfusion.tokenizers.audio import AudioTokenizer
+from vqfusion.tokenizers.image import ImageTokenizer
+from vqfusion.train.draws import DrawSource
+from vqfusion.train.loop import fit
+from vqfusion.train.tokenizers import train_tokenizer
+from vqfusion.train.views import tokenize_records
+
+
+def train_chain(
+    chain: ChainConfig,
+    folder: Path,
+    device: str | None = None,
+    on_log: Callable[[int, System], None] | None = None,
+    accelerator: Accelerator | None = None,
+) -> System:
+    """Train everything that a chain names and save the System to `folder`; resumes where it was stopped.
+
+    Runs in one process or under `accelerate launch` / torchrun; every process reads the data.
+    """
+    accelerator = accelerator or Accelerator(cpu=device == "cpu")
+    _claim(chain, folder, accelerator.is_main_process)
+    accelerator.wait_for_everyone()
+    dataset = limited(open_dataset(chain.data), chain.limit_keys)
+    tokenizers = {}
+    for name in chain.tokenizers:
+        tokenizer = train_tokenizer(name, chain, dataset, folder / f"tokenizer-{name}", accelerator)
+        if isinstance(tokenizer, ImageTokenizer | AudioTokenizer):
+            round_to_half(tokenizer)
+        if accelerator.is_main_process:
+            save_tokenizer(tokenizer, folder, name)
+        tokenizers[name] = tokenizer
+    chain = with_names(chain, tokenizers)
+    slots = SlotTokenizers(chain, tokenizers)
+    records = tokenize_records(dataset, slots, chain, cache=folder / "tokens.safetensors")
+    torch.manual_seed(chain.seed)
+    fusion = Fusion(chain.fusion, slots.vocabularies)
+    source = DrawSource(records, chain, dataset.held_out_pairs)
+    contract = json.dumps(
+        [chain.model_dump(mode="json"), {n: t.fingerprint() for n, t in tokenizers.items()}]
+    )
+
+    def batches(step: int, rank: int, processes: int):
+        return [draw.to(accelerator.device) for draw in source(step, rank, processes)]
+
+    hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
+    fit(fusion, batches, chain.fusion_stage, folder / "fusion", contract, accelerator, hook)
+    round_to_half(fusion)
+    system = System(chain, slots, fusion)
+    if accelerator.is_main_process:
+        system.save_pretrained(folder)
+    return system
+
+
+def _claim(chain: ChainConfig, folder: Path, write: bool) -> None:
+    """Make the folder this chain's, or refuse one that belongs to another."""
+    path, config = folder / "chain.json", chain.model_dump(mode="json")
+    if path.exists():
+        if load_json(path) != config:
+            raise UserError(f"{folder}: holds a run with another config; choose another --output")
+    elif write:
+        try:
+            save_json(path, config)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+def limited(dataset: Dataset, keys: int | None) -> Dataset:
+    """The data set with its first `keys` keys of each split; None keeps all."""
+    if keys is None:
+        return dataset
+    by_split: dict[str, dict[str, None]] = {}
+    for record in dataset.records:
+        by_split.setdefault(record.split, {})[record.key] = None
+    kept = {split: set(list(all_keys)[:keys]) for split, all_keys in by_split.items()}
+    records = [record for record in dataset.records if record.key in kept[record.split]]
+    return Dataset(dataset.name, records, dataset.held_out_pairs, dataset.licence, dataset.keywords)
+
+
+def with_names(chain: ChainConfig, tokenizers: dict) -> ChainConfig:
+    """The chain with the names of its label vocabularies filled in."""
+    filled = {
+        name: LabelTokenizerConfig(names=tokenizers[name].names)
+        if isinstance(config, LabelTokenizerConfig)
+        else config
+        for name, config in chain.tokenizers.items()
+    }
+    return chain.model_copy(update={"tokenizers": filled})
+
+
+@torch.no_grad()
+def round_to_half(module: torch.nn.Module) -> None:
+    """Round matrices to float16 values in place, so that what is used is what will be saved."""
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point() and tensor.ndim > 1:
+            tensor.copy_(tensor.half().float())

@@ -1,0 +1,192 @@
+"""Training draws of Fusion: which slots of which records are given and asked for at a step."""
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vqfusion.config import ChainConfig, DrawConfig
+from vqfusion.diffusion.masked import MaskedPath, stratified_times
+from vqfusion.errors import UserError
+from vqfusion.models.fusion import FusionBatch, SlotTokens
+from vqfusion.models.slots import SlotName, length_slot, patch_size, stack_tokens
+from vqfusion.train.sources import share, step_generator
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """A record as tokens: variant 0 is the data as it is, further ones are augmented views of the whole record."""
+
+    key: str
+    variants: tuple[dict[str, Tensor], ...]
+
+    @property
+    def slots(self) -> dict[str, Tensor]:
+        return self.variants[0]
+
+
+class DrawSource:
+    """Batches of draws as a function of step, rank and number of processes.
+
+    `held_out_pairs` of languages never meet as given and target.
+    """
+
+    def __init__(
+        self,
+        records: list[TokenRecord],
+        chain: ChainConfig,
+        held_out_pairs: frozenset[frozenset[str]] = frozenset(),
+    ):
+        self.chain, self.held_out_pairs = chain, held_out_pairs
+        self.slots = chain.fusion.slots
+        self.languages = [name for name in chain.languages if f"text:{name}" in self.slots]
+        self.language_weights = list(chain.language_weights or [1.0] * len(self.languages))
+        self.by_key: dict[str, dict[str, list[TokenRecord]]] = defaultdict(lambda: defaultdict(list))
+        for record in records:
+            for slot in record.slots:
+                self.by_key[record.key][slot].append(record)
+        self.keys = {row: self._eligible(row) for row in chain.draws}
+        for row, keys in self.keys.items():
+            if not keys:
+                raise UserError(f"no training record has what the draw {row.given} -> {row.target} needs")
+
+    def __call__(self, step: int, rank: int, processes: int) -> list[FusionBatch]:
+        stage, seed = self.chain.fusion_stage, self.chain.seed
+        rng = random.Random(f"{seed}/{step}")
+        rows = rng.choices(self.chain.draws, [row.weight for row in self.chain.draws], k=stage.draws_per_step)
+        return [self.batch(row, f"{seed}/{step}/{i}", rank, processes) for i, row in enumerate(rows)]
+
+    def batch(self, row: DrawConfig, seed: str, rank: int, processes: int) -> FusionBatch:
+        """One draw for this process's share of a global batch."""
+        rng = random.Random(seed)
+        size = row.batch or self.chain.fusion_stage.batch
+        generator = step_generator(self.chain.seed, rng.getrandbits(30))
+        given_slots, target_slots, spoken = self._languages(row, rng)
+        times = stratified_times(size, generator)
+        items = [self._item(row, given_slots, target_slots, spoken, rng) for _ in range(size)]
+        noise_seeds = [rng.getrandbits(40) for _ in range(size)]
+
+        mine = share(range(size), rank, processes)
+        times = times[list(mine)]
+        given = {
+            slot: _stack([items[i][slot] for i in mine], [items[i]["drop"] is not None for i in mine])
+            for slot in given_slots
+        }
+        target = {slot: _stack([items[i][slot] for i in mine]) for slot in target_slots}
+        hidden = {}
+        for slot, tokens in target.items():
+            drawn = [
+                MaskedPath().corrupt(
+                    tokens.ids.shape[1:], float(t), torch.Generator().manual_seed(noise_seeds[i])
+                )
+                for i, t in zip(mine, times, strict=True)
+            ]
+            stacked = torch.stack(drawn)
+            hidden[slot] = stacked if tokens.mask is None else stacked & tokens.mask
+        name = "+".join(row.given) + ">" + "+".join(row.target)
+        return FusionBatch(given, target, hidden, times, name)
+
+    def _languages(self, row: DrawConfig, rng: random.Random) -> tuple[list[str], list[str], str | None]:
+        """Slots of a draw with its languages chosen, and the language that the clips must be in."""
+        spoken = None
+        if any("^" in slot for slot in (*row.given, *row.target)):
+            spoken = rng.choice(sorted({s.split(":")[1] for s in self._spoken_slots()}))
+        for _ in range(1000):
+            chosen: list[str] = []
+
+            def fill(slot: str, chosen: list[str] = chosen) -> str:
+                if slot.endswith(":*"):
+                    free = [
+                        (n, w)
+                        for n, w in zip(self.languages, self.language_weights, strict=True)
+                        if n not in chosen
+                    ]
+                    chosen.append(rng.choices([n for n, _ in free], [w for _, w in free])[0])
+                    return slot.replace("*", chosen[-1])
+                return slot.replace("^", spoken or "")
+
+            given, target = [fill(s) for s in row.given], [fill(s) for s in row.target]
+            pairs = {frozenset((a, b)) for a in _tongues(given) for b in _tongues(target)}
+            if not pairs & self.held_out_pairs:
+                return given, target, spoken
+        raise UserError(f"draw {row.given} -> {row.target}: every pair of languages is held out")
+
+    def _spoken_slots(self) -> set[str]:
+        return {
+            slot
+            for slots in self.by_key.values()
+            for record in slots.get("audio", ())
+            for slot in record.slots
+            if slot.startswith("text:")
+        }
+
+    def _item(
+        self, row: DrawConfig, given: list[str], target: list[str], spoken: str | None, rng: random.Random
+    ) -> dict[str, Tensor | None]:
+        """Tokens of every slot of one example; `drop` is set when the given ones are to be left out."""
+        wanted = [*given, *target]
+        contents = [_content(slot) for slot in wanted]
+        for _ in range(1000):
+            slots = self.by_key[rng.choice(self.keys[row])]
+            anchor_slot = next((s for s in contents if not s.startswith("text:")), contents[0])
+            anchors = slots.get(anchor_slot, [])
+            if spoken:
+                anchors = [r for r in anchors if f"text:{spoken}" in r.slots]
+            if row.linked:
+                anchors = [r for r in anchors if all(c in r.slots for c in contents)]
+            if not anchors or any(content not in slots for content in contents):
+                continue
+            anchor = rng.choice(anchors)
+            variant = rng.randrange(len(anchor.variants)) if row.augment else 0
+            item: dict[str, Tensor | None] = {}
+            for slot, content in zip(wanted, contents, strict=True):
+                source = anchor if content in anchor.slots else rng.choice(slots[content])
+                ids = source.variants[variant if source is anchor else 0][content]
+                item[slot] = ids if slot == content else self._length(content, ids)
+            if all(self._fits(slot, ids) for slot, ids in item.items()):
+                item["drop"] = torch.ones(1) if rng.random() < row.drop_given else None
+                return item
+        raise UserError(f"no training record fits the draw {row.given} -> {row.target}")
+
+    def _length(self, content: str, ids: Tensor) -> Tensor:
+        return torch.tensor([len(ids) // patch_size(self.slots[content]) - 1])
+
+    def _fits(self, slot: str, ids: Tensor | None) -> bool:
+        config = self.slots[slot]
+        if ids is None or not ids.numel():
+            return False
+        if config.is_length:
+            return int(ids) < self.slots[_content(slot)].shape[0] // patch_size(self.slots[_content(slot)])
+        return all(n <= most for n, most in zip(ids.shape, config.shape, strict=True))
+
+    def _eligible(self, row: DrawConfig) -> list[str]:
+        fixed = {_content(slot) for slot in (*row.given, *row.target) if not slot.endswith((":*", ":^"))}
+        return sorted(key for key, slots in self.by_key.items() if all(slot in slots for slot in fixed))
+
+
+def _content(slot: str) -> str:
+    """The slot whose record is needed: itself, or for a length slot the one it measures."""
+    name = SlotName.parse(slot)
+    if name.modality != "length":
+        return slot
+    content = "audio" if name.language == "audio" else f"text:{name.language}"
+    assert length_slot(content) == slot
+    return content
+
+
+def _tongues(slots: list[str]) -> set[str]:
+    return {
+        slot.split(":")[1]
+        for slot in slots
+        if slot.startswith(("text:", "length:")) and slot != "length:audio"
+    }
+
+
+def _stack(ids: list[Tensor], dropped: list[bool] | None = None) -> SlotTokens:
+    stacked, mask = stack_tokens(ids)
+    if dropped and any(dropped):
+        kept = ~torch.tensor(dropped).reshape(-1, *[1] * (stacked.ndim - 1))
+        mask = (torch.ones_like(stacked, dtype=torch.bool) if mask is None else mask) & kept
+    return SlotTokens(stacked, mask)

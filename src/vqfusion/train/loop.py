@@ -1,0 +1,203 @@
+"""One training loop for every network: tokenizers and Fusion, one process or many."""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor, nn
+
+from vqfusion.config import StageConfig
+from vqfusion.tokenizers.quantizers import Quantizer
+from vqfusion.train.state import WeightAverage, load_state, save_state, training_tensors
+
+LOG_EVERY = 20
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; everything is saved. `exit_code` is 130 for Ctrl-C and 143 for SIGTERM."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Trainable(Protocol):
+    """A module with `loss(batch) -> (scalar, report)`."""
+
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+
+class _Loss(nn.Module):
+    """Gives the loss of a module as its forward, which is what distributed wrappers hook into."""
+
+    def __init__(self, module: nn.Module, precision: str):
+        super().__init__()
+        self.module = module
+        self.precision = precision
+
+    def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        device = next(self.module.parameters()).device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
+            return self.module.loss(batch)
+
+
+def learning_rate(stage: StageConfig, step: int) -> float:
+    """Linear warm-up over `warmup_steps`, then a cosine to zero at `steps`."""
+    warm = min(1.0, (step + 1) / max(1, stage.warmup_steps))
+    return stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / stage.steps))
+
+
+def fit(
+    module: nn.Module,
+    batches: Callable[[int, int, int], Any],
+    stage: StageConfig,
+    folder: Path,
+    contract: str,
+    accelerator: Accelerator,
+    on_log: Callable[[int, nn.Module], None] | None = None,
+    stop_after: int | None = None,
+) -> nn.Module:
+    """Train `module` for `stage.steps` and return it with averaged weights, in evaluation mode.
+
+    `batches(step, rank, processes)` gives this process its share of the batch of a step and must depend on
+    nothing else: a stopped run then continues bit for bit. The checkpoint `folder/state.safetensors` is
+    written every `checkpoint_every_s`, at the end, and when SIGINT or SIGTERM asks for it; metrics go to
+    `folder/metrics.jsonl`. `contract` says which config the checkpoint belongs to.
+    """
+    device = accelerator.device
+    module.to(device).train()
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if p.ndim > 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed}, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}],
+        lr=stage.learning_rate,
+        betas=stage.betas,
+        weight_decay=stage.weight_decay,
+    )
+    average = WeightAverage(module, stage.ema_decay)
+    checkpoint = folder / "state.safetensors"
+    step = load_state(checkpoint, contract, module, average, optimizer)
+    wrapped = accelerator.prepare_model(_Loss(module, stage.precision)) if step < stage.steps else None
+    quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]
+    log = _Log(folder, step, accelerator.is_main_process)
+
+    def save() -> None:
+        if accelerator.is_main_process:
+            save_state(checkpoint, step, contract, dict(training_tensors(module, average, optimizer)))
+
+    saved_at = time.monotonic()
+    with _Signals() as signals, _progress(accelerator.is_main_process) as progress:
+        bar = progress.add_task(folder.name, total=stage.steps, completed=step, status="")
+        while wrapped is not None and step < stage.steps:
+            loss, report = wrapped(batches(step, accelerator.process_index, accelerator.num_processes))
+            accelerator.backward(loss)
+            if stage.clip_norm:
+                torch.nn.utils.clip_grad_norm_(parameters, stage.clip_norm)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(stage, step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            for quantizer in quantizers:
+                quantizer.update()
+            average.update(module, step)
+            step += 1
+            log.add({"loss": loss.detach(), **report})
+            if step % LOG_EVERY == 0 or step == stage.steps:
+                means = log.write(step, learning_rate(stage, step - 1))
+                progress.update(bar, status=" ".join(f"{k} {v:.3g}" for k, v in list(means.items())[:3]))
+                if on_log and accelerator.is_main_process:
+                    on_log(step, module)
+            progress.update(bar, completed=step)
+            stopped = signals.number is not None or step == stop_after
+            due = time.monotonic() - saved_at > stage.checkpoint_every_s
+            if stopped or due or step == stage.steps:
+                save()
+                saved_at = time.monotonic()
+            if stopped and step < stage.steps:
+                raise Interrupted(
+                    f"stopped at step {step} of {stage.steps}; nothing is lost, the same command goes on from there",
+                    128 + (signals.number or signal.SIGINT),
+                )
+    average.copy_to(module)
+    return module.eval()
+
+
+class _Log:
+    """Means of the reported values since the last line, one JSON object a line; a resumed run cuts what it repeats."""
+
+    def __init__(self, folder: Path, step: int, active: bool):
+        self.path, self.active = folder / "metrics.jsonl", active
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self.started = time.monotonic()
+        if active:
+            folder.mkdir(parents=True, exist_ok=True)
+            lines = self.path.read_text().splitlines() if self.path.exists() else []
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            self.path.write_text("".join(line + "\n" for line in kept))
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def write(self, step: int, rate: float) -> dict[str, float]:
+        means = {name: self.sums[name] / self.counts[name] for name in self.sums}
+        self.sums, self.counts = {}, {}
+        if self.active:
+            line = {"step": step, **means, "learning_rate": rate, "seconds": time.monotonic() - self.started}
+            with self.path.open("a") as file:
+                file.write(json.dumps({k: float(f"{v:.6g}") for k, v in line.items()}) + "\n")
+        return means
+
+
+class _Signals:
+    """Turns SIGINT and SIGTERM into a number that the loop looks at between two steps."""
+
+    number: int | None = None
+
+    def __enter__(self) -> "_Signals":
+        self.previous: dict[int, Any] = {}
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.previous[number] = signal.signal(number, self._note)
+        except ValueError:  # not the main thread: signals stay with whoever runs us
+            pass
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+
+def _progress(active: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
+        console=Console(stderr=True),
+        disable=not active,
+    )
