@@ -125,7 +125,7 @@ CASES = {
     "blank text": (lambda: ["imagine", " \n\t "], "empty"),
     "empty text file": (lambda: ["imagine", file("a.txt", "")], "a.txt"),
     "text file that is not UTF-8": (lambda: ["imagine", file("a.txt", b"\xff\xfe\x00\xd8")], "a.txt"),
-    "100,000 characters": (lambda: ["imagine", "rocket " * 14286], "long"),
+    "100,000 characters": (lambda: ["imagine", "rocket " * 14286], "at most"),
     "missing text file": (lambda: ["imagine", "nowhere.txt"], "nowhere.txt"),
     # names
     "unknown verb": (lambda: ["imagination", "rocket"], "imagination"),
@@ -160,7 +160,7 @@ CASES = {
             "--model",
             model(lambda m: file(str(m / "config.json"), json.dumps({"model_type": "bert"}))),
         ],
-        "config.json",
+        "not a vqfusion model",
     ),
     "truncated weights": (
         lambda: ["imagine", "rocket", "--model", model(lambda m: cut(str(largest(m))))],
@@ -183,13 +183,13 @@ CASES = {
     "unknown recipe": (lambda: ["train", "nonsense", "--dry-run"], "nonsense"),
     "malformed YAML": (lambda: ["train", file("my.yaml", "name: x\ndata: [1,\n"), "--dry-run"], "my.yaml:"),
     "unknown key in YAML": (
-        lambda: ["train", file("my.yaml", "name: x\nlerning_rate: 1\n"), "--dry-run"],
+        lambda: ["train", file("my.yaml", "name: x\ndata: digits\nlerning_rate: 1\n"), "--dry-run"],
         "lerning_rate",
     ),
     "YAML that is a list": (lambda: ["train", file("my.yaml", "- a\n- b\n"), "--dry-run"], "my.yaml"),
     "unknown data set": (lambda: ["data", "imagenet"], "imagenet"),
     "malformed manifest": (
-        lambda: ["data", file("my.jsonl", '{"image": "a.png"}\n{"image": \n')],
+        lambda: ["data", file("my.jsonl", '{"text:en": "cat"}\n{"text:en": \n')],
         "my.jsonl:2",
     ),
     "empty manifest": (lambda: ["data", file("my.jsonl", "")], "my.jsonl"),

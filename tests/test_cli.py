@@ -157,7 +157,8 @@ def test_a_folder_gives_a_folder_with_the_same_stems(cli):
     assert cli("denoise", "in", "-o", "out", *QUICK)[0] == 0
     assert sorted(path.name for path in Path("out").iterdir()) == ["one.png", "two.png"]
     code, out, _ = cli("describe", "in", *QUICK)
-    assert [line.split("\t")[0] for line in out.splitlines()] == ["one", "two"]
+    assert code == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["in/one.png", "in/two.jpg"]
 
 
 def test_text_comes_from_standard_input(cli, monkeypatch):

@@ -19,7 +19,6 @@ from vqfusion.errors import UserError
 app = typer.Typer(
     name="vqfusion",
     help="Codes for any signal, and one model for every task over them.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,12 +28,13 @@ for _name, _verb in {"train": train, "eval": evaluate, "data": data, "doctor": d
     app.command(_name, rich_help_panel="Models and data")(_verb)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         from vqfusion import __version__
 
         print(__version__)
         raise typer.Exit()
+    return wanted
 
 
 @app.callback()
@@ -49,9 +49,12 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments` (default: those of the process) and return its exit code."""
     try:
-        result = app(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        command = typer.main.get_command(app)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        with command.make_context("vqfusion", given or ["--help"]) as context:
+            command.invoke(context)
         sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        return 0
     except typer.Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):

@@ -80,7 +80,7 @@ def _command(kind: type[Task]) -> Callable[..., None]:
         words = {"image": "pictures", "audio": "sounds", "text": "texts"}
         help = f"{', '.join(words[modality] for modality in kind.accepts)}: {INPUTS}"
         default: Any = MISSING if kind.needs_input else None
-        rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS...")], default))
+        rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS")], default))
     for option in fields(kind):
         flag = option.metadata["flag"] or "--" + option.name.replace("_", "-")
         annotation = list[str] if isinstance(option.default, tuple) else option.type
@@ -134,7 +134,7 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
     elif paths:
         print("\n".join(str(path) for row in paths for path in row))
     else:
-        _show(report, names)
+        _show(report)
 
 
 def _progress(batches: range, show: bool) -> Any:
@@ -179,18 +179,19 @@ def _report(
     return report
 
 
-def _show(report: dict[str, Any], names: list[str]) -> None:
-    """Texts, one a line, or distributions as a table each; several inputs carry their names."""
+def _show(report: dict[str, Any]) -> None:
+    """Texts, one a line, or distributions as a table each; several inputs are named beside theirs."""
+    inputs = report["inputs"] if len(report["inputs"]) > 1 else [""]
     if "texts" in report:
-        for name, texts in zip(names, report["texts"], strict=True):
+        for name, texts in zip(inputs, report["texts"], strict=True):
             for text in texts:
-                print(f"{name}\t{text}" if len(names) > 1 else text)
+                print(f"{name}\t{text}" if name else text)
         return
     from rich.console import Console
     from rich.table import Table
 
-    for name, distribution in zip(names, report["distributions"], strict=True):
-        table = Table(title=name if len(names) > 1 else None, title_justify="left")
+    for name, distribution in zip(inputs, report["distributions"], strict=True):
+        table = Table(title=name or None, title_justify="left")
         table.add_column("name")
         table.add_column("probability", justify="right")
         for label, probability in distribution.items():
