@@ -13,9 +13,11 @@ from vqfusion.types import UserError
 class Row:
     """One measured number with everything needed to judge it.
 
-    `group` is the word for `--only`; `value`, `low`, `high` (95 % interval), `target`, `baseline_value` and
+    `group` is the word for `--only`; `value`, `low`, `high` (95 % interval), `target`, `baselines` and
     `ceiling` share the `unit` ("%", "dB", "" ...; shares are in percent). `sense` says on which side of the
-    target the value must lie. `n` counts the items, `note` says what the numbers do not.
+    target the value must lie. The ceiling is the tokenizer's own round trip, where the result is made of
+    tokens. `n` counts the items, `note` says what the numbers do not. `seconds` is the time of the whole
+    group, written on its first row.
     """
 
     group: str
@@ -28,8 +30,7 @@ class Row:
     high: float | None = None
     sense: str = ">="
     target: float | None = None
-    baseline: str = ""
-    baseline_value: float | None = None
+    baselines: dict[str, float] = field(default_factory=dict)
     ceiling: float | None = None
     seconds: float = 0.0
     note: str = ""
@@ -78,13 +79,11 @@ class Report:
 
     def cells(self) -> list[list[str]]:
         """The table as text: a heading, then one line for each row."""
-        head = ["result", "value", "95 % interval", "n", "target", "met", "baseline", "ceiling", "s"]
+        head = ["result", "value", "95 % interval", "n", "target", "met", "baselines", "ceiling", "s"]
         lines = [head]
         for row in self.rows:
             interval = "" if row.low is None or row.high is None else f"{_n(row.low)} to {_n(row.high)}"
-            baseline = row.baseline
-            if row.baseline_value is not None:
-                baseline += f" {_n(row.baseline_value)}"
+            baselines = ", ".join(f"{name} {_n(value)}" for name, value in row.baselines.items())
             lines.append(
                 [
                     f"{row.what}: {row.metric}",
@@ -93,9 +92,9 @@ class Report:
                     str(row.n),
                     "" if row.target is None else f"{row.sense} {_n(row.target)}",
                     {True: "yes", False: "no", None: ""}[row.met],
-                    baseline.strip(),
+                    baselines,
                     _n(row.ceiling),
-                    f"{row.seconds:.0f}",
+                    f"{row.seconds:.0f}" if row.seconds else "",
                 ]
             )
         return lines

@@ -1,0 +1,104 @@
+"""The bench: one system, one data set, and the few moves that every row of the table is made of."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vqfusion.evaluate.metrics import Proportion
+from vqfusion.evaluate.report import Row
+from vqfusion.types import Sample
+
+if TYPE_CHECKING:
+    from vqfusion.data import Dataset, Record
+    from vqfusion.models.system import System
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything a row needs. `split` is "test" for results and "val" for choices; `limit` caps every n."""
+
+    system: "System"
+    dataset: "Dataset"
+    split: str = "test"
+    limit: int | None = None
+    seed: int = 0
+    progress: Callable[[str], None] = lambda text: None
+
+    def held_out(self, kind: str, *slots: str) -> list["Record"]:
+        """Records that training never saw: of a held-out "concept", "pair" or "voice", with these slots."""
+        return self._fitting(self.dataset.select(self.split, kind, slots), slots)
+
+    def training(self, *slots: str) -> list["Record"]:
+        return self._fitting(self.dataset.select("train", slots=slots), slots)
+
+    def pick(self, records: Sequence, n: int) -> list:
+        """At most `n` (and at most `limit`) of the records to measure, the same ones for the same seed."""
+        return self.sample(records, min(n, self.limit or n))
+
+    def sample(self, records: Sequence, n: int) -> list:
+        """At most `n` of the records, in their order; for what a baseline learns from, no limit applies."""
+        chosen = random.Random(self.seed).sample(range(len(records)), min(n, len(records)))
+        return [records[i] for i in sorted(chosen)]
+
+    def load(self, records: Sequence["Record"], slot: str) -> list[Sample]:
+        return [record.load(slot) for record in records]
+
+    def texts(self, records: Sequence["Record"], slot: str) -> list[str]:
+        return [record.load(slot).data for record in records]
+
+    def pictures(self, samples: Sequence["Record | Sample"]) -> Float[Tensor, "N C S S"]:
+        """Pictures in [0, 1] at the size of the system: every method is measured on the same pixels."""
+        from vqfusion.data.transforms import fit_picture
+
+        loaded = [s if isinstance(s, Sample) else s.load("image") for s in samples]
+        side = self.system.image_size
+        return torch.stack([fit_picture(sample.data, side).clamp(0, 1) for sample in loaded])
+
+    def sounds(self, records: Sequence["Record"]) -> list[Sample]:
+        """Sounds at the rate of the system."""
+        from vqfusion.data.transforms import resample
+
+        return [resample(sound, self.system.sample_rate_hz) for sound in self.load(records, "audio")]
+
+    def generate(self, given: dict[str, list[Sample]], target: str) -> list[Sample]:
+        """One answer for each item; deterministic for a seed."""
+        from vqfusion.models.system import Sampling
+
+        made = self.system.generate(given, target, Sampling(seed=self.seed))
+        return [samples[0] for samples in made.samples]
+
+    def fill(self, pictures: list[Sample], keep: Bool[Tensor, "H W"]) -> Float[Tensor, "N C S S"]:
+        """Pictures with the part that is not kept drawn anew."""
+        from vqfusion.models.system import Sampling
+
+        made = self.system.generate({}, "image", Sampling(seed=self.seed), known=(pictures, keep))
+        return self.pictures([samples[0] for samples in made.samples])
+
+    def reconstruct(self, samples: Sequence[Sample]) -> list[Sample]:
+        return [self.system.reconstruct(sample) for sample in samples]
+
+    def _fitting(self, records: list["Record"], slots: Sequence[str]) -> list["Record"]:
+        """Without the few whose text is too long for its slot; these the model refuses with one line."""
+        for slot in slots:
+            if slot.startswith("text:") and slot in self.system.slots and records:
+                encoded = self.system.tokenizers.encode_fitting(slot, self.load(records, slot))
+                records = [r for r, ids in zip(records, encoded, strict=True) if ids is not None]
+        return records
+
+
+def row(group: str, what: str, metric: str, result: Proportion | float, unit: str = "", **more) -> Row:
+    """A row from a proportion or a number; shares become percent when the unit says so."""
+    scale = 100.0 if unit == "%" else 1.0
+    if isinstance(result, Proportion):
+        more = {"n": result.n, "low": scale * result.low, "high": scale * result.high, **more}
+        result = result.value
+    return Row(group, what, metric, scale * result, unit, **more)
+
+
+def top(distribution: dict[str, float]) -> str:
+    return max(distribution, key=distribution.__getitem__)

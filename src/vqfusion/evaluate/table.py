@@ -1,0 +1,106 @@
+"""The table of scores: every task on data that training never saw, beside what it must beat."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from vqfusion.evaluate.bench import Bench
+from vqfusion.evaluate.picture_rows import classify, describe, imagine
+from vqfusion.evaluate.report import Report, Row
+from vqfusion.evaluate.sound_rows import speak, speaker, transcribe
+from vqfusion.evaluate.text_rows import likelihood, translate
+from vqfusion.evaluate.tokenizer_rows import audio_tokenizer, image_tokenizer
+from vqfusion.types import UserError
+
+if TYPE_CHECKING:
+    from vqfusion.data import Dataset
+    from vqfusion.models.system import System
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some rows that are measured together, and the slots that a model must have for them."""
+
+    measure: Callable[[Bench], list[Row]]
+    slots: tuple[str, ...]
+
+
+GROUPS: dict[str, Group] = {
+    "image-tokenizer": Group(image_tokenizer, ("image",)),
+    "audio-tokenizer": Group(audio_tokenizer, ("audio",)),
+    "transcribe": Group(transcribe, ("audio", "text:en")),
+    "speak": Group(speak, ("audio", "text:en", "speaker")),
+    "speaker": Group(speaker, ("audio", "speaker")),
+    "describe": Group(describe, ("image", "text:en")),
+    "imagine": Group(imagine, ("image", "text:en", "style")),
+    "translate": Group(translate, ("text:en",)),
+    "classify": Group(classify, ("image", "label")),
+    "likelihood": Group(likelihood, ("text:en",)),
+}
+
+
+def evaluate(
+    system: "System",
+    only: Iterable[str] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    split: str = "test",
+    dataset: "Dataset | str" = "emoji",
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Measure a system and return a `Report`.
+
+    `only`: names of groups (the keys of `GROUPS`); all of them by default. `limit`: at most so many items in
+    each row; every row states its own n. `split`: "test" for results, "val" to choose by. `progress` is
+    called with one line of text before each group. Groups whose slots or records are missing are listed in
+    `Report.skipped` with the reason.
+    """
+    from vqfusion.data import open_dataset
+
+    names = list(GROUPS) if not only else list(only)
+    if unknown := [name for name in names if name not in GROUPS]:
+        raise UserError(f"no group called {unknown[0]!r}; there are: {', '.join(GROUPS)}")
+    if split not in ("test", "val"):
+        raise UserError(
+            f"split must be test or val, not {split!r}: training data says nothing about the model"
+        )
+    if limit is not None and limit < 1:
+        raise UserError(f"limit must be at least 1, not {limit}")
+    data = open_dataset(dataset) if isinstance(dataset, str) else dataset
+    say = progress or (lambda text: None)
+    bench = Bench(system, data, split, limit, seed, say)
+    rows: list[Row] = []
+    skipped: dict[str, str] = {}
+    started = time.perf_counter()
+    for name in names:
+        missing = [slot for slot in GROUPS[name].slots if slot not in system.slots]
+        if missing:
+            skipped[name] = f"the model has no slot {', '.join(missing)}"
+            continue
+        say(name)
+        begun = time.perf_counter()
+        found = GROUPS[name].measure(bench)
+        if found:
+            found[0] = replace(found[0], seconds=time.perf_counter() - begun)
+        else:
+            skipped[name] = f"no {split} records for it in {data.name}"
+        rows += found
+    return Report(
+        model=system.config.name,
+        split=split,
+        seed=seed,
+        rows=tuple(rows),
+        skipped=skipped,
+        seconds=time.perf_counter() - started,
+        machine=_machine(system),
+    )
+
+
+def _machine(system: "System") -> str:
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
+    return f"{system.device}, {threads}, {platform.machine()}, torch {torch.__version__}"
