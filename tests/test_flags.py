@@ -22,7 +22,7 @@ FLAGS = {
     "inpaint": [*COMMON, "--mask"],
     "enhance": COMMON,
     "data": [],
-    "demo": ["--output"],
+    "demo": ["--model", "--output", "--seed"],
     "doctor": [],
     "eval": [
         "--data",

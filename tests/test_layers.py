@@ -57,6 +57,15 @@ def test_imports_point_down(path):
     )
 
 
+def test_every_public_name_is_there():
+    import vqfusion
+
+    for name in vqfusion.__all__:
+        assert getattr(vqfusion, name) is not None
+    with pytest.raises(AttributeError, match="it has .*load"):
+        vqfusion.lode  # noqa: B018
+
+
 def test_the_command_starts_without_heavy_imports(tmp_path):
     import subprocess
     import sys

@@ -11,13 +11,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vqfusion.data import open_dataset as open_dataset
     from vqfusion.errors import UserError as UserError
     from vqfusion.hub import load as load
     from vqfusion.models.system import Generated as Generated
     from vqfusion.models.system import Likelihood as Likelihood
     from vqfusion.models.system import Sampling as Sampling
     from vqfusion.models.system import System as System
+    from vqfusion.nn.conv import VQVAEDecoder as VQVAEDecoder
+    from vqfusion.nn.conv import VQVAEEncoder as VQVAEEncoder
     from vqfusion.tasks import TASKS as TASKS
+    from vqfusion.tokenizers.audio import AudioTokenizer as AudioTokenizer
+    from vqfusion.tokenizers.image import ImageTokenizer as ImageTokenizer
+    from vqfusion.tokenizers.quantizers import FiniteScalarQuantizer as FiniteScalarQuantizer
+    from vqfusion.tokenizers.quantizers import VectorQuantizer as VectorQuantizer
+    from vqfusion.tokenizers.text import TextTokenizer as TextTokenizer
+    from vqfusion.tokenizers.vqvae import VQVAE as VQVAE
     from vqfusion.types import Quantized as Quantized
     from vqfusion.types import Sample as Sample
     from vqfusion.types import Tokens as Tokens
@@ -33,6 +42,15 @@ PUBLIC = {
     "Generated": "models.system",
     "Likelihood": "models.system",
     "TASKS": "tasks",
+    "open_dataset": "data",
+    "AudioTokenizer": "tokenizers.audio",
+    "ImageTokenizer": "tokenizers.image",
+    "TextTokenizer": "tokenizers.text",
+    "VQVAE": "tokenizers.vqvae",
+    "VQVAEEncoder": "nn.conv",
+    "VQVAEDecoder": "nn.conv",
+    "VectorQuantizer": "tokenizers.quantizers",
+    "FiniteScalarQuantizer": "tokenizers.quantizers",
 }
 
 __all__ = ["__version__", *PUBLIC]

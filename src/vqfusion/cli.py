@@ -5,11 +5,12 @@ Mistakes of the user end in one line on standard error and exit code 2, Ctrl-C i
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
+from vqfusion.commands.demo import demo
 from vqfusion.commands.look import data, doctor
 from vqfusion.commands.measure import evaluate
 from vqfusion.commands.train import train
@@ -24,8 +25,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 add_verbs(app)
-for _name, _verb in {"train": train, "eval": evaluate, "data": data, "doctor": doctor}.items():
-    app.command(_name, rich_help_panel="Models and data")(_verb)
+OTHER_VERBS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "train": train,
+    "eval": evaluate,
+    "data": data,
+    "doctor": doctor,
+}
+for name, verb in OTHER_VERBS.items():
+    app.command(name, rich_help_panel="Models and data")(verb)
 
 
 def _version(wanted: bool) -> bool:

@@ -1,0 +1,36 @@
+"""`demo`: one page that shows every verb on data that training never saw."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqfusion.errors import UserError
+
+
+def demo(
+    output: Annotated[str, typer.Option("--output", "-o", help="folder of the page")] = "demo",
+    model: Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")] = "emoji",
+    seed: Annotated[int, typer.Option(min=0, help="another seed shows other items")] = 0,
+) -> None:
+    """Draw, describe, speak, transcribe and translate unseen items on one page."""
+    folder = Path(output)
+    if (folder / "index.html").exists() and not (folder / "report.json").exists():
+        raise UserError(f"{folder}: holds a page that is no demo; choose another -o/--output")
+    from rich.console import Console
+
+    from vqfusion.evaluate.demo import run_demo
+    from vqfusion.evaluate.report import Report
+    from vqfusion.hub import find_model, load
+
+    system = load(model)
+    scores = find_model(model) / "eval.json"
+    with Console(stderr=True).status("demo") as status:
+        page = run_demo(
+            system,
+            folder,
+            seed=seed,
+            scores=Report.from_json(scores) if scores.is_file() else None,
+            progress=lambda name: status.update(f"demo: {name}"),
+        )
+    print(f"{page}: open it in a browser")
