@@ -1,14 +1,15 @@
 """Tasks that make a damaged signal whole: the damaged view is given, the clean one is the target."""
 
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from vqfusion.data.io import read
-from vqfusion.tasks.task import Answer, Task, option, task
+from vqfusion.tasks.task import Answer, Task, as_list, option, task
 
 if TYPE_CHECKING:
     from vqfusion.models.system import Sampling, System
     from vqfusion.tasks.task import Samples
+    from vqfusion.types import Sample
 
 
 @task
@@ -55,11 +56,22 @@ class Inpaint(Task):
 @task
 @dataclass(frozen=True)
 class Enhance(Task):
-    """Clean a noisy voice."""
+    """Clean a noisy voice; the result lasts as long as the input."""
 
     name: ClassVar[str] = "enhance"
     accepts: ClassVar[tuple[str, ...]] = ("audio",)
     gives: ClassVar[str] = "audio"
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
-        return self.generate(system, {"audio@noisy": sample}, "audio", sampling)
+        answer = self.generate(system, {"audio@noisy": sample}, "audio", sampling)
+        pairs = zip(as_list(sample), answer.samples, strict=True)
+        return replace(answer, samples=[[as_long_as(noisy, one) for one in made] for noisy, made in pairs])
+
+
+def as_long_as(model: "Sample", sound: "Sample") -> "Sample":
+    """The sound cut, or filled with silence, to the duration of another."""
+    from torch.nn.functional import pad
+
+    assert model.sample_rate_hz and sound.sample_rate_hz
+    length = max(1, round(model.data.shape[1] * sound.sample_rate_hz / model.sample_rate_hz))
+    return replace(sound, data=pad(sound.data, (0, length - sound.data.shape[1])))
