@@ -27,18 +27,11 @@ def png(width: int, height: int) -> bytes:
     """A black-and-white PNG of any size, built by hand: 200 megapixels are 25 kB."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     rows = bytes((width + 7) // 8 + 1) * height
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def sound(path: str, seconds: float, value: float = 0.1, rate_hz: int = 16000, subtype: str = "FLOAT") -> str:
@@ -212,9 +205,7 @@ CASES = {
 
 
 def snapshot() -> dict[str, str]:
-    return {
-        str(path): hashlib.sha1(path.read_bytes()).hexdigest() for path in Path().rglob("*") if path.is_file()
-    }
+    return {str(path): hashlib.sha1(path.read_bytes()).hexdigest() for path in Path().rglob("*") if path.is_file()}
 
 
 def assert_one_line(code: int, err: str, words: str, expected: int = 2) -> None:

@@ -73,9 +73,7 @@ def test_lossless_pictures_come_back_exactly(tmp_path, suffix, channels):
 
 
 def test_jpeg_is_close_in_colour_too(tmp_path):
-    smooth = torch.stack(
-        [torch.linspace(0, 1, 64).expand(48, 64), torch.full((48, 64), 0.2), torch.ones(48, 64)]
-    )
+    smooth = torch.stack([torch.linspace(0, 1, 64).expand(48, 64), torch.full((48, 64), 0.2), torch.ones(48, 64)])
     write(Sample("image", smooth), tmp_path / "a.jpg")
     assert (read(tmp_path / "a.jpg").data - smooth).abs().max() < 0.03
 
@@ -120,9 +118,7 @@ def test_alpha_is_put_over_white():
     assert (image[:, 1] == 1).all()
 
 
-@pytest.mark.parametrize(
-    "mode, channels", [("1", 1), ("L", 1), ("LA", 1), ("P", 3), ("RGBA", 3), ("CMYK", 3)]
-)
+@pytest.mark.parametrize("mode, channels", [("1", 1), ("L", 1), ("LA", 1), ("P", 3), ("RGBA", 3), ("CMYK", 3)])
 def test_every_kind_of_pixel_is_read(mode, channels):
     buffer = BytesIO()
     Image.new(mode, (5, 4)).save(buffer, "JPEG" if mode == "CMYK" else "PNG")
@@ -191,9 +187,7 @@ def test_standard_input(monkeypatch, kind):
     assert read("-").modality == kind
 
 
-@pytest.mark.parametrize(
-    "sample, name", [(picture(), "a.png"), (sine(), "a.wav"), (Sample("text", "new"), "a.txt")]
-)
+@pytest.mark.parametrize("sample, name", [(picture(), "a.png"), (sine(), "a.wav"), (Sample("text", "new"), "a.txt")])
 def test_nothing_is_overwritten_unless_forced(tmp_path, sample, name):
     path = tmp_path / name
     path.write_bytes(b"mine")

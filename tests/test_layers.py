@@ -52,9 +52,7 @@ def test_imports_point_down(path):
     room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
     assert room in FLOORS, f"{room} is a new room: give it a floor here and in the design"
     upward = imported_rooms(path) - FLOORS[room] - {room, "__version__"}
-    assert not upward, (
-        f"{path.relative_to(SOURCE)} imports {', '.join(sorted(upward))} from above or beside it"
-    )
+    assert not upward, f"{path.relative_to(SOURCE)} imports {', '.join(sorted(upward))} from above or beside it"
 
 
 def test_every_public_name_is_there():
@@ -72,7 +70,5 @@ def test_the_command_starts_without_heavy_imports(tmp_path):
 
     heavy = "torch", "numpy", "pydantic", "PIL"
     code = f"import sys, vqfusion.cli; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]"

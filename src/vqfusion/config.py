@@ -40,16 +40,14 @@ class ImageTokenizerConfig(Config):
 
 
 class AudioTokenizerConfig(Config):
-    """Sound to codes through its log-magnitude spectrogram; phases come back by Griffin-Lim."""
+    """Sound to codes through its magnitude spectrogram; phases come back by Griffin-Lim."""
 
     kind: Literal["audio"] = "audio"
     sample_rate_hz: int = 16000
     window_samples: int = 512
     hop_samples: int = 160
     griffin_lim_steps: int = 32
-    vqvae: VQVAEConfig = VQVAEConfig(
-        rank=1, channels=257, widths=(256, 256), depths=(1, 2), codebook_size=1024
-    )
+    vqvae: VQVAEConfig = VQVAEConfig(rank=1, channels=257, widths=(256, 256), depths=(1, 2), codebook_size=1024)
 
 
 class TextTokenizerConfig(Config):
@@ -159,6 +157,27 @@ class ChainConfig(Config):
     def uses_view(self, view: str) -> bool:
         """Whether some slot is this view of a modality."""
         return any(name.endswith(f"@{view}") for name in self.fusion.slots)
+
+
+class ShortConfig(Config):
+    """A chain in a few lines, for one's own data: what is not said follows from the data and the size.
+
+    `data` is a folder, a manifest or the name of a built-in set; `size` is the one dial of the networks. With no
+    `draws`, every modality is learned from every other.
+    """
+
+    name: str
+    data: str
+    size: Literal["tiny", "small", "base"] = "small"
+    image_size: int = 32
+    languages: tuple[str, ...] = ("en",)
+    tokenizer_steps: int = 600
+    steps: int = 2000
+    batch: int = 32
+    seed: int = 0
+    limit_keys: int | None = None
+    slots: tuple[str, ...] = ()
+    draws: tuple[DrawConfig, ...] = ()
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

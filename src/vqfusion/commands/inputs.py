@@ -35,9 +35,7 @@ class Item:
         if not self.is_text:
             sample = read(self.source, self.accepts[0] if len(self.accepts) == 1 else None)
             if sample.modality not in self.accepts:
-                raise UserError(
-                    f"{self.source}: holds {WORDS[sample.modality]}; give {_wanted(self.accepts)}"
-                )
+                raise UserError(f"{self.source}: holds {WORDS[sample.modality]}; give {_wanted(self.accepts)}")
             return sample
         from vqfusion.types import Sample
 

@@ -31,9 +31,7 @@ def data(
         for slot in record.slots:
             counts[slot][record.split, record.held_out] += 1
     keys = len({record.key for record in dataset.records})
-    table = Table(
-        title=f"{dataset.name}: {len(dataset.records)} records of {keys} things", title_justify="left"
-    )
+    table = Table(title=f"{dataset.name}: {len(dataset.records)} records of {keys} things", title_justify="left")
     table.add_column("slots")
     for split, held_out in columns:
         table.add_column(f"{split}\n{held_out}", justify="right")
@@ -72,9 +70,7 @@ def _installation() -> list[tuple[str, str]]:
 
     import torch
 
-    devices = ["cpu"] + [
-        f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())
-    ]
+    devices = ["cpu"] + [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         devices.append("mps")
     packages = [

@@ -46,10 +46,7 @@ def plan(
         if first[0].suffix.lower() not in SUFFIXES[modality]:
             raise UserError(f"{output}: the name must end in {', '.join(SUFFIXES[modality])}")
     count = 1 if modality in ("text", "label") else samples
-    paths = [
-        [path.with_stem(f"{path.stem}-{k + 1}") for k in range(count)] if count > 1 else [path]
-        for path in first
-    ]
+    paths = [[path.with_stem(f"{path.stem}-{k + 1}") for k in range(count)] if count > 1 else [path] for path in first]
     check([path for row in paths for path in row], force)
     return paths
 

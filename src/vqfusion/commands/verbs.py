@@ -85,9 +85,7 @@ def _command(kind: type[Task]) -> Callable[..., None]:
         flag = option.metadata["flag"] or "--" + option.name.replace("_", "-")
         annotation = list[str] if isinstance(option.default, tuple) else option.type
         default = [] if isinstance(option.default, tuple) else option.default
-        rows.append(
-            (option.name, Annotated[annotation, typer.Option(flag, help=option.metadata["help"])], default)
-        )
+        rows.append((option.name, Annotated[annotation, typer.Option(flag, help=option.metadata["help"])], default))
     rows += COMMON
     parameters = [
         inspect.Parameter(

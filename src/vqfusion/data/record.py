@@ -61,9 +61,7 @@ class Dataset:
     licence: str = ""
     keywords: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict, repr=False)
 
-    def select(
-        self, split: str | None = None, held_out: str | None = None, slots: Iterable[str] = ()
-    ) -> list[Record]:
+    def select(self, split: str | None = None, held_out: str | None = None, slots: Iterable[str] = ()) -> list[Record]:
         """Records of a split, of a held-out kind (`""` for none) and with all of `slots`; None selects any.
 
         Raises UserError if `split` is not train, val or test.
@@ -74,9 +72,7 @@ class Dataset:
         return [
             record
             for record in self.records
-            if split in (None, record.split)
-            and held_out in (None, record.held_out)
-            and wanted <= record.sources.keys()
+            if split in (None, record.split) and held_out in (None, record.held_out) and wanted <= record.sources.keys()
         ]
 
     def slots(self) -> tuple[str, ...]:

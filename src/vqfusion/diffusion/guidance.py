@@ -6,16 +6,14 @@ from torch import Tensor
 from vqfusion.diffusion.samplers import TokenDenoiser
 
 
-def classifier_free(
-    conditional: TokenDenoiser, unconditional: TokenDenoiser, guidance_scale: float
-) -> TokenDenoiser:
+def classifier_free(conditional: TokenDenoiser, unconditional: TokenDenoiser, guidance_scale: float) -> TokenDenoiser:
     """Ho, Salimans (2022) on log probabilities: u + s (c - u); s = 1 is the conditional model and costs one call."""
     if guidance_scale == 1.0:
         return conditional
 
     def guided(ids: Int[Tensor, "B N"], hidden: Bool[Tensor, "B N"]) -> Tensor:
-        c = conditional(ids, hidden).float().log_softmax(dim=-1)
-        u = unconditional(ids, hidden).float().log_softmax(dim=-1)
+        c = conditional(ids, hidden).double().log_softmax(dim=-1)
+        u = unconditional(ids, hidden).double().log_softmax(dim=-1)
         return u + guidance_scale * (c - u)
 
     return guided

@@ -16,7 +16,7 @@ class MaskedPath:
         return t
 
     def elbo_weight(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """Weight of the cross entropy under which the loss is the negative ELBO: -alpha'(t) / (1 - alpha(t)) = 1 / t."""
+        """Weight of the cross entropy for which the loss is the negative ELBO: -alpha'(t) / (1 - alpha(t)) = 1 / t."""
         return 1 / t
 
     def training_weight(self, t: Float[Tensor, " B"], gamma: float = 5.0) -> Float[Tensor, " B"]:

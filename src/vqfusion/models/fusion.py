@@ -116,10 +116,7 @@ class Fusion(nn.Module):
         mask = None
         if any(p.mask is not None for p in parts.values()):
             mask = torch.cat(
-                [
-                    torch.ones_like(p.x[..., 0], dtype=torch.bool) if p.mask is None else p.mask
-                    for p in parts.values()
-                ],
+                [torch.ones_like(p.x[..., 0], dtype=torch.bool) if p.mask is None else p.mask for p in parts.values()],
                 dim=1,
             )
         states = self.transformer(x, positions, mask, prefix).split(sizes, dim=1)

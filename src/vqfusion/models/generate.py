@@ -25,9 +25,7 @@ class Policy:
     order: str
 
 
-def slot_denoiser(
-    fusion: Fusion, slot: str, mask: Bool[Tensor, "B ..."] | None, prefix: PrefixCache
-) -> TokenDenoiser:
+def slot_denoiser(fusion: Fusion, slot: str, mask: Bool[Tensor, "B ..."] | None, prefix: PrefixCache) -> TokenDenoiser:
     """The slot as a denoiser over its tokens in row order, given a prefix that is computed once."""
     config = fusion.config.slots[slot]
 
@@ -60,9 +58,7 @@ def sample_slot(
     denoiser = slot_denoiser(fusion, slot, start.mask, prefix)
     if policy.guidance_scale != 1.0:
         nothing = fusion.prefix({}, len(start.ids))
-        denoiser = classifier_free(
-            denoiser, slot_denoiser(fusion, slot, start.mask, nothing), policy.guidance_scale
-        )
+        denoiser = classifier_free(denoiser, slot_denoiser(fusion, slot, start.mask, nothing), policy.guidance_scale)
     out = sample_masked(
         denoiser,
         start.ids.flatten(1),

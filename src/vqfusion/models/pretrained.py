@@ -80,9 +80,7 @@ def load_tokenizer(config: TokenizerConfig, folder: Path, name: str) -> AnyToken
         return LabelTokenizer(config.names, "label")
     if isinstance(config, ImageTokenizerConfig | AudioTokenizerConfig):
         path = folder / f"tokenizer-{name}.safetensors"
-        network = (
-            ImageTokenizer(config) if isinstance(config, ImageTokenizerConfig) else AudioTokenizer(config)
-        )
+        network = ImageTokenizer(config) if isinstance(config, ImageTokenizerConfig) else AudioTokenizer(config)
         load_into(network, load_weights(path), path)
         return network.eval()
     return TextTokenizer.load(folder / f"{name}.json")

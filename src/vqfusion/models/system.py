@@ -120,9 +120,7 @@ class System:
 
     def reconstruct(self, sample: Sample, slot: str | None = None) -> Sample:
         """Tokenizer round trip: the ceiling of everything that is made of tokens."""
-        name = slot or (
-            sample.modality if sample.modality in self.config.fusion.slots else self._any(sample.modality)
-        )
+        name = slot or (sample.modality if sample.modality in self.config.fusion.slots else self._any(sample.modality))
         return self.tokenizers.decode(name, self.tokenizers.encode(name, sample))
 
     def generate(
@@ -142,19 +140,19 @@ class System:
         slot = check_slot(target, self.config.fusion.slots)
         items, count = self._encode_given(given, known)
         fixed = self._fixed(target, known, count)
+        sizes = self._given_sizes(target, slot, items, count)
         rows: list[list[Sample]] = []
         nfe = 0
         for at in range(0, count, max(1, ROWS // sampling.samples)):
             part = range(at, min(count, at + max(1, ROWS // sampling.samples)))
             prefix = self._prefix({name: [ids[i] for i in part] for name, ids in items.items()}, len(part))
-            ids, calls = self._sample(target, slot, prefix, [fixed[i] for i in part], sampling, list(part))
+            starts, shapes = [fixed[i] for i in part], [sizes[i] for i in part]
+            ids, calls = self._sample(target, slot, prefix, starts, shapes, sampling, list(part))
             rows += [[self.tokenizers.decode(target, one) for one in answers] for answers in ids]
             nfe = max(nfe, calls)
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
-    def distribution(
-        self, given: Mapping[str, Sample | Sequence[Sample]], target: str
-    ) -> list[dict[str, float]]:
+    def distribution(self, given: Mapping[str, Sample | Sequence[Sample]], target: str) -> list[dict[str, float]]:
         """Probability of every name of a label slot for each item, most probable first."""
         names = self.labels(target)
         items, count = self._encode_given(given, None)
@@ -199,9 +197,7 @@ class System:
         if known is not None and not isinstance(known[0], Sample):
             sizes.add(len(known[0]))
         if len(sizes) > 1 or 0 in sizes:
-            raise UserError(
-                f"the given slots have {sorted(sizes)} items; give one each, or lists of one length"
-            )
+            raise UserError(f"the given slots have {sorted(sizes)} items; give one each, or lists of one length")
         count = sizes.pop() if sizes else 1
         items = {}
         for name, value in given.items():
@@ -219,6 +215,17 @@ class System:
         samples = [known[0]] * count if isinstance(known[0], Sample) else list(known[0])
         return [self.tokenizers.known(target, sample, known[1]) for sample in samples]
 
+    def _given_sizes(self, target: str, slot: SlotConfig, items: dict[str, list[Tensor]], count: int):
+        """Shape of each answer where it is known: that of the slot, or of a given view of the same signal; else None."""
+        if not slot.variable:
+            return [slot.shape] * count
+        name = SlotName.parse(target)
+        for other, ids in items.items():
+            view = SlotName.parse(other)
+            if (view.modality, view.language) == (name.modality, name.language):
+                return [tuple(one.shape) for one in ids]
+        return [None] * count
+
     def _prefix(self, items: dict[str, list[Tensor]], count: int):
         given = {name: self._move(*stack_tokens(ids)) for name, ids in items.items()}
         with torch.no_grad():
@@ -227,7 +234,7 @@ class System:
     def _move(self, ids: Tensor, mask: Tensor | None) -> SlotTokens:
         return SlotTokens(ids.to(self.device), None if mask is None else mask.to(self.device))
 
-    def _sample(self, target, slot, prefix, fixed, sampling, indices) -> tuple[list[list[Tensor]], int]:
+    def _sample(self, target, slot, prefix, fixed, shapes, sampling, indices) -> tuple[list[list[Tensor]], int]:
         """Token grids `[item][k]`. Item i, sample k draws from its own generator, seeded by (seed, i, k)."""
         policy, k = sampling.policy(slot), sampling.samples
         generators = [
@@ -237,11 +244,13 @@ class System:
         ]
         wide = prefix.repeat(k)
         starts = [one for one in fixed for _ in range(k)]
-        if not slot.variable:
-            lengths, candidates, scores = [[slot.shape]] * len(generators), 1, torch.zeros(len(generators), 1)
-        else:
+        predicted = shapes[0] is None
+        if predicted:
             lengths, scores = self._lengths(target, slot, wide, policy, starts, generators)
-            candidates = len(lengths[0])
+        else:
+            lengths, scores = [[one] for one in shapes for _ in range(k)], torch.zeros(len(generators), 1)
+        candidates = len(lengths[0])
+        if candidates > 1:
             wide = wide.repeat(candidates)
         rows = [(start, size) for start, sizes in zip(starts, lengths, strict=True) for size in sizes]
         ids, mask = stack_tokens([torch.zeros(size, dtype=torch.int64) for _, size in rows])
@@ -261,12 +270,10 @@ class System:
             flat = row * candidates + choice
             grid = out.ids[flat].cpu()
             chosen.append(grid[: rows[flat][1][0]] if slot.variable else grid)
-        nfe = out.nfe + (1 if slot.variable else 0)
+        nfe = out.nfe + (1 if predicted else 0)
         return [chosen[i * k : (i + 1) * k] for i in range(len(indices))], nfe
 
-    def _lengths(
-        self, target, slot, prefix, policy, starts, generators
-    ) -> tuple[list[list[tuple[int]]], Tensor]:
+    def _lengths(self, target, slot, prefix, policy, starts, generators) -> tuple[list[list[tuple[int]]], Tensor]:
         """Lengths in tokens to try for each row, and their log probabilities."""
         log_p = slot_distribution(self.fusion, length_slot(target), prefix).cpu()
         patch = patch_size(slot)
@@ -281,10 +288,7 @@ class System:
             scores, best = log_p.topk(LENGTHS_TRIED, dim=1)
         else:
             best = torch.stack(
-                [
-                    torch.multinomial(row.exp(), 1, generator=g)
-                    for row, g in zip(log_p, generators, strict=True)
-                ]
+                [torch.multinomial(row.exp(), 1, generator=g) for row, g in zip(log_p, generators, strict=True)]
             )
             scores = torch.zeros_like(best, dtype=torch.float64)
         return [[((int(one) + 1) * patch,) for one in row] for row in best], scores

@@ -6,8 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.config import ChainConfig, SlotConfig
-from vqfusion.data.io.sound import resample
-from vqfusion.data.transforms import fit_picture
+from vqfusion.data.transforms import fit_picture, resample
 from vqfusion.errors import UserError
 from vqfusion.models.slots import SlotName, check_slot, patch_size
 from vqfusion.tokenizers.audio import AudioTokenizer
@@ -106,7 +105,7 @@ class SlotTokenizers:
         visible = torch.where(keep, sample.data, 1.0)
         ids = self.encode(slot, Sample("image", visible))
         size = len(ids) * tokenizer.vqvae.downsampling
-        kept = fit_picture(keep[None].float(), size, background=1.0)
+        kept = fit_picture(keep[None].float(), size)[:1]
         lost = F.max_pool2d(1 - kept[None], tokenizer.vqvae.downsampling)[0, 0]
         return ids, lost < 1e-3
 
@@ -124,9 +123,7 @@ class SlotTokenizers:
         for items in by_length.values():
             for at in range(0, len(items), 64):
                 part = items[at : at + 64]
-                ids = tokenizer.encode_batch(
-                    torch.cat([sound for _, sound in part]).to(_device(tokenizer))
-                ).cpu()
+                ids = tokenizer.encode_batch(torch.cat([sound for _, sound in part]).to(_device(tokenizer))).cpu()
                 for (i, _), one in zip(part, ids, strict=True):
                     out[i] = one
         return out
@@ -137,13 +134,13 @@ class SlotTokenizers:
         if isinstance(tokenizer, AudioTokenizer):
             longest = config.shape[0] * tokenizer.samples_per_code / tokenizer.config.sample_rate_hz
             lasts = sample.data.shape[1] / (sample.sample_rate_hz or 1)
-            return (
-                f"the sound lasts {lasts:.2f} s, this model takes up to {longest:.2f} s; cut it into pieces"
-            )
+            return f"the sound lasts {lasts:.2f} s, this model takes up to {longest:.2f} s; cut it into pieces"
         if not sample.data:
             return "the text is empty"
         length = len(tokenizer.encode(sample).ids)
-        return f"the text has {length} tokens, this model takes at most {config.shape[0]}; shorten {sample.data[:24]!r}..."
+        return (
+            f"the text has {length} tokens, this model takes at most {config.shape[0]}; shorten {sample.data[:24]!r}..."
+        )
 
 
 def _device(tokenizer: ImageTokenizer | AudioTokenizer) -> torch.device:

@@ -7,9 +7,7 @@ CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
-def convolution(
-    rank: int, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1
-) -> nn.Module:
+def convolution(rank: int, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> nn.Module:
     """Convolution over `rank` axes with "same" padding."""
     return CONVOLUTION[rank](channels_in, channels_out, kernel, stride, padding=(kernel - 1) // 2)
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-FLOOR = 1e-3  # magnitudes under this are silence
+EXPONENT = 0.3  # power-law compression of magnitudes: near loudness, and silence stays at zero
 
 
 def stft(x: Float[Tensor, "B T"], window: int, hop: int) -> Complex[Tensor, "B F N"]:
@@ -32,15 +32,14 @@ def istft(spectrum: Complex[Tensor, "B F N"], window: int, hop: int, length: int
     )
 
 
-def log_magnitude(spectrum: Complex[Tensor, "B F N"]) -> Float[Tensor, "B F N"]:
-    """Magnitudes on a log scale, about [-1, 1.4] for sound in [-1, 1]: -1 is silence, 0.5 is a factor of 10."""
-    return (spectrum.abs().clamp(min=FLOOR).log10() + 1) / 2
+def compress_magnitude(spectrum: Complex[Tensor, "B F N"]) -> Float[Tensor, "B F N"]:
+    """Magnitudes to the power 0.3, shifted: -0.5 is silence, speech in [-1, 1] peaks near 1.5."""
+    return spectrum.abs() ** EXPONENT - 0.5
 
 
-def magnitude(log_mag: Float[Tensor, "B F N"]) -> Float[Tensor, "B F N"]:
-    """Inverse of `log_magnitude`; silence becomes zero."""
-    mag = 10 ** (log_mag.clamp(-1, 1.5) * 2 - 1)
-    return torch.where(mag <= FLOOR * 1.05, 0.0, mag)
+def expand_magnitude(compressed: Float[Tensor, "B F N"]) -> Float[Tensor, "B F N"]:
+    """Inverse of `compress_magnitude`; what lies under silence is silence."""
+    return (compressed + 0.5).clamp(0, 4) ** (1 / EXPONENT)
 
 
 def griffin_lim(
@@ -52,9 +51,7 @@ def griffin_lim(
     """
     bins, frames = mag.shape[1:]
     phase = torch.arange(bins, device=mag.device)[:, None] * torch.arange(frames, device=mag.device)
-    angles = torch.polar(
-        torch.ones_like(mag), (2 * torch.pi * hop / window * phase % (2 * torch.pi)).expand_as(mag)
-    )
+    angles = torch.polar(torch.ones_like(mag), (2 * torch.pi * hop / window * phase % (2 * torch.pi)).expand_as(mag))
     previous = torch.zeros_like(angles)
     for _ in range(steps):
         rebuilt = stft(istft(mag * angles, window, hop, length), window, hop)

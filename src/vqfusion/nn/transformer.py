@@ -74,12 +74,11 @@ class Block(nn.Module):
         for linear in (self.out, self.down):
             nn.init.normal_(linear.weight, std=(2 * layers * linear.in_features) ** -0.5)
 
-    def project(
-        self, x: Float[Tensor, "B L dim"], rotary: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Float[Tensor, "B L dim"], rotary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values `[B, heads, L, dim / heads]`."""
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return rotate(self.norm_q(q), rotary).to(v.dtype), rotate(self.norm_k(k), rotary).to(v.dtype), v
+        q, k = self.norm_q(q.float()), self.norm_k(k.float())
+        return rotate(q, rotary).to(v.dtype), rotate(k, rotary).to(v.dtype), v
 
     def attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Bool[Tensor, "B K"] | None) -> Tensor:
         """The rest of the block; `mask` says which keys are real."""

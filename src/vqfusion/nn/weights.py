@@ -20,6 +20,7 @@ def save_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, partial, metadata)
+    partial.chmod(0o644)
     partial.replace(path)
 
 
@@ -57,9 +58,7 @@ def load_json(path: Path) -> dict[str, Any]:
 def load_into(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
     """Copy tensors into a module; what does not fit is named in one line."""
     try:
-        module.load_state_dict(
-            {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-        )
+        module.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{where}: the weights do not fit the config beside them ({reason})") from None

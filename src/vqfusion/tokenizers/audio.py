@@ -5,14 +5,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vqfusion.config import AudioTokenizerConfig
-from vqfusion.nn.spectrogram import griffin_lim, log_magnitude, magnitude, stft
+from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, stft
 from vqfusion.nn.weights import fingerprint
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
 
 class AudioTokenizer(nn.Module):
-    """A 1-D VQ-VAE over the log-magnitude spectrogram of mono sound in [-1, 1].
+    """A 1-D VQ-VAE over the compressed magnitude spectrogram of mono sound in [-1, 1].
 
     One code per `samples_per_code` samples; the end is padded with silence. Phases are not coded: decoding
     rebuilds them by Griffin-Lim.
@@ -50,21 +50,21 @@ class AudioTokenizer(nn.Module):
     @torch.no_grad()
     def decode_batch(self, ids: Int[Tensor, "B n"]) -> Float[Tensor, "B T"]:
         """Sounds in [-1, 1] of rows of codes."""
-        log_mag = self.vqvae.decode(ids).float()
+        compressed = self.vqvae.decode(ids).float()
         config = self.config
-        mag = magnitude(torch.cat([log_mag, log_mag[..., -1:]], dim=-1))
+        mag = expand_magnitude(torch.cat([compressed, compressed[..., -1:]], dim=-1))
         length = ids.shape[1] * self.samples_per_code
-        return griffin_lim(
-            mag, config.window_samples, config.hop_samples, length, config.griffin_lim_steps
-        ).clamp(-1, 1)
+        return griffin_lim(mag, config.window_samples, config.hop_samples, length, config.griffin_lim_steps).clamp(
+            -1, 1
+        )
 
     def prepare(self, sound: Float[Tensor, "B T"]) -> Float[Tensor, "B F N"]:
-        """Log-magnitude frames of sound that is padded to whole codes."""
+        """Compressed magnitude frames of sound that is padded to whole codes."""
         sound = torch.nn.functional.pad(sound, (0, -sound.shape[1] % self.samples_per_code))
-        return log_magnitude(stft(sound, self.config.window_samples, self.config.hop_samples))[..., :-1]
+        return compress_magnitude(stft(sound, self.config.window_samples, self.config.hop_samples))[..., :-1]
 
     def loss(self, sound: Float[Tensor, "B T"]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training loss: error of the log magnitudes, weighted along the mel scale, plus the quantizer's."""
+        """Training loss: error of the compressed magnitudes, weighted along the mel scale, plus the quantizer's."""
         x = self.prepare(sound)
         out = self.vqvae(x)
         error = (out.signal.float() - x) * self.bin_weights

@@ -25,9 +25,7 @@ def nearest_code(
         vectors = (x - center).float()
         if torch.compiler.is_compiling() or len(vectors) <= rows_per_chunk:
             return _scores(vectors, codes, half_norms).argmax(dim=1)
-        return torch.cat(
-            [_scores(chunk, codes, half_norms).argmax(dim=1) for chunk in vectors.split(rows_per_chunk)]
-        )
+        return torch.cat([_scores(chunk, codes, half_norms).argmax(dim=1) for chunk in vectors.split(rows_per_chunk)])
 
 
 def _scores(x: Float[Tensor, "N D"], codes: Float[Tensor, "K D"], half_norms: Float[Tensor, " K"]):

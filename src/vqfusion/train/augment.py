@@ -6,18 +6,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def vary_picture(picture: Float[Tensor, "C H W"], generator: torch.Generator) -> Float[Tensor, "C H W"]:
-    """Flip, shift by up to an eighth, shuffle the colours now and then, and add noise now and then."""
-    flip, hue, noisy = torch.rand(3, generator=generator).tolist()
-    height, width = picture.shape[1:]
+def vary_picture(
+    picture: Float[Tensor, "C H W"], generator: torch.Generator, keep_meaning: bool = False
+) -> Float[Tensor, "C H W"]:
+    """Another size (+-10 %), a shift by up to an eighth, and noise now and then.
+
+    Unless `keep_meaning`, also flipped and with shuffled colours now and then: a tokenizer may see a blue apple,
+    a model of names may not.
+    """
+    zoom, flip, hue, noisy = torch.rand(4, generator=generator).tolist()
+    channels, height, width = picture.shape
+    size = [max(2, round(n * (0.9 + 0.2 * zoom))) for n in (height, width)]
+    picture = F.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
     reach = max(1, height // 8)
-    dy, dx = torch.randint(0, 2 * reach + 1, (2,), generator=generator).tolist()
-    padded = F.pad(picture[None], (reach,) * 4, mode="replicate")[0]
-    picture = padded[:, dy : dy + height, dx : dx + width]
-    if flip < 0.5:
+    margin = [reach + max(0, n - m) for n, m in ((width, size[1]), (height, size[0]))]
+    padded = F.pad(picture[None], (margin[0], margin[0], margin[1], margin[1]), mode="replicate")[0]
+    free = [padded.shape[1] - height, padded.shape[2] - width]
+    top, left = (int(torch.randint(n + 1, (1,), generator=generator)) for n in free)
+    picture = padded[:, top : top + height, left : left + width]
+    if not keep_meaning and flip < 0.5:
         picture = picture.flip(2)
-    if hue < 0.3:
-        picture = picture[torch.randperm(len(picture), generator=generator)]
+    if not keep_meaning and hue < 0.3:
+        picture = picture[torch.randperm(channels, generator=generator)]
     if noisy < 0.15:
         sigma = 0.12 * torch.rand(1, generator=generator)
         picture = (picture + sigma * torch.randn(picture.shape, generator=generator)).clamp(0, 1)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from vqfusion.config import ChainConfig, LabelTokenizerConfig
 from vqfusion.data import Dataset, open_dataset
@@ -34,7 +34,8 @@ def train_chain(
 
     Runs in one process or under `accelerate launch` / torchrun; every process reads the data.
     """
-    accelerator = accelerator or Accelerator(cpu=device == "cpu")
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step draws some of the slots only
+    accelerator = accelerator or Accelerator(cpu=device == "cpu", kwargs_handlers=[unused])
     _claim(chain, folder, accelerator.is_main_process)
     accelerator.wait_for_everyone()
     dataset = limited(open_dataset(chain.data), chain.limit_keys)
@@ -52,9 +53,7 @@ def train_chain(
     torch.manual_seed(chain.seed)
     fusion = Fusion(chain.fusion, slots.vocabularies)
     source = DrawSource(records, chain, dataset.held_out_pairs)
-    contract = json.dumps(
-        [chain.model_dump(mode="json"), {n: t.fingerprint() for n, t in tokenizers.items()}]
-    )
+    contract = json.dumps([chain.model_dump(mode="json"), {n: t.fingerprint() for n, t in tokenizers.items()}])
 
     def batches(step: int, rank: int, processes: int):
         return [draw.to(accelerator.device) for draw in source(step, rank, processes)]
@@ -96,9 +95,7 @@ def limited(dataset: Dataset, keys: int | None) -> Dataset:
 def with_names(chain: ChainConfig, tokenizers: dict) -> ChainConfig:
     """The chain with the names of its label vocabularies filled in."""
     filled = {
-        name: LabelTokenizerConfig(names=tokenizers[name].names)
-        if isinstance(config, LabelTokenizerConfig)
-        else config
+        name: LabelTokenizerConfig(names=tokenizers[name].names) if isinstance(config, LabelTokenizerConfig) else config
         for name, config in chain.tokenizers.items()
     }
     return chain.model_copy(update={"tokenizers": filled})

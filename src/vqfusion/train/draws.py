@@ -47,6 +47,9 @@ class DrawSource:
         for record in records:
             for slot in record.slots:
                 self.by_key[record.key][slot].append(record)
+        self.spoken_languages = sorted(
+            {s.split(":")[1] for r in records if "audio" in r.slots for s in r.slots if s.startswith("text:")}
+        )
         self.keys = {row: self._eligible(row) for row in chain.draws}
         for row, keys in self.keys.items():
             if not keys:
@@ -78,9 +81,7 @@ class DrawSource:
         hidden = {}
         for slot, tokens in target.items():
             drawn = [
-                MaskedPath().corrupt(
-                    tokens.ids.shape[1:], float(t), torch.Generator().manual_seed(noise_seeds[i])
-                )
+                MaskedPath().corrupt(tokens.ids.shape[1:], float(t), torch.Generator().manual_seed(noise_seeds[i]))
                 for i, t in zip(mine, times, strict=True)
             ]
             stacked = torch.stack(drawn)
@@ -92,16 +93,14 @@ class DrawSource:
         """Slots of a draw with its languages chosen, and the language that the clips must be in."""
         spoken = None
         if any("^" in slot for slot in (*row.given, *row.target)):
-            spoken = rng.choice(sorted({s.split(":")[1] for s in self._spoken_slots()}))
+            spoken = rng.choice(self.spoken_languages)
         for _ in range(1000):
             chosen: list[str] = []
 
             def fill(slot: str, chosen: list[str] = chosen) -> str:
                 if slot.endswith(":*"):
                     free = [
-                        (n, w)
-                        for n, w in zip(self.languages, self.language_weights, strict=True)
-                        if n not in chosen
+                        (n, w) for n, w in zip(self.languages, self.language_weights, strict=True) if n not in chosen
                     ]
                     chosen.append(rng.choices([n for n, _ in free], [w for _, w in free])[0])
                     return slot.replace("*", chosen[-1])
@@ -112,15 +111,6 @@ class DrawSource:
             if not pairs & self.held_out_pairs:
                 return given, target, spoken
         raise UserError(f"draw {row.given} -> {row.target}: every pair of languages is held out")
-
-    def _spoken_slots(self) -> set[str]:
-        return {
-            slot
-            for slots in self.by_key.values()
-            for record in slots.get("audio", ())
-            for slot in record.slots
-            if slot.startswith("text:")
-        }
 
     def _item(
         self, row: DrawConfig, given: list[str], target: list[str], spoken: str | None, rng: random.Random
@@ -177,11 +167,7 @@ def _content(slot: str) -> str:
 
 
 def _tongues(slots: list[str]) -> set[str]:
-    return {
-        slot.split(":")[1]
-        for slot in slots
-        if slot.startswith(("text:", "length:")) and slot != "length:audio"
-    }
+    return {slot.split(":")[1] for slot in slots if slot.startswith(("text:", "length:")) and slot != "length:audio"}
 
 
 def _stack(ids: list[Tensor], dropped: list[bool] | None = None) -> SlotTokens:

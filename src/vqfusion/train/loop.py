@@ -5,6 +5,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vqfusion.config import StageConfig
 from vqfusion.tokenizers.quantizers import Quantizer
@@ -53,7 +55,9 @@ class _Loss(nn.Module):
 
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         device = next(self.module.parameters()).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
+        # on CPU the fused attention's backward is slower than plain products for sequences of under 100 tokens
+        attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
+        with attention, torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.module.loss(batch)
 
 
@@ -124,7 +128,7 @@ def fit(
                 if on_log and accelerator.is_main_process:
                     on_log(step, module)
             progress.update(bar, completed=step)
-            stopped = signals.number is not None or step == stop_after
+            stopped = _any_process(signals.number is not None or step == stop_after, accelerator)
             due = time.monotonic() - saved_at > stage.checkpoint_every_s
             if stopped or due or step == stage.steps:
                 save()
@@ -136,6 +140,13 @@ def fit(
                 )
     average.copy_to(module)
     return module.eval()
+
+
+def _any_process(flag: bool, accelerator: Accelerator) -> bool:
+    """Whether the flag is set on some process, so that all of them stop at the same step."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
 
 
 class _Log:

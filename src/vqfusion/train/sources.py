@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.data import Dataset
-from vqfusion.data.io.sound import resample
-from vqfusion.data.transforms import fit_picture
+from vqfusion.data.transforms import fit_picture, resample
 from vqfusion.errors import UserError
 from vqfusion.train.augment import vary_picture, vary_sound
 

@@ -63,9 +63,7 @@ def load_state(
         metadata = file.metadata() or {}
     if metadata.get("contract") != contract:
         raise UserError(f"{path}: made with another config; choose another --output or delete this folder")
-    module.load_state_dict(
-        {n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")}
-    )
+    module.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
     for (name, parameter), value in zip(module.named_parameters(), average.values, strict=True):
         value.copy_(tensors[f"average/{name}"])
         prefix = f"optimizer/{name}/"

@@ -9,7 +9,6 @@ from vqfusion.config import (
     AudioTokenizerConfig,
     ChainConfig,
     ImageTokenizerConfig,
-    LabelTokenizerConfig,
     StageConfig,
     TextTokenizerConfig,
 )

@@ -53,9 +53,7 @@ def tokenize_records(
     return out
 
 
-def _tokenize(
-    records: list[Record], first: int, slots: SlotTokenizers, chain: ChainConfig
-) -> list[TokenRecord]:
+def _tokenize(records: list[Record], first: int, slots: SlotTokenizers, chain: ChainConfig) -> list[TokenRecord]:
     wanted = [name for name, slot in chain.fusion.slots.items() if not slot.is_length]
     samples: dict[str, list[tuple[int, int, Sample]]] = {name: [] for name in wanted}
     tokens: list[list[dict[str, Tensor]]] = []
@@ -86,7 +84,7 @@ def _views(
     """The samples of a record and the views of them that the slots ask for."""
     out = dict(base)
     if augment and "image" in out:
-        out["image"] = Sample("image", vary_picture(out["image"].data, generator))
+        out["image"] = Sample("image", vary_picture(out["image"].data, generator, keep_meaning=True))
     if augment and "audio" in out:
         sound = out["audio"]
         varied = vary_sound(sound.data, sound.data.shape[1], generator, crop=False)
@@ -108,9 +106,7 @@ def _views(
 
 
 def _save(path: Path, contract: str, records: list[TokenRecord]) -> None:
-    index = [
-        [r.key, [{name: list(ids.shape) for name, ids in v.items()} for v in r.variants]] for r in records
-    ]
+    index = [[r.key, [{name: list(ids.shape) for name, ids in v.items()} for v in r.variants]] for r in records]
     flat = [ids.flatten() for r in records for v in r.variants for ids in v.values()]
     tensors = {"ids": torch.cat(flat).to(torch.int32)}
     save_weights(path, tensors, {"contract": contract, "index": json.dumps(index)})

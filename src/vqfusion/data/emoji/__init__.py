@@ -74,9 +74,7 @@ def open_emoji() -> Dataset:
     label = {key: {"label": _word("label", concept["subgroup"])} for key, concept in concepts.items()}
     records: list[Record] = []
     for key, concept in concepts.items():
-        texts: dict[str, Source] = {
-            f"text:{lang}": _word("text", name) for lang, name in concept["names"].items()
-        }
+        texts: dict[str, Source] = {f"text:{lang}": _word("text", name) for lang, name in concept["names"].items()}
         held_out = "" if concept["split"] == "train" else "concept"
         records.append(Record(key, concept["split"], held_out, label[key] | texts))
         for style, at in concept["pictures"].items():

@@ -34,8 +34,7 @@ def read_sound(
             rate, seconds = file.samplerate, file.frames / file.samplerate
             if seconds > max_seconds:
                 raise UserError(
-                    f"{name}: lasts {seconds:.0f} s, over the limit of {max_seconds:g} s; "
-                    "cut it or raise max_seconds"
+                    f"{name}: lasts {seconds:.0f} s, over the limit of {max_seconds:g} s; cut it or raise max_seconds"
                 )
             sound = file.read(int(max_seconds * rate) + 1, dtype="float32", always_2d=True).mean(1)
     except soundfile.SoundFileError as error:

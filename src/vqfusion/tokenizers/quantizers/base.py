@@ -66,14 +66,10 @@ class Quantizer(nn.Module, ABC):
         codes = self.lookup(indices)
         if self.training:
             self.observe(clean.detach()[valid], indices[valid])
-        weight = valid.float() / valid.sum().clamp(
-            min=1
-        )  # a mean over the valid vectors that stays graph-clean
+        weight = valid.float() / valid.sum().clamp(min=1)  # a mean over the valid vectors that stays graph-clean
         error = ((clean.detach() - codes.detach()).square().mean(dim=1) * weight).sum()
         loss, losses = self.quantization_losses(clean * valid[:, None], codes * valid[:, None])
-        scale = valid.numel() / valid.sum().clamp(
-            min=1
-        )  # the losses are means over all rows; zeros do not count
+        scale = valid.numel() / valid.sum().clamp(min=1)  # the losses are means over all rows; zeros do not count
 
         straight_through = flat.nan_to_num() + (codes.to(flat.dtype) - flat.nan_to_num()).detach()
         quantized = torch.where(valid[:, None], straight_through, 0.0).reshape(*grid, self.dim)

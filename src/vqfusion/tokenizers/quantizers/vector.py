@@ -32,7 +32,7 @@ class VectorQuantizer(Quantizer):
         commitment_weight: float = 0.25,
         decay: float = 0.99,
         kmeans_init: bool = True,
-        threshold_ema_dead_code: float = 0.05,
+        threshold_ema_dead_code: float = 0.1,
         channel_first: bool = False,
     ):
         size, width = codebook_size or num_embeddings, dim or embedding_dim

@@ -1,0 +1,226 @@
+"""Training: resume is bit-equal, two processes are one, a wrong tokenizer is refused, the miniature chain learns."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from vqfusion.config import DrawConfig, ShortConfig, StageConfig, VQVAEConfig
+from vqfusion.data import open_dataset
+from vqfusion.errors import UserError
+from vqfusion.models.system import Sampling, System
+from vqfusion.nn.weights import load_json, load_weights, save_json
+from vqfusion.tokenizers.vqvae import VQVAE
+from vqfusion.train.chain import train_chain
+from vqfusion.train.loop import Interrupted, fit, learning_rate
+from vqfusion.train.own_data import expand
+from vqfusion.train.sources import share, step_generator
+from vqfusion.types import Sample
+
+STAGE = StageConfig(steps=12, batch=8, warmup_steps=2, precision="fp32", learning_rate=3e-3)
+
+
+class Net(torch.nn.Module):
+    """A VQ-VAE over noise, with the loss of a tokenizer."""
+
+    def __init__(self, quantizer: str):
+        super().__init__()
+        torch.manual_seed(0)
+        config = VQVAEConfig(
+            rank=1,
+            channels=2,
+            widths=(8, 8),
+            depths=(0, 1),
+            codebook_size=16,
+            dim=4,
+            quantizer=quantizer,
+            levels=(4, 4),
+        )
+        self.vqvae = VQVAE(config)
+
+    def loss(self, x):
+        out = self.vqvae(x)
+        return (out.signal - x).square().mean() + out.codes.loss, {"usage": out.codes.usage}
+
+
+def batches(step: int, rank: int, processes: int) -> torch.Tensor:
+    items = share(range(STAGE.batch), rank, processes)
+    return torch.stack([torch.randn(2, 16, generator=step_generator(0, step, i)) for i in items])
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    return load_weights(folder / "state.safetensors")
+
+
+def assert_bit_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("quantizer", ["vq", "fsq"])
+def test_stop_and_resume_is_bit_equal(tmp_path, quantizer):
+    fit(Net(quantizer), batches, STAGE, tmp_path / "whole", "c", Accelerator(cpu=True))
+    with pytest.raises(Interrupted) as stop:
+        fit(Net(quantizer), batches, STAGE, tmp_path / "parts", "c", Accelerator(cpu=True), stop_after=5)
+    assert "stopped at step 5 of 12" in str(stop.value)
+    resumed = fit(Net(quantizer), batches, STAGE, tmp_path / "parts", "c", Accelerator(cpu=True))
+    assert_bit_equal(state(tmp_path / "whole"), state(tmp_path / "parts"))
+    again = fit(Net(quantizer), batches, STAGE, tmp_path / "parts", "c", Accelerator(cpu=True))
+    assert_bit_equal(resumed.state_dict(), again.state_dict())
+
+
+def test_a_checkpoint_of_another_config_is_refused(tmp_path):
+    with pytest.raises(Interrupted):
+        fit(Net("fsq"), batches, STAGE, tmp_path, "one", Accelerator(cpu=True), stop_after=2)
+    with pytest.raises(UserError, match="another config"):
+        fit(Net("fsq"), batches, STAGE, tmp_path, "other", Accelerator(cpu=True))
+
+
+def test_learning_rate_warms_up_and_falls_to_zero():
+    stage = StageConfig(steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [learning_rate(stage, step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1) and max(rates) <= 1.0
+    assert rates[50] == pytest.approx(0.5) and rates[100] == pytest.approx(0.0)
+
+
+TWO = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from accelerate import Accelerator
+from test_training import Net, STAGE, batches
+from vqfusion.train.loop import fit
+fit(Net({quantizer!r}), batches, STAGE, Path({folder!r}), "c", Accelerator(cpu=True))
+"""
+
+
+@pytest.mark.parametrize("quantizer", ["vq", "fsq"])
+def test_two_processes_are_one_with_twice_the_batch(tmp_path, quantizer):
+    script = tmp_path / "two.py"
+    script.write_text(TWO.format(tests=str(Path(__file__).parent), quantizer=quantizer, folder=str(tmp_path / "two")))
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--master_port=0",
+        str(script),
+    ]
+    done = subprocess.run(
+        command, env=os.environ | {"ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    fit(Net(quantizer), batches, STAGE, tmp_path / "one", "c", Accelerator(cpu=True))
+    one, two = state(tmp_path / "one"), state(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.allclose(one[name].float(), two[name].float(), atol=2e-5, rtol=1e-4), name
+
+
+MINI = ShortConfig(
+    name="mini", data="digits", size="tiny", image_size=16, slots=("image", "label"), tokenizer_steps=120, steps=250,
+    batch=16, draws=(
+        DrawConfig(given=("label",), target=("image",), weight=2, drop_given=0.1),
+        DrawConfig(given=("image",), target=("label",), weight=2),
+    ),
+)  # fmt: skip
+
+
+def mini_chain(**changes):
+    return expand(MINI.model_copy(update=changes), open_dataset("digits"))
+
+
+def test_sigterm_saves_sigkill_loses_little_and_both_resume_to_the_same_weights(tmp_path):
+    chain = mini_chain(steps=30, tokenizer_steps=10, limit_keys=60)
+    stages = {"image": chain.tokenizer_stages["image"].model_copy(update={"checkpoint_every_s": 0.0})}
+    fusion_stage = chain.fusion_stage.model_copy(update={"checkpoint_every_s": 0.0})
+    chain = chain.model_copy(update={"tokenizer_stages": stages, "fusion_stage": fusion_stage})
+    (tmp_path / "chain.yaml").write_text(json.dumps(chain.model_dump(mode="json")))
+    train = [sys.executable, "-m", "vqfusion", "train", str(tmp_path / "chain.yaml"), "-o"]
+    assert subprocess.run([*train, str(tmp_path / "whole")], capture_output=True, timeout=200).returncode == 0
+
+    log = tmp_path / "parts" / "fusion" / "state.safetensors"
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        process = subprocess.Popen([*train, str(tmp_path / "parts")], stderr=subprocess.PIPE, text=True)
+        seen = log.stat().st_mtime_ns if log.exists() else 0
+        deadline = time.monotonic() + 120
+        while (log.stat().st_mtime_ns if log.exists() else 0) == seen and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode in (code, 0), stderr[-1000:]
+        assert "Traceback" not in stderr
+    assert subprocess.run([*train, str(tmp_path / "parts")], capture_output=True, timeout=200).returncode == 0
+    assert_bit_equal(state(tmp_path / "whole" / "fusion"), state(tmp_path / "parts" / "fusion"))
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mini")
+    return train_chain(mini_chain(), folder, "cpu"), folder
+
+
+def test_the_miniature_chain_learns_digits(mini):
+    """Data, tokenizer, Fusion, task, score: far better than chance after half a minute."""
+    system, _ = mini
+    test = open_dataset("digits").select(split="test", slots=("image", "label"))
+    answers = system.distribution({"image": [r.load("image") for r in test]}, "label")
+    right = sum(max(a, key=a.get) == r.load("label").data for a, r in zip(answers, test, strict=True))
+    assert right / len(test) > 0.6
+    drawn = system.generate({"label": [Sample("label", str(d)) for d in range(10)]}, "image", Sampling(seed=1))
+    pictures = [samples[0] for samples in drawn.samples]
+    assert all(p.data.shape == (3, 16, 16) and 0 <= float(p.data.min()) <= float(p.data.max()) <= 1 for p in pictures)
+
+
+def test_a_saved_system_is_the_same_system(mini, tmp_path):
+    system, folder = mini
+    loaded = System.from_pretrained(folder)
+    given = {"label": Sample("label", "3")}
+    for sampling in (Sampling(seed=3), Sampling(seed=3, samples=3)):
+        a, b = (s.generate(given, "image", sampling).samples[0] for s in (system, loaded))
+        assert all(torch.equal(x.data, y.data) for x, y in zip(a, b, strict=True))
+    loaded.save_pretrained(tmp_path)
+    assert load_json(tmp_path / "config.json") == load_json(folder / "config.json")
+
+
+def test_batch_of_one_is_batch_of_eight(mini):
+    system, _ = mini
+    given = [Sample("label", str(d)) for d in range(8)]
+    together = system.generate({"label": given}, "image", Sampling(seed=2)).samples
+    first = system.generate({"label": given[:1]}, "image", Sampling(seed=2)).samples
+    assert torch.equal(together[0][0].data, first[0][0].data)
+
+
+def test_a_system_with_another_tokenizer_is_refused(mini, tmp_path):
+    system, _ = mini
+    system.save_pretrained(tmp_path)
+    config = load_json(tmp_path / "config.json")
+    config["fingerprints"]["image"] = "0" * 16
+    save_json(tmp_path / "config.json", config)
+    with pytest.raises(UserError, match="not the one this model was trained on"):
+        System.from_pretrained(tmp_path)
+
+
+def test_inpainting_keeps_the_tokens_outside_the_hole(mini):
+    system, _ = mini
+    picture = open_dataset("digits").select(split="test")[0].load("image")
+    from vqfusion.data.transforms import fit_picture
+
+    picture = Sample("image", fit_picture(picture.data, 16))
+    keep = torch.ones(16, 16, dtype=torch.bool)
+    keep[8:, 8:] = False
+    ids, known = system.tokenizers.known("image", picture, keep)
+    assert known.sum() == 12 and not known[2:, 2:].any()
+    made = system.generate({}, "image", Sampling(seed=0), known=(picture, keep)).samples[0][0]
+    whole = system.tokenizers.decode("image", ids)
+    assert made.data.shape == whole.data.shape
