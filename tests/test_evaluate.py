@@ -229,7 +229,8 @@ def test_demo_page_stands_alone(toy, dataset, tmp_path):
     assert all(section["items"] and section["seconds"] >= 0 for section in report["sections"].values())
     from PIL import Image
 
-    assert Image.open(page.parent / "overview.png").width == 1200
+    with Image.open(page.parent / "overview.png") as montage:
+        assert montage.width == 1200
 
 
 def test_demo_escapes_what_it_shows():
@@ -313,12 +314,12 @@ def test_recogniser_knows_its_names():
         record
         for record in open_dataset("emoji").select("train", slots=("audio", "text:en"))
         if record.load("speaker").data == "ada"
-    ][:40:4]
+    ][:24:4]
     names = [record.load("text:en").data for record in clips]
     ear = NameRecogniser([*names, "red heart", "xyzzyq plugh"])
     assert "xyzzyq plugh" not in ear and "red heart" in ear
     heard = [ear.hear(record.load("audio").data, RATE) for record in clips]
-    assert sum(h == name for h, name in zip(heard, names, strict=True)) >= 7
+    assert sum(h == name for h, name in zip(heard, names, strict=True)) >= 4
     assert set(heard) <= {*ear.names, ""}
     with pytest.raises(UserError, match="no name"):
         NameRecogniser(["xyzzyq"])

@@ -30,8 +30,20 @@ class Bench:
     progress: Callable[[str], None] = lambda text: None
 
     def held_out(self, kind: str, *slots: str) -> list["Record"]:
-        """Records that training never saw: of a held-out "concept", "pair" or "voice", with these slots."""
-        return self._fitting(self.dataset.select(self.split, kind, slots), slots)
+        """Records that training never saw: of a held-out "concept", "pair" or "voice", with these slots.
+
+        Of a data set that was split by chance alone, all records of the split.
+        """
+        return self._fitting(self.dataset.select(self.split, kind if self._kinds else None, slots), slots)
+
+    def unseen(self, kind: str) -> str:
+        """What to call such records in the name of a row."""
+        words = {"concept": "unseen concepts", "pair": "unseen (concept, style) pairs", "voice": "unseen voices"}
+        return words[kind] if self._kinds else f"{self.split} items"
+
+    @property
+    def _kinds(self) -> bool:
+        return any(record.held_out for record in self.dataset.records)
 
     def training(self, *slots: str) -> list["Record"]:
         return self._fitting(self.dataset.select("train", slots=slots), slots)

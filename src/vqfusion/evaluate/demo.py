@@ -108,9 +108,7 @@ def _write_page(
         "tokenizer's own round trip."
     )
     if scores is not None:
-        shown["scores"] = page.section(
-            "scores", "Scores, baselines, ceilings", about, "vqfusion eval", _scores(scores)
-        )
+        shown["scores"] = page.section("scores", "Scores, baselines, ceilings", about, "vqfusion eval", _scores(scores))
     asked = sum(s.asked for s in sections.values())
     right = sum(s.right or 0 for s in sections.values())
     parameters = sum(p.numel() for p in stage.system.fusion.parameters()) / 1e6

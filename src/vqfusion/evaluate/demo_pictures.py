@@ -74,8 +74,8 @@ def _by_language(stage: Stage, asked: Sequence) -> list[torch.Tensor]:
 
 def describe(stage: Stage) -> Section:
     """Pictures to names, in several scripts, right or wrong."""
-    asked = stage.draw(stage.held_out("pair", "image", "text:en"), 6, "describe")
-    asked += stage.draw(stage.held_out("concept", "image", "text:en"), 2, "describe")
+    asked = stage.draw(stage.held_out("pair", "image", "text:en"), 8, "describe")
+    asked += stage.draw(stage.held_out("concept", "image", "text:en"), 1, "describe")
     languages = stage.languages[:6]
     pictures = stage.load(asked, "image")
     answers = {lang: stage.generate({"image": pictures}, f"text:{lang}") for lang in languages}
@@ -88,9 +88,7 @@ def describe(stage: Stage) -> Section:
             right += correct
             lines.append(page.said(language, said[language], correct))
         figure = page.picture(pictures[i].data, page.word(name_of(record)))
-        tiles.append(
-            f'<div class="side">{figure}<div>{page.tag(record.held_out)}<ul>{"".join(lines)}</ul></div></div>'
-        )
+        tiles.append(f'<div class="side">{figure}<div>{page.tag(record.held_out)}<ul>{"".join(lines)}</ul></div></div>')
         items.append({"name": name_of(record), "held_out": record.held_out, "answers": said})
         if record.held_out == "pair":
             montage.append((said[languages[0]], pictures[i].data))

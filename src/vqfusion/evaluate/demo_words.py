@@ -96,10 +96,7 @@ def enhance(stage: Stage) -> Section:
     asked = stage.draw(stage.held_out("voice", "audio"), 4, "enhance")
     clean, snr = stage.sounds(asked), stage.system.config.audio_noise_snr_db
     generator = torch.Generator().manual_seed(stage.seed)
-    noisy = [
-        Sample("audio", add_noise_at_snr(s.data, snr, generator), sample_rate_hz=s.sample_rate_hz)
-        for s in clean
-    ]
+    noisy = [Sample("audio", add_noise_at_snr(s.data, snr, generator), sample_rate_hz=s.sample_rate_hz) for s in clean]
     made = stage.generate({"audio@noisy": noisy}, "audio")
     tiles, items = [], []
     for clip, before, after, original in zip(asked, noisy, made, clean, strict=True):
@@ -161,10 +158,7 @@ def write(stage: Stage) -> Section:
     known = {name_of(record) for record in stage.training("text:en")}
     made = stage.system.generate({}, "text:en", Sampling(samples=12, seed=stage.seed)).samples[0]
     names = list(dict.fromkeys(sample.data for sample in made))
-    tags = [
-        page.tag("") if name in known else '<span class="tag new">not a training name</span>'
-        for name in names
-    ]
+    tags = [page.tag("") if name in known else '<span class="tag new">not a training name</span>' for name in names]
     tiles = [f"{page.word(name)}<br>{tag}" for name, tag in zip(names, tags, strict=True)]
     return Section(
         "Write a name out of nothing",
@@ -182,9 +176,7 @@ def any_to_any(stage: Stage) -> Section:
     voice = stage.system.labels("speaker")[0]
     seen = stage.draw(stage.held_out("pair", "image", "text:en"), 3, "any")
     words = stage.generate({"image": stage.load(seen, "image")}, f"text:{language}")
-    said = stage.generate(
-        {f"text:{language}": words, "speaker": [Sample("label", voice)] * len(words)}, "audio"
-    )
+    said = stage.generate({f"text:{language}": words, "speaker": [Sample("label", voice)] * len(words)}, "audio")
     for record, text, sound in zip(seen, words, said, strict=True):
         correct = text.data == name_of(record, language)
         figure = page.picture(record.load("image").data, page.plain(name_of(record)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,9 +23,7 @@ class Proportion:
     n: int
 
 
-def psnr(
-    picture: Float[Tensor, "*B C H W"], reference: Float[Tensor, "*B C H W"], peak: float = 1.0
-) -> Float[Tensor, "*B"]:
+def psnr(picture: Float[Tensor, "*B C H W"], reference: Float[Tensor, "..."], peak: float = 1.0) -> Float[Tensor, "*B"]:
     """Peak signal-to-noise ratio in dB, one value per picture.
 
     10 log10(peak^2 / MSE) with the mean over channels and pixels; infinite for equal pictures. Average the
@@ -36,9 +34,7 @@ def psnr(
     return (10.0 * torch.log10(peak**2 / error)).to(picture.dtype)
 
 
-def ssim(
-    picture: Float[Tensor, "*B C H W"], reference: Float[Tensor, "*B C H W"], peak: float = 1.0
-) -> Float[Tensor, "*B"]:
+def ssim(picture: Float[Tensor, "*B C H W"], reference: Float[Tensor, "..."], peak: float = 1.0) -> Float[Tensor, "*B"]:
     """Structural similarity in [-1, 1], one value per picture (Wang, Bovik, Sheikh, Simoncelli 2004).
 
     The paper's constants: Gaussian window of 11x11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, population
@@ -67,7 +63,7 @@ def ssim(
     return similarity.mean(dim=(-3, -2, -1)).view(picture.shape[:-2]).mean(-1).to(picture.dtype)
 
 
-def stoi(sound: Float[Tensor, "*C T"], clean: Float[Tensor, "*C T"], sample_rate_hz: int) -> float:
+def stoi(sound: Float[Tensor, "*C T"], clean: Float[Tensor, "*C S"], sample_rate_hz: int) -> float:
     """Short-time objective intelligibility, about 0 to 1 (Taal, Hendriks, Heusdens, Jensen 2011).
 
     Both sounds are cut to the shorter one. NaN when fewer than 30 frames (0.38 s) of speech remain after
@@ -130,11 +126,11 @@ def accuracy(correct: Bool[Tensor, " N"] | Sequence[bool]) -> Proportion:
     p = float(sum(bool(c) for c in correct)) / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Proportion(p, max(0.0, centre - half), min(1.0, centre + half), n)
+    return Proportion(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n)
 
 
 def ratio_interval(
-    numerator: Float[Tensor, " N"], denominator: Float[Tensor, " N"] | None = None, seed: int = 0
+    numerator: Num[Tensor, " N"], denominator: Num[Tensor, " N"] | None = None, seed: int = 0
 ) -> Proportion:
     """sum(numerator) / sum(denominator) with a 95 % bootstrap interval over items (Efron 1979; 1,000 draws).
 
@@ -151,9 +147,7 @@ def ratio_interval(
     return Proportion(float(top.sum() / bottom.sum()), low, high, len(top))
 
 
-def expected_calibration_error(
-    confidence: Float[Tensor, " N"], correct: Bool[Tensor, " N"], bins: int = 15
-) -> float:
+def expected_calibration_error(confidence: Float[Tensor, " N"], correct: Bool[Tensor, " N"], bins: int = 15) -> float:
     """Mean gap between confidence and accuracy, in [0, 1] (Naeini et al. 2015; Guo et al. 2017, eq. 3).
 
     Bins of equal width on [0, 1], each weighted by its number of answers.
@@ -165,6 +159,4 @@ def expected_calibration_error(
 
 def _same_shape(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape or a.dim() < 3:
-        raise UserError(
-            f"pictures must have one shape [..., C, H, W]; got {tuple(a.shape)} and {tuple(b.shape)}"
-        )
+        raise UserError(f"pictures must have one shape [..., C, H, W]; got {tuple(a.shape)} and {tuple(b.shape)}")

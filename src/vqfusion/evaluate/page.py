@@ -139,9 +139,7 @@ def bars(distribution: dict[str, float], truth: str, count: int = 3) -> str:
         mark = ' class="good"' if name == truth else ""
         label = f"{html.escape(name)}{' ✓' if name == truth else ''}"
         share = f"{100 * p:.0f}"
-        rows.append(
-            f'<div class="bar" style="--p:{share}%"><span{mark}>{label}</span><span>{share} %</span></div>'
-        )
+        rows.append(f'<div class="bar" style="--p:{share}%"><span{mark}>{label}</span><span>{share} %</span></div>')
     return "".join(rows)
 
 

@@ -94,7 +94,5 @@ class HogClassifier:
         except ImportError:
             raise UserError("HOG needs scikit-image: pip install 'vqfusion[eval]'") from None
         colours = torch.nn.functional.adaptive_avg_pool2d(pictures, 8).flatten(1).numpy()
-        edges = [
-            hog(p, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=0) for p in pictures.numpy()
-        ]
+        edges = [hog(p, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=0) for p in pictures.numpy()]
         return np.concatenate([np.stack(edges), colours], axis=1)

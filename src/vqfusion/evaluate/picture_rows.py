@@ -21,7 +21,7 @@ def describe(bench: Bench) -> list[Row]:
     return [
         row(
             "describe",
-            "describe, (concept, style) pair unseen",
+            f"describe, {bench.unseen('pair')}",
             "exact English name",
             right,
             "%",
@@ -40,6 +40,8 @@ def imagine(bench: Bench) -> list[Row]:
     unseen = bench.held_out("pair", "image", "text:en", "style")
     for seen in (True, False):
         asked = bench.pick(train if seen else unseen, 128 if seen else 64)
+        if not asked:
+            continue
         gallery = train if seen else train + unseen
         given = {slot: bench.load(asked, slot) for slot in ("text:en", "style")}
         drawn = bench.pictures(bench.generate(given, "image"))
@@ -56,7 +58,7 @@ def imagine(bench: Bench) -> list[Row]:
         rows.append(
             row(
                 "imagine",
-                f"imagine, {'seen' if seen else 'unseen'} pairs",
+                "imagine, seen pairs" if seen else f"imagine, {bench.unseen('pair')}",
                 "nearest picture is the named one",
                 accuracy(hits),
                 "%",
@@ -84,7 +86,7 @@ def classify(bench: Bench) -> list[Row]:
     return [
         row(
             "classify",
-            f"classify picture, {len(bench.system.labels('label'))} subgroups, unseen style",
+            f"classify picture, {len(bench.system.labels('label'))} classes, {bench.unseen('pair')}",
             "accuracy",
             accuracy(correct),
             "%",

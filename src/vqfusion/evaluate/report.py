@@ -71,9 +71,11 @@ class Report:
             is_text = isinstance(source, str) and source.lstrip().startswith("{")
             content = json.loads(source if is_text else Path(source).read_text(encoding="utf-8"))
             names = {f.name for f in fields(Row)}
-            rows = tuple(Row(**{k: v for k, v in row.items() if k in names}) for row in content.pop("rows"))
-            rows = tuple(row if row.value is not None else _with_nan(row) for row in rows)
-            return cls(rows=rows, **content)
+            rows = []
+            for row in content.pop("rows"):
+                row["value"] = math.nan if row["value"] is None else row["value"]
+                rows.append(Row(**{name: value for name, value in row.items() if name in names}))
+            return cls(rows=tuple(rows), **content)
         except (OSError, TypeError, KeyError, json.JSONDecodeError) as error:
             raise UserError(f"not a report: {error}; `vqfusion eval` writes one") from None
 
@@ -139,7 +141,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _with_nan(row: Row) -> Row:
-    return Row(**{**asdict(row), "value": math.nan})

@@ -19,8 +19,10 @@ from vqfusion.types import Sample
 def transcribe(bench: Bench) -> list[Row]:
     """Character errors on unseen voices in every spoken language, and beside pocketsphinx on English."""
     rows = []
-    for kind, who in (("voice", "unseen voices"), ("concept", "unseen concepts")):
-        clips = bench.pick(bench.held_out(kind, "audio"), 192 if kind == "voice" else 96)
+    for kind, most in (("voice", 192), ("concept", 96)):
+        who, clips = bench.unseen(kind), bench.pick(bench.held_out(kind, "audio"), most)
+        if not clips:
+            continue
         said, heard = _transcripts(bench, clips)
         edits = torch.tensor([edit_distance(h, s) for h, s in zip(heard, said, strict=True)])
         length = torch.tensor([len(s) for s in said])
@@ -121,7 +123,7 @@ def speaker(bench: Bench) -> list[Row]:
     return [
         row(
             "speaker",
-            f"speaker, {len(voices)} seen voices, unseen concepts",
+            f"speaker, {len(voices)} seen voices, {bench.unseen('concept')}",
             "accuracy",
             accuracy(correct),
             "%",

@@ -24,23 +24,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Group:
-    """Some rows that are measured together, and the slots that a model must have for them."""
+    """Rows that are measured together, the slots they need, and the held-out records they are about."""
 
     measure: Callable[[Bench], list[Row]]
     slots: tuple[str, ...]
+    held_out: str
 
 
 GROUPS: dict[str, Group] = {
-    "image-tokenizer": Group(image_tokenizer, ("image",)),
-    "audio-tokenizer": Group(audio_tokenizer, ("audio",)),
-    "transcribe": Group(transcribe, ("audio", "text:en")),
-    "speak": Group(speak, ("audio", "text:en", "speaker")),
-    "speaker": Group(speaker, ("audio", "speaker")),
-    "describe": Group(describe, ("image", "text:en")),
-    "imagine": Group(imagine, ("image", "text:en", "style")),
-    "translate": Group(translate, ("text:en",)),
-    "classify": Group(classify, ("image", "label")),
-    "likelihood": Group(likelihood, ("text:en",)),
+    "image-tokenizer": Group(image_tokenizer, ("image",), "concept"),
+    "audio-tokenizer": Group(audio_tokenizer, ("audio",), "voice"),
+    "transcribe": Group(transcribe, ("audio", "text:en"), "voice"),
+    "speak": Group(speak, ("audio", "text:en", "speaker"), "concept"),
+    "speaker": Group(speaker, ("audio", "speaker"), "concept"),
+    "describe": Group(describe, ("image", "text:en"), "pair"),
+    "imagine": Group(imagine, ("image", "text:en", "style"), "pair"),
+    "translate": Group(translate, ("text:en",), "concept"),
+    "classify": Group(classify, ("image", "label"), "pair"),
+    "likelihood": Group(likelihood, ("text:en",), "concept"),
 }
 
 
@@ -66,9 +67,7 @@ def evaluate(
     if unknown := [name for name in names if name not in GROUPS]:
         raise UserError(f"no group called {unknown[0]!r}; there are: {', '.join(GROUPS)}")
     if split not in ("test", "val"):
-        raise UserError(
-            f"split must be test or val, not {split!r}: training data says nothing about the model"
-        )
+        raise UserError(f"split must be test or val, not {split!r}: training data says nothing about the model")
     if limit is not None and limit < 1:
         raise UserError(f"limit must be at least 1, not {limit}")
     data = open_dataset(dataset) if isinstance(dataset, str) else dataset
@@ -82,13 +81,16 @@ def evaluate(
         if missing:
             skipped[name] = f"the model has no slot {', '.join(missing)}"
             continue
+        if not bench.held_out(GROUPS[name].held_out, *GROUPS[name].slots):
+            skipped[name] = f"{data.name} has no {split} records for it"
+            continue
         say(name)
         begun = time.perf_counter()
         found = GROUPS[name].measure(bench)
         if found:
             found[0] = replace(found[0], seconds=time.perf_counter() - begun)
         else:
-            skipped[name] = f"no {split} records for it in {data.name}"
+            skipped[name] = f"{data.name} has nothing to measure it with"
         rows += found
     return Report(
         model=system.config.name,

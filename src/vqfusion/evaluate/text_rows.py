@@ -35,6 +35,8 @@ def translate(bench: Bench) -> list[Row]:
                     dictionary.translate(sample.data, source, target) == name
                     for sample, name in zip(given[slots[0]], wanted, strict=True)
                 ]
+        if not right:
+            continue
         rows.append(
             row(
                 "translate",
@@ -73,7 +75,7 @@ def likelihood(bench: Bench) -> list[Row]:
         answer = loaded.pop(target)
         result = bench.system.likelihood(loaded, {target: answer}, draws=draws, seed=bench.seed)
         size = bench.system.tokenizers[target].codebook_size
-        what = f"{name}: {' + '.join(given)} to {target}, unseen {kind}"
+        what = f"{name}: {' + '.join(given)} to {target}, {bench.unseen(kind)}"
         note = f"ELBO, {draws} draws"
         if result.bits_per_character is not None:
             note += f"; {result.bits_per_character:.2f} bits per character"

@@ -33,7 +33,7 @@ def image_tokenizer(bench: Bench) -> list[Row]:
             "and was taken all the same"
         )
     usage, perplexity = usage_and_perplexity(torch.cat([t.ids.flatten() for t in tokens]), size)
-    what = f"image tokenizer, {pictures.shape[-1]} px, {count} tokens, unseen concepts"
+    what = f"image tokenizer, {pictures.shape[-1]} px, {count} tokens, {bench.unseen('concept')}"
 
     def baselines(measure) -> dict[str, float]:
         return {
@@ -43,9 +43,7 @@ def image_tokenizer(bench: Bench) -> list[Row]:
 
     quality, similarity = ratio_interval(psnr(back, pictures)), ratio_interval(ssim(back, pictures))
     return [
-        row(
-            "image-tokenizer", what, "PSNR", quality, "dB", target=24.0, baselines=baselines(psnr), note=note
-        ),
+        row("image-tokenizer", what, "PSNR", quality, "dB", target=24.0, baselines=baselines(psnr), note=note),
         row("image-tokenizer", what, "SSIM", similarity, baselines=baselines(ssim)),
         row(
             "image-tokenizer",
@@ -74,11 +72,9 @@ def audio_tokenizer(bench: Bench) -> list[Row]:
     ours = _stoi([clip.data for clip in clips], back, rate)
     opuses = _stoi([clip.data for clip in clips], theirs.sounds, rate)
     defined = ~(ours.isnan() | opuses.isnan())
-    usage, perplexity = usage_and_perplexity(
-        torch.cat([t.ids.flatten() for t in tokens]), tokens[0].codebook_size
-    )
+    usage, perplexity = usage_and_perplexity(torch.cat([t.ids.flatten() for t in tokens]), tokens[0].codebook_size)
     left_out = int((~defined).sum())
-    what = f"audio tokenizer, {per_second:.0f} tokens/s, unseen voices"
+    what = f"audio tokenizer, {per_second:.0f} tokens/s, {bench.unseen('voice')}"
     note = f"{bits:.0f} bit/s against Opus at {theirs.bits_per_second:.0f} bit/s, the lowest it offers"
     if left_out:
         note += f"; {left_out} clips have too little speech (under 0.4 s) for STOI and are left out"
