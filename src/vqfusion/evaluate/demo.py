@@ -104,7 +104,7 @@ def _write_page(
         for name, s in sections.items()
     }
     about = (
-        "Measured with `vqfusion eval` on held-out data, not on the few items above. The ceiling is the "
+        "Measured with vqfusion eval on held-out data, not on the few items above. The ceiling is the "
         "tokenizer's own round trip."
     )
     if scores is not None:
@@ -119,8 +119,8 @@ def _write_page(
         f"{stage.system.device}, {torch.get_num_threads()} of {os.cpu_count()} cores",
         f"made in {total:.0f} s",
         f"seed {stage.seed}",
-        f"{right} of {asked} answers right",
     ]
+    chips += [f"{right} of {asked} answers right"] if asked else []
     intro = (
         "One transformer over discrete codes. A task is a choice of what is given and what is asked for. "
         "Everything below was drawn at random, not chosen; the badges say what training "
@@ -138,12 +138,12 @@ def _live(section: Section, seconds: float) -> str:
 
 def _scores(report: Report) -> str:
     head, *lines = report.cells()
-    marks = {True: '<span class="good">✓</span>', False: '<span class="bad">✗</span>', None: ""}
+    marks = {True: ' class="good"', False: ' class="bad"', None: ""}
     rows = []
     for line, row in zip(lines, report.rows, strict=True):
         cells = [page.plain(cell) for cell in line[:-1]]
         cells[1] = f"<b>{cells[1]}</b>"
-        cells[5] = marks[row.met]
+        cells[3] = f"<span{marks[row.met]}>{cells[3]}</span>"
         rows.append(cells)
     return page.table(head[:-1], rows)
 

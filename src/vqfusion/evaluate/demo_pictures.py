@@ -33,7 +33,8 @@ def imagine(stage: Stage) -> Section:
     shown: dict[str, list[tuple[str, torch.Tensor]]] = {}
     for (record, language), picture in zip(foreign, from_others, strict=True):
         shown[record.key] = [(language, picture)]
-    tiles, items, montage = [], [], []
+    tiles, items = [], []
+    montage: list[tuple[str, torch.Tensor]] = []
     for record, sheet in zip(asked, drawn, strict=True):
         name, own = name_of(record), record.load("style").data
         new = half_seen.get(record.key) if record.held_out == "pair" else None
@@ -131,7 +132,7 @@ def classify(stage: Stage) -> Section:
 
 def round_trip(stage: Stage) -> Section:
     """The ceiling: what the codes keep."""
-    asked = stage.draw(stage.held_out("concept", "image", "text:en"), 10, "round trip")
+    asked = stage.draw(stage.held_out("concept", "image", "text:en"), 12, "round trip")
     originals = stage.pictures(asked)
     back = stage.pictures(stage.reconstruct(stage.load(asked, "image")))
     scores = psnr(back, originals).tolist()

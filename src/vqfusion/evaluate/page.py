@@ -145,7 +145,7 @@ def bars(distribution: dict[str, float], truth: str, count: int = 3) -> str:
 
 def grid(tiles: Iterable[str], least_px: int = 230) -> str:
     body = "".join(f'<div class="tile">{tile}</div>' for tile in tiles)
-    columns = f"grid-template-columns:repeat(auto-fill,minmax({least_px}px,1fr))"
+    columns = f"grid-template-columns:repeat(auto-fill,minmax(min({least_px}px,100%),1fr))"
     return f'<div class="grid" style="{columns}">{body}</div>'
 
 

@@ -68,8 +68,9 @@ class Report:
     def from_json(cls, source: str | Path) -> "Report":
         """Read what `to_json` wrote, from its text or from a file."""
         try:
-            is_text = isinstance(source, str) and source.lstrip().startswith("{")
-            content = json.loads(source if is_text else Path(source).read_text(encoding="utf-8"))
+            if not (isinstance(source, str) and source.lstrip().startswith("{")):
+                source = Path(source).read_text(encoding="utf-8")
+            content = json.loads(source)
             names = {f.name for f in fields(Row)}
             rows = []
             for row in content.pop("rows"):
@@ -81,24 +82,18 @@ class Report:
 
     def cells(self) -> list[list[str]]:
         """The table as text: a heading, then one line for each row."""
-        head = ["result", "value", "95 % interval", "n", "target", "met", "baselines", "ceiling", "s"]
-        lines = [head]
+        lines = [["result", "value (95 % interval)", "n", "target", "baselines", "ceiling", "s"]]
         for row in self.rows:
-            interval = "" if row.low is None or row.high is None else f"{_n(row.low)} to {_n(row.high)}"
-            baselines = ", ".join(f"{name} {_n(value)}" for name, value in row.baselines.items())
-            lines.append(
-                [
-                    f"{row.what}: {row.metric}",
-                    f"{_n(row.value)} {row.unit}".strip(),
-                    interval,
-                    str(row.n),
-                    "" if row.target is None else f"{row.sense} {_n(row.target)}",
-                    {True: "yes", False: "no", None: ""}[row.met],
-                    baselines,
-                    _n(row.ceiling),
-                    f"{row.seconds:.0f}" if row.seconds else "",
-                ]
-            )
+            value = f"{_n(row.value)} {row.unit}".strip()
+            if row.low is not None and row.high is not None:
+                value += f" ({_n(row.low)} to {_n(row.high)})"
+            target = ""
+            if row.target is not None:
+                target = f"{row.sense} {_n(row.target)}: {'met' if row.met else 'missed'}"
+            baselines = ", ".join(f"{name} {_n(number)}" for name, number in row.baselines.items())
+            seconds = f"{row.seconds:.0f}" if row.seconds else ""
+            name = f"{row.what}: {row.metric}"
+            lines.append([name, value, str(row.n), target, baselines, _n(row.ceiling), seconds])
         return lines
 
     def to_rich(self) -> Any:
@@ -108,7 +103,7 @@ class Report:
         head, *lines = self.cells()
         table = Table(title=f"{self.model}, split {self.split}, seed {self.seed}")
         for name in head:
-            table.add_column(name, justify="right" if name in ("value", "n", "ceiling", "s") else "left")
+            table.add_column(name, justify="right" if name in ("n", "ceiling", "s") else "left")
         for line, row in zip(lines, self.rows, strict=True):
             table.add_row(*line, style={True: "green", False: "red", None: ""}[row.met])
         return table

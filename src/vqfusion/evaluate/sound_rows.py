@@ -48,22 +48,22 @@ def transcribe(bench: Bench) -> list[Row]:
             continue
         english = [i for i, language in enumerate(languages) if language == "en"]
         ear = _recogniser(bench)
-        chosen = [i for i in english if said[i] in ear]
-        if not chosen:
+        known = [i for i in english if said[i] in ear]
+        if not known:
             continue
         rate = bench.system.sample_rate_hz
-        theirs = [ear.hear(sound.data, rate) for sound in bench.sounds([clips[i] for i in chosen])]
-        names = [said[i] for i in chosen]
+        theirs = [ear.hear(sound.data, rate) for sound in bench.sounds([clips[i] for i in known])]
+        names = [said[i] for i in known]
         rows.append(
             row(
                 "transcribe",
                 f"transcribe, {who}, English names known to pocketsphinx",
                 "character error rate",
-                ratio_interval(edits[chosen], length[chosen]),
+                ratio_interval(edits[known], length[known]),
                 "%",
                 sense="<=",
                 baselines={"pocketsphinx + name list": 100 * character_error_rate(theirs, names)},
-                note=f"the grammar holds {len(ear.names)} names; {len(chosen)} of {len(english)} English "
+                note=f"the grammar holds {len(ear.names)} names; {len(known)} of {len(english)} English "
                 "clips are among them; the model has no list",
             )
         )
@@ -81,7 +81,7 @@ def speak(bench: Bench) -> list[Row]:
         if not clips:
             continue
         names = bench.texts(clips, "text:en")
-        given = {slot: bench.load(clips, slot) for slot in ("text:en", "speaker") if slot in system.slots}
+        given = {"text:en": bench.load(clips, "text:en"), "speaker": bench.load(clips, "speaker")}
         real = bench.sounds(clips)
 
         def understood(sounds: list[Sample], names=names) -> list[bool]:

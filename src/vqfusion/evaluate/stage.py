@@ -3,10 +3,14 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from vqfusion.evaluate.bench import Bench
+
+if TYPE_CHECKING:
+    from vqfusion.data import Record
 
 SHOWN_LANGUAGES = ("en", "de", "ru", "ar", "ja", "zh", "hi", "fr")
 
@@ -36,7 +40,7 @@ class Stage(Bench):
     def draw(self, records: Sequence, n: int, salt: str) -> list:
         """`n` of the records, no thing twice; another salt gives other ones."""
         order = random.Random(f"{self.seed} {salt}").sample(range(len(records)), len(records))
-        chosen = {}
+        chosen: dict[str, Record] = {}
         for i in order:
             if len(chosen) < n:
                 chosen.setdefault(records[i].key, records[i])
