@@ -21,13 +21,14 @@ FLAGS = {
     "upscale": COMMON,
     "inpaint": [*COMMON, "--mask"],
     "enhance": COMMON,
-    "data": [],
-    "demo": ["--model", "--output", "--seed"],
-    "doctor": [],
+    "data": ["--json"],
+    "demo": ["--json", "--model", "--output", "--seed"],
+    "doctor": ["--json"],
     "eval": [
         "--data",
         "--device",
         "--force",
+        "--json",
         "--limit",
         "--model",
         "--only",
@@ -35,7 +36,7 @@ FLAGS = {
         "--seed",
         "--split",
     ],
-    "train": ["--dry-run", "--output"],
+    "train": ["--device", "--dry-run", "--json", "--output", "--seed", "--tensorboard"],
 }
 COMMANDS = typer.main.get_command(app).commands
 

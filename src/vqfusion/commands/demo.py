@@ -1,5 +1,6 @@
 """`demo`: one page that shows every verb on data that training never saw."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ def demo(
     output: Annotated[str, typer.Option("--output", "-o", help="folder of the page")] = "demo",
     model: Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")] = "emoji",
     seed: Annotated[int, typer.Option(min=0, help="another seed shows other items")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:
     """Draw, describe, speak, transcribe and translate unseen items on one page."""
     folder = Path(output)
@@ -33,4 +35,8 @@ def demo(
             scores=Report.from_json(scores) if scores.is_file() else None,
             progress=lambda name: status.update(f"demo: {name}"),
         )
-    print(f"{page}: open it in a browser")
+    if as_json:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        print(json.dumps({"page": str(page), **report}, ensure_ascii=False))
+    else:
+        print(f"{page}: open it in a browser")

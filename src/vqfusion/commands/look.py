@@ -1,70 +1,115 @@
 """`data` and `doctor`: what a data set holds, and what this installation can do."""
 
+import json
 import os
 import platform
 from collections import Counter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from vqfusion.data import Dataset
 
 EXTRAS = {
     "eval": ("jiwer", "pocketsphinx", "pystoi", "skimage"),
     "data": ("espeakng_loader",),
     "track": ("tensorboard",),
 }
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
 
 
 def data(
     name: Annotated[str, typer.Argument(help="emoji, digits, a folder, or a manifest ending in .jsonl")],
+    as_json: Json = False,
 ) -> None:
     """Show what a data set holds: records, splits, slots and licence."""
+    from vqfusion.data import open_dataset
+
+    report = _holdings(open_dataset(name))
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False))
+        return
     from rich.console import Console
     from rich.table import Table
 
-    from vqfusion.data import open_dataset
-
-    dataset = open_dataset(name)
-    columns = list(dict.fromkeys((record.split, record.held_out) for record in dataset.records))
-    columns.sort(key=lambda column: (("train", "val", "test").index(column[0]), column[1]))
-    counts: dict[str, Counter[tuple[str, str]]] = {slot: Counter() for slot in dataset.slots()}
-    for record in dataset.records:
-        for slot in record.slots:
-            counts[slot][record.split, record.held_out] += 1
-    keys = len({record.key for record in dataset.records})
-    table = Table(title=f"{dataset.name}: {len(dataset.records)} records of {keys} things", title_justify="left")
+    columns = list(report["splits"])
+    title = f"{report['name']}: {report['records']} records of {report['keys']} things"
+    table = Table(title=title, title_justify="left")
     table.add_column("slots")
-    for split, held_out in columns:
-        table.add_column(f"{split}\n{held_out}", justify="right")
+    for column in columns:
+        table.add_column(column.replace(" ", "\n"), justify="right")
     alike: dict[tuple[int, ...], list[str]] = {}
-    for slot, counter in counts.items():
-        alike.setdefault(tuple(counter[column] for column in columns), []).append(slot)
+    for slot, counts in report["slots"].items():
+        alike.setdefault(tuple(counts.get(column, 0) for column in columns), []).append(slot)
     for numbers, slots in alike.items():
         texts = [slot.removeprefix("text:") for slot in slots if slot.startswith("text:")]
         others = [slot for slot in slots if not slot.startswith("text:")]
         table.add_row(" ".join(others + ["text:", *texts] * bool(texts)), *map(str, numbers))
     console = Console()
     console.print(table)
-    if dataset.held_out_pairs:
-        pairs = ", ".join(sorted("-".join(sorted(pair)) for pair in dataset.held_out_pairs))
-        console.print(f"Language pairs never trained: {pairs}")
-    if dataset.licence:
-        console.print(dataset.licence, soft_wrap=True, markup=False, highlight=False)
+    if report["held_out_pairs"]:
+        console.print(f"Language pairs never trained: {', '.join(report['held_out_pairs'])}")
+    if report["licence"]:
+        console.print(report["licence"], soft_wrap=True, markup=False, highlight=False)
 
 
-def doctor() -> None:
+def _holdings(dataset: "Dataset") -> dict[str, Any]:
+    """Counts of records by split (`test concept` where something is held out) in all and for each slot."""
+    splits: Counter[str] = Counter()
+    slots: dict[str, Counter[str]] = {slot: Counter() for slot in dataset.slots()}
+    for record in dataset.records:
+        column = f"{record.split} {record.held_out}".strip()
+        splits[column] += 1
+        for slot in record.slots:
+            slots[slot][column] += 1
+    order = sorted(splits, key=lambda column: (("train", "val", "test").index(column.split()[0]), column))
+    return {
+        "name": dataset.name,
+        "records": len(dataset.records),
+        "keys": len({record.key for record in dataset.records}),
+        "splits": {column: splits[column] for column in order},
+        "slots": {slot: dict(counts) for slot, counts in slots.items()},
+        "held_out_pairs": sorted("-".join(sorted(pair)) for pair in dataset.held_out_pairs),
+        "licence": dataset.licence,
+    }
+
+
+def doctor(as_json: Json = False) -> None:
     """Show versions, devices, extras, and the models with their slots and names."""
+    report = _installation() | {"models": _models()}
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False))
+        return
     from rich.console import Console
     from rich.table import Table
 
     table = Table(show_header=False, title="vqfusion doctor", title_justify="left")
     table.add_column()
     table.add_column(overflow="fold")
-    for name, value in [*_installation(), *_models()]:
-        table.add_row(name, value)
+    for name in ("vqfusion", "python"):
+        table.add_row(name, report[name])
+    table.add_row("packages", ", ".join(f"{name} {version}" for name, version in report["packages"].items()))
+    table.add_row("devices", ", ".join(report["devices"]))
+    table.add_row("threads", f"{report['threads']} of {report['cores']} cores")
+    for extra, missing in report["missing"].items():
+        state = f'missing {", ".join(missing)}: pip install "vqfusion[{extra}]"' if missing else "present"
+        table.add_row(f"extra {extra}", state)
+    for name, model in report["models"].items():
+        if "error" in model:
+            table.add_row(f"model {name}", f"does not load: {model['error']}")
+            continue
+        table.add_row(f"model {name}", f"slots {', '.join(model['slots'])}")
+        table.add_row("  languages", ", ".join(model["languages"]))
+        for slot, labels in model["names"].items():
+            table.add_row(f"  {slot}", ", ".join(labels))
+    if not report["models"]:
+        table.add_row("models", "none: the zoo is empty")
     Console().print(table)
 
 
-def _installation() -> list[tuple[str, str]]:
+def _installation() -> dict[str, Any]:
+    """Versions, devices and threads; `missing` lists the modules that each extra lacks."""
     from importlib.metadata import requires, version
     from importlib.util import find_spec
 
@@ -78,18 +123,17 @@ def _installation() -> list[tuple[str, str]]:
         for requirement in requires("vqfusion") or []
         if "extra ==" not in requirement
     ]
-    rows = [
-        ("vqfusion", version("vqfusion")),
-        ("python", f"{platform.python_version()} on {platform.machine()} {platform.system()}"),
-        ("packages", ", ".join(f"{name} {_version(name)}" for name in packages)),
-        ("devices", ", ".join(devices)),
-        ("threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores"),
-    ]
-    for extra, modules in EXTRAS.items():
-        missing = [module for module in modules if find_spec(module) is None]
-        state = f'missing {", ".join(missing)}: pip install "vqfusion[{extra}]"' if missing else "present"
-        rows.append((f"extra {extra}", state))
-    return rows
+    return {
+        "vqfusion": version("vqfusion"),
+        "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
+        "packages": {name: _version(name) for name in packages},
+        "devices": devices,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "missing": {
+            extra: [module for module in modules if find_spec(module) is None] for extra, modules in EXTRAS.items()
+        },
+    }
 
 
 def _version(package: str) -> str:
@@ -101,22 +145,21 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def _models() -> list[tuple[str, str]]:
+def _models() -> dict[str, dict[str, Any]]:
     """Slots, languages and names of each model of the zoo; what is wrong with it where it does not load."""
     from vqfusion.errors import UserError
     from vqfusion.hub import load, zoo
 
-    rows: list[tuple[str, str]] = []
+    models: dict[str, dict[str, Any]] = {}
     for name in zoo():
         try:
-            system: Any = load(name, "cpu")
+            system = load(name, "cpu")
         except UserError as error:
-            rows.append((f"model {name}", f"does not load: {error}"))
+            models[name] = {"error": str(error)}
             continue
-        slots = [slot for slot in system.slots if not slot.startswith("text:")]
-        rows.append((f"model {name}", f"slots {', '.join(slots)}"))
-        rows.append(("  languages", ", ".join(system.languages)))
-        for slot in ("style", "speaker", "label"):
-            if slot in system.slots:
-                rows.append((f"  {slot}", ", ".join(system.labels(slot))))
-    return rows or [("models", "none: the zoo is empty")]
+        models[name] = {
+            "slots": [slot for slot in system.slots if not slot.startswith("text:")],
+            "languages": list(system.languages),
+            "names": {slot: system.labels(slot) for slot in ("style", "speaker", "label") if slot in system.slots},
+        }
+    return models

@@ -20,6 +20,7 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
     seed: Annotated[int, typer.Option(min=0, help="same seed, same result")] = 0,
     force: Annotated[bool, typer.Option("--force", help="overwrite existing files")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:
     """Measure a model on data that training never saw, beside its baselines."""
     if output is not None:
@@ -41,9 +42,12 @@ def evaluate(
             dataset=data,
             progress=lambda text: status.update(text),
         )
+    if output is not None:
+        write_bytes(Path(output), report.to_json().encode())
+    if as_json:
+        print(report.to_json().strip())
+        return
     console = Console()
     console.print(report.to_rich())
     for group, why in report.skipped.items():
         console.print(f"{group}: not measured ({why})", highlight=False)
-    if output is not None:
-        write_bytes(Path(output), report.to_json().encode())

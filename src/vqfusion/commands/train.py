@@ -1,60 +1,145 @@
 """`train`: a whole chain from a recipe or from a YAML file; the same command goes on where it was stopped."""
 
+import json
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vqfusion.commands.outputs import make_folder
+
 if TYPE_CHECKING:
     from vqfusion.config import ChainConfig
+    from vqfusion.train.estimate import Estimate
 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="name of a recipe, or a file that ends in .yaml")],
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="folder of the run; default: runs/<name>")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be trained, and stop")] = False,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="folder; default: runs/<name>")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="in place of the recipe's")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="write the metrics for TensorBoard too")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be trained and its cost")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:
     """Train tokenizers and model from raw data; goes on where it was stopped."""
     from vqfusion.train.recipes import recipe as find
 
     chain = find(recipe)
+    if seed is not None:
+        chain = chain.model_copy(update={"seed": seed})
     folder = Path(output or f"runs/{chain.name}")
-    if dry_run:
-        _show(chain, folder)
+    if not dry_run:
+        report = _train(chain, folder, device, tensorboard)
+        print(json.dumps(report) if as_json else f"{folder}: trained; use it with --model {folder}")
         return
+    from rich.console import Console
+
+    from vqfusion.train.estimate import estimate_chain
+
+    with Console(stderr=True).status("timing a few steps"):
+        estimates = estimate_chain(chain, device)
+    if as_json:
+        print(json.dumps(_plan(chain, folder, estimates), ensure_ascii=False))
+    else:
+        _show(chain, folder, estimates)
+
+
+def _train(chain: "ChainConfig", folder: Path, device: str | None, tensorboard: bool) -> dict[str, Any]:
+    """Train, and say what came of it."""
+    from vqfusion.nn.weights import count_parameters
     from vqfusion.train.chain import train_chain
     from vqfusion.train.loop import Interrupted
+    from vqfusion.train.preview import Preview
+    from vqfusion.train.track import tensorboard as track
 
+    make_folder(folder)
+    on_metrics = track(folder / "tensorboard") if tensorboard else None
+    started = time.monotonic()
     try:
-        train_chain(chain, folder)
+        with _sigterm_stops():
+            system = train_chain(chain, folder, device, Preview(chain, folder / "samples"), on_metrics)
     except Interrupted as stop:
         typer.echo(f"vqfusion: {stop}", err=True)
         raise typer.Exit(stop.exit_code) from None
-    print(f"{folder}: trained; use it with --model {folder}")
+    return {
+        "recipe": chain.name,
+        "output": str(folder),
+        "seed": chain.seed,
+        "device": str(system.device),
+        "slots": list(system.slots),
+        "parameters": count_parameters(system.fusion),
+        "seconds": round(time.monotonic() - started, 3),
+    }
 
 
-def _show(chain: "ChainConfig", folder: Path) -> None:
+@contextmanager
+def _sigterm_stops() -> Iterator[None]:
+    """Between the steps of a network, where the loop does not listen, SIGTERM stops at once and in one line too."""
+    from vqfusion.train.loop import Interrupted
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted("stopped; nothing is lost, the same command goes on from there", 128 + number)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _plan(chain: "ChainConfig", folder: Path, estimates: "Sequence[Estimate]") -> dict[str, Any]:
+    """What `--dry-run --json` prints."""
+    return {
+        "recipe": chain.name,
+        "output": str(folder),
+        "goes_on": (folder / "chain.json").exists(),
+        "networks": [asdict(one) | {"peak_bytes": one.peak_bytes, "seconds": one.seconds} for one in estimates],
+        "seconds": sum(one.seconds for one in estimates),
+        "chain": chain.model_dump(mode="json"),
+    }
+
+
+def _show(chain: "ChainConfig", folder: Path, estimates: "Sequence[Estimate]") -> None:
+    """What `--dry-run` prints."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(show_header=False, title=f"recipe {chain.name}", title_justify="left")
+    cost = {one.name: f"\n{_cost(one)}" for one in estimates}
     table.add_row("data", f"{chain.data}, seed {chain.seed}")
     table.add_row("run", f"{folder} ({'goes on' if (folder / 'chain.json').exists() else 'new'})")
     for name, tokenizer in chain.tokenizers.items():
         stage = chain.tokenizer_stages.get(name)
-        cost = f", {stage.steps} steps of {stage.batch}" if stage else ""
-        table.add_row(f"tokenizer {name}", tokenizer.kind + cost)
+        steps = f", {stage.steps} steps of {stage.batch}" if stage else ""
+        table.add_row(f"tokenizer {name}", tokenizer.kind + steps + cost.get(f"tokenizer {name}", ""))
     fusion, stage = chain.fusion, chain.fusion_stage
-    table.add_row(
-        "fusion",
-        f"width {fusion.dim}, {fusion.layers} layers, {fusion.heads} heads, {stage.steps} steps of "
-        f"{stage.draws_per_step} draws",
-    )
+    shape = f"width {fusion.dim}, {fusion.layers} layers, {fusion.heads} heads"
+    table.add_row("fusion", f"{shape}, {stage.steps} steps of {stage.draws_per_step} draws{cost['fusion']}")
     table.add_row("slots", " ".join(name for name in fusion.slots if not name.startswith("length:")))
     total = sum(draw.weight for draw in chain.draws)
     for draw in chain.draws:
         task = f"{' + '.join(draw.given) or 'nothing'} -> {' + '.join(draw.target)}"
         table.add_row(f"{100 * draw.weight / total:.0f} % of the draws", task)
+    seconds = sum(one.seconds for one in estimates)
+    table.add_row("time here", f"about {_duration(seconds)}; reading and tokenising the data come on top")
+    table.add_row("memory", "computed for weights, gradients, Adam and average; measured for activations")
     Console().print(table)
+
+
+def _cost(one: "Estimate") -> str:
+    memory = f"{one.peak_bytes / 2**20:.0f} MiB ({one.activation_bytes / 2**20:.0f} of them activations)"
+    time = f"{one.seconds_per_step:.2g} s a step, about {_duration(one.seconds)}"
+    return f"{one.parameters / 1e6:.2f} M parameters, {memory}, {time}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

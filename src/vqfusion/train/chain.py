@@ -14,11 +14,11 @@ from vqfusion.models.fusion import Fusion
 from vqfusion.models.pretrained import save_tokenizer
 from vqfusion.models.system import System
 from vqfusion.models.tokenize import SlotTokenizers
-from vqfusion.nn.weights import load_json, save_json
+from vqfusion.nn.weights import load_json, pick_device, save_json
 from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.train.draws import DrawSource
-from vqfusion.train.loop import fit
+from vqfusion.train.loop import OnMetrics, fit
 from vqfusion.train.tokenizers import train_tokenizer
 from vqfusion.train.views import tokenize_records
 
@@ -28,20 +28,22 @@ def train_chain(
     folder: Path,
     device: str | None = None,
     on_log: Callable[[int, System], None] | None = None,
+    on_metrics: OnMetrics | None = None,
     accelerator: Accelerator | None = None,
 ) -> System:
     """Train everything that a chain names and save the System to `folder`; resumes where it was stopped.
 
-    Runs in one process or under `accelerate launch` / torchrun; every process reads the data.
+    Runs in one process or under `accelerate launch` / torchrun; every process reads the data. `device` as for
+    `load`. While Fusion trains, `on_log` sees the System as it is then; `on_metrics` sees the metrics of every stage.
     """
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step draws some of the slots only
-    accelerator = accelerator or Accelerator(cpu=device == "cpu", kwargs_handlers=[unused])
+    accelerator = accelerator or make_accelerator(device)
     _claim(chain, folder, accelerator.is_main_process)
     accelerator.wait_for_everyone()
     dataset = limited(open_dataset(chain.data), chain.limit_keys)
     tokenizers = {}
     for name in chain.tokenizers:
-        tokenizer = train_tokenizer(name, chain, dataset, folder / f"tokenizer-{name}", accelerator)
+        torch.manual_seed(chain.seed)
+        tokenizer = train_tokenizer(name, chain, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics)
         if isinstance(tokenizer, ImageTokenizer | AudioTokenizer):
             round_to_half(tokenizer)
         if accelerator.is_main_process:
@@ -59,12 +61,22 @@ def train_chain(
         return [draw.to(accelerator.device) for draw in source(step, rank, processes)]
 
     hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
-    fit(fusion, batches, chain.fusion_stage, folder / "fusion", contract, accelerator, hook)
+    fit(fusion, batches, chain.fusion_stage, folder / "fusion", contract, accelerator, hook, on_metrics)
     round_to_half(fusion)
     system = System(chain, slots, fusion)
     if accelerator.is_main_process:
         system.save_pretrained(folder)
     return system
+
+
+def make_accelerator(device: str | None) -> Accelerator:
+    """The processes and the device that a training runs on; UserError where the device is not available."""
+    if device is not None:
+        chosen = pick_device(device)
+        if chosen.type == "cuda" and chosen.index is not None:
+            torch.cuda.set_device(chosen)
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step draws some of the slots only
+    return Accelerator(cpu=device == "cpu", kwargs_handlers=[unused])
 
 
 def _claim(chain: ChainConfig, folder: Path, write: bool) -> None:

@@ -30,6 +30,9 @@ from vqfusion.train.state import WeightAverage, load_state, save_state, training
 
 LOG_EVERY = 20
 
+OnMetrics = Callable[[str, dict[str, float]], None]
+"""Receives the name of a stage and one line of its metrics.jsonl."""
+
 
 class Interrupted(Exception):
     """Training was asked to stop; everything is saved. `exit_code` is 130 for Ctrl-C and 143 for SIGTERM."""
@@ -75,14 +78,17 @@ def fit(
     contract: str,
     accelerator: Accelerator,
     on_log: Callable[[int, nn.Module], None] | None = None,
+    on_metrics: OnMetrics | None = None,
     stop_after: int | None = None,
+    show: bool = True,
 ) -> nn.Module:
     """Train `module` for `stage.steps` and return it with averaged weights, in evaluation mode.
 
     `batches(step, rank, processes)` gives this process its share of the batch of a step and must depend on
     nothing else: a stopped run then continues bit for bit. The checkpoint `folder/state.safetensors` is
     written every `checkpoint_every_s`, at the end, and when SIGINT or SIGTERM asks for it; metrics go to
-    `folder/metrics.jsonl`. `contract` says which config the checkpoint belongs to.
+    `folder/metrics.jsonl` and, the same values, to `on_metrics`. `contract` says which config the checkpoint
+    belongs to. `on_log` sees the module every `LOG_EVERY` steps and must draw from no global generator.
     """
     device = accelerator.device
     module.to(device).train()
@@ -99,14 +105,14 @@ def fit(
     step = load_state(checkpoint, contract, module, average, optimizer)
     wrapped = accelerator.prepare_model(_Loss(module, stage.precision)) if step < stage.steps else None
     quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]
-    log = _Log(folder, step, accelerator.is_main_process)
+    log = _Log(folder, step, accelerator.is_main_process, on_metrics)
 
     def save() -> None:
         if accelerator.is_main_process:
             save_state(checkpoint, step, contract, dict(training_tensors(module, average, optimizer)))
 
     saved_at = time.monotonic()
-    with _Signals() as signals, _progress(accelerator.is_main_process) as progress:
+    with _Signals() as signals, _progress(show and accelerator.is_main_process) as progress:
         bar = progress.add_task(folder.name, total=stage.steps, completed=step, status="")
         while wrapped is not None and step < stage.steps:
             loss, report = wrapped(batches(step, accelerator.process_index, accelerator.num_processes))
@@ -127,13 +133,14 @@ def fit(
                 progress.update(bar, status=" ".join(f"{k} {v:.3g}" for k, v in list(means.items())[:3]))
                 if on_log and accelerator.is_main_process:
                     on_log(step, module)
+                    module.train()
             progress.update(bar, completed=step)
             stopped = _any_process(signals.number is not None or step == stop_after, accelerator)
             due = time.monotonic() - saved_at > stage.checkpoint_every_s
             if stopped or due or step == stage.steps:
                 save()
                 saved_at = time.monotonic()
-            if stopped and step < stage.steps:
+            if stopped:
                 raise Interrupted(
                     f"stopped at step {step} of {stage.steps}; nothing is lost, the same command goes on from there",
                     128 + (signals.number or signal.SIGINT),
@@ -152,8 +159,8 @@ def _any_process(flag: bool, accelerator: Accelerator) -> bool:
 class _Log:
     """Means of the reported values since the last line, one JSON object a line; a resumed run cuts what it repeats."""
 
-    def __init__(self, folder: Path, step: int, active: bool):
-        self.path, self.active = folder / "metrics.jsonl", active
+    def __init__(self, folder: Path, step: int, active: bool, on_metrics: OnMetrics | None):
+        self.path, self.active, self.on_metrics = folder / "metrics.jsonl", active, on_metrics
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.started = time.monotonic()
@@ -172,9 +179,12 @@ class _Log:
         means = {name: self.sums[name] / self.counts[name] for name in self.sums}
         self.sums, self.counts = {}, {}
         if self.active:
-            line = {"step": step, **means, "learning_rate": rate, "seconds": time.monotonic() - self.started}
+            exact = {"step": step, **means, "learning_rate": rate, "seconds": time.monotonic() - self.started}
+            line = {name: float(f"{value:.6g}") for name, value in exact.items()}
             with self.path.open("a") as file:
-                file.write(json.dumps({k: float(f"{v:.6g}") for k, v in line.items()}) + "\n")
+                file.write(json.dumps(line) + "\n")
+            if self.on_metrics:
+                self.on_metrics(self.path.parent.name, line)
         return means
 
 

@@ -18,14 +18,19 @@ from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.tokenizers.text import TextTokenizer
-from vqfusion.train.loop import fit
+from vqfusion.train.loop import OnMetrics, fit
 from vqfusion.train.sources import load_pictures, load_sounds, picture_batches, sound_batches
 
 AnyTokenizer = ImageTokenizer | AudioTokenizer | TextTokenizer | LabelTokenizer
 
 
 def train_tokenizer(
-    name: str, chain: ChainConfig, dataset: Dataset, folder: Path, accelerator: Accelerator
+    name: str,
+    chain: ChainConfig,
+    dataset: Dataset,
+    folder: Path,
+    accelerator: Accelerator,
+    on_metrics: OnMetrics | None = None,
 ) -> AnyTokenizer:
     """The tokenizer `name` of a chain, trained on the training split; resumes from `folder`."""
     config = chain.tokenizers[name]
@@ -37,19 +42,13 @@ def train_tokenizer(
         network = ImageTokenizer(config)
         pictures = load_pictures(dataset, chain.image_size)
         batches = picture_batches(pictures, stage.batch, chain.seed, thumbnails=chain.uses_view("16"))
-        return fit(network, batches, stage, folder, contract, accelerator)
+        return fit(network, batches, stage, folder, contract, accelerator, on_metrics=on_metrics)
     if isinstance(config, AudioTokenizerConfig):
         network = AudioTokenizer(config)
         sounds = load_sounds(dataset, config.sample_rate_hz)
         length = config.sample_rate_hz // network.samples_per_code * network.samples_per_code
-        return fit(
-            network,
-            sound_batches(sounds, stage.batch, length, chain.seed),
-            stage,
-            folder,
-            contract,
-            accelerator,
-        )
+        batches = sound_batches(sounds, stage.batch, length, chain.seed)
+        return fit(network, batches, stage, folder, contract, accelerator, on_metrics=on_metrics)
     if isinstance(config, TextTokenizerConfig):
         return TextTokenizer.train(training_texts(dataset, chain), config.vocabulary_size)
     return LabelTokenizer(config.names or label_names(dataset, name), modality=name.removeprefix("length:"))
