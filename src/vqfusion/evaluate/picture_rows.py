@@ -39,7 +39,7 @@ def imagine(bench: Bench) -> list[Row]:
     train = bench.training("image", "text:en", "style")
     unseen = bench.held_out("pair", "image", "text:en", "style")
     for seen in (True, False):
-        asked = bench.pick(train if seen else unseen, 128 if seen else 64)
+        asked = bench.pick(train if seen else unseen, 256 if seen else 133)
         if not asked:
             continue
         gallery = train if seen else train + unseen
