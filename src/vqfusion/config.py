@@ -51,10 +51,12 @@ class AudioTokenizerConfig(Config):
 
 
 class TextTokenizerConfig(Config):
-    """Byte-level BPE, trained on the texts of the training split."""
+    """Byte-level BPE, trained on the texts of the training split in `languages` (those of the chain by default)."""
 
     kind: Literal["text"] = "text"
     vocabulary_size: int = 4096
+    languages: tuple[str, ...] | None = None
+    language_weights: tuple[float, ...] | None = None
 
 
 class LabelTokenizerConfig(Config):

@@ -60,10 +60,13 @@ class Fusion(nn.Module):
     One embedding and one head (tied) per vocabulary, one embedding per slot, rotary positions from 0 in each
     slot. `vocabularies[tokenizer]` is the number of its ids; the id after the last stands for a hidden token.
     Given tokens attend only to given ones, so `prefix` is computed once and `logits` is exact with it.
-    No time input: masked diffusion needs none (Ou et al., 2024, "RADD").
+    No time input: masked diffusion needs none (Ou et al., 2024, "RADD"). `codebooks` are code vectors
+    `[codebook_size, D]` of tokenizers; embeddings that start from them know from the first step which codes are alike.
     """
 
-    def __init__(self, config: FusionConfig, vocabularies: Mapping[str, int]):
+    def __init__(
+        self, config: FusionConfig, vocabularies: Mapping[str, int], codebooks: Mapping[str, Tensor] | None = None
+    ):
         super().__init__()
         self.config = config
         self.vocabularies = dict(vocabularies)
@@ -78,6 +81,8 @@ class Fusion(nn.Module):
             width, key = max(config.dim // patch, 32), _key(tokenizer)
             self.embeddings[key] = nn.Embedding(vocabularies[tokenizer] + 1, width)
             nn.init.normal_(self.embeddings[key].weight, std=width**-0.5)
+            if codebooks and tokenizer in codebooks:
+                _start_from_codes(self.embeddings[key].weight, codebooks[tokenizer])
             self.inputs[key] = nn.Linear(patch * width, config.dim)
             self.heads[key] = nn.Linear(config.dim, patch * width)
         for name, slot in config.slots.items():
@@ -126,7 +131,7 @@ class Fusion(nn.Module):
         """Mean over the examples of all draws of the weighted cross entropy of the hidden tokens.
 
         Within an example: for each target slot the sum over hidden tokens, weighted by 1 / (t + (1 - t) / 5),
-        over the slot's number of real tokens; then the mean over its target slots by their coefficients. The
+        over the slot's number of real tokens; then the mean over its target slots, weighted by their coefficients. The
         report has each draw's ELBO in bits per token (weight 1 / t).
         """
         total, examples = torch.zeros((), device=self.sink.device), 0
@@ -136,6 +141,7 @@ class Fusion(nn.Module):
             size = len(batch.t)
             logits = self.logits(batch.target, batch.hidden, self.prefix(batch.given, size))
             weight = path.training_weight(batch.t)
+            coefficients = sum(self.config.slots[name].coefficient for name in batch.target)
             for name, tokens in batch.target.items():
                 slot = self.config.slots[name]
                 ids = patchify(tokens.ids, slot.patch)
@@ -144,7 +150,7 @@ class Fusion(nn.Module):
                 nll[counted] = F.cross_entropy(logits[name][counted].float(), ids[counted], reduction="none")
                 real = tokens.ids[0].numel() if tokens.mask is None else tokens.mask.flatten(1).sum(1)
                 mean = nll.flatten(1).sum(1) / real
-                total = total + (mean * weight).sum() * slot.coefficient / len(batch.target)
+                total = total + (mean * weight).sum() * slot.coefficient / coefficients
                 bits = (mean.detach() * path.elbo_weight(batch.t)).mean() / torch.log(torch.tensor(2.0))
                 report[f"bits/{batch.name or 'draw'}/{name}"] = bits
             examples += size
@@ -174,6 +180,14 @@ class Fusion(nn.Module):
         key, patch = _key(slot.tokenizer), patch_size(slot)
         words = self.embeddings[key].weight[:-1]
         return F.linear(self.heads[key](states).unflatten(-1, (patch, -1)), words)
+
+
+@torch.no_grad()
+def _start_from_codes(embedding: Float[Tensor, "K1 width"], codes: Float[Tensor, "K D"]) -> None:
+    """Random projection of the standardised code vectors plus a third of the noise that was there."""
+    codes = (codes - codes.mean(dim=0)) / codes.std(dim=0).clamp(min=1e-6)
+    projection = torch.randn(codes.shape[1], embedding.shape[1]) * (codes.shape[1] * embedding.shape[1]) ** -0.5
+    embedding[: len(codes)] = codes @ projection + embedding[: len(codes)] / 3
 
 
 def _key(name: str) -> str:

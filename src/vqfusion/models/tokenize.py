@@ -34,6 +34,15 @@ class SlotTokenizers:
         return {name: tokenizer.codebook_size for name, tokenizer in self.by_name.items()}
 
     @property
+    def codebooks(self) -> dict[str, Tensor]:
+        """Code vectors `[codebook_size, D]` of the tokenizers that have them."""
+        return {
+            name: tokenizer.vqvae.quantizer.lookup(torch.arange(tokenizer.codebook_size, device=_device(tokenizer))).cpu()
+            for name, tokenizer in self.by_name.items()
+            if isinstance(tokenizer, ImageTokenizer | AudioTokenizer)
+        }
+
+    @property
     def sample_rate_hz(self) -> int:
         """Rate of the sounds that come out; UserError when the chain has no sound."""
         for tokenizer in self.by_name.values():

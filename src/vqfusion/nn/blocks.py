@@ -23,8 +23,8 @@ def upsample(rank: int, channels_in: int, channels_out: int) -> nn.Module:
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation with groups of at least 8 channels where they divide."""
-    groups = next(g for g in (8, 4, 2, 1) if channels % g == 0)
+    """Group normalisation (Wu, He, 2018) with up to 8 groups of at least 4 channels."""
+    groups = next(g for g in (8, 4, 2, 1) if channels % g == 0 and channels // g >= 4 or g == 1)
     return nn.GroupNorm(groups, channels)
 
 

@@ -53,7 +53,7 @@ def train_chain(
     slots = SlotTokenizers(chain, tokenizers)
     records = tokenize_records(dataset, slots, chain, cache=folder / "tokens.safetensors")
     torch.manual_seed(chain.seed)
-    fusion = Fusion(chain.fusion, slots.vocabularies)
+    fusion = Fusion(chain.fusion, slots.vocabularies, slots.codebooks)
     source = DrawSource(records, chain, dataset.held_out_pairs)
     contract = json.dumps([chain.model_dump(mode="json"), {n: t.fingerprint() for n, t in tokenizers.items()}])
 

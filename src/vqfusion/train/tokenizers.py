@@ -50,20 +50,21 @@ def train_tokenizer(
         batches = sound_batches(sounds, stage.batch, length, chain.seed)
         return fit(network, batches, stage, folder, contract, accelerator, on_metrics=on_metrics)
     if isinstance(config, TextTokenizerConfig):
-        return TextTokenizer.train(training_texts(dataset, chain), config.vocabulary_size)
+        return TextTokenizer.train(training_texts(dataset, chain, config), config.vocabulary_size)
     return LabelTokenizer(config.names or label_names(dataset, name), modality=name.removeprefix("length:"))
 
 
-def training_texts(dataset: Dataset, chain: ChainConfig) -> list[str]:
+def training_texts(dataset: Dataset, chain: ChainConfig, config: TextTokenizerConfig) -> list[str]:
     """Every distinct text of the training split, as often as its language weighs, in a fixed order."""
-    weights = chain.language_weights or (1.0,) * len(chain.languages)
+    languages = config.languages or chain.languages
+    given = config.language_weights if config.languages else chain.language_weights
     texts: list[str] = []
-    for language, weight in zip(chain.languages, weights, strict=True):
+    for language, weight in zip(languages, given or (1.0,) * len(languages), strict=True):
         slot = f"text:{language}"
         distinct = {record.load(slot).data for record in dataset.select(split="train", slots=(slot,))}
         texts += sorted(distinct) * max(1, round(weight))
     if not texts:
-        raise UserError(f"data set {dataset.name!r} has no text in {', '.join(chain.languages)} in its train split")
+        raise UserError(f"data set {dataset.name!r} has no text in {', '.join(languages)} in its train split")
     return texts
 
 
