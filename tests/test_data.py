@@ -468,3 +468,14 @@ def test_gaps():
     assert abs(mask.float().mean() - 0.8) < 0.04
     blocks = mask[0, :100_000].reshape(-1, 100)
     assert (blocks.all(1) | ~blocks.any(1)).all()
+
+
+def test_a_limited_set_keeps_whole_things():
+    full = open_dataset("emoji")
+    small = full.limited(50)
+    train = {record.key for record in small.select("train")}
+    assert len(train) == 50 and full.limited(None) is full
+    assert {record.key for record in small.select("test", "pair")} <= train
+    assert {record.key for record in small.select("test", "voice")} <= train
+    assert small.select("test", "concept") == full.select("test", "concept")
+    assert {record.key for record in full.limited(20).select("train")} < train

@@ -138,7 +138,10 @@ class StageConfig(Config):
 
 
 class ChainConfig(Config):
-    """A whole system from raw data: data set, tokenizers, Fusion, and how each is trained."""
+    """A whole system from raw data: data set, tokenizers, Fusion, and how each is trained.
+
+    Fusion learns `limit_keys` things of the training split (all by default), tokenizers learn from everything.
+    """
 
     name: str
     data: str = "emoji"

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha1
 
 from vqfusion.errors import UserError
 from vqfusion.types import Sample
@@ -74,6 +75,18 @@ class Dataset:
             for record in self.records
             if split in (None, record.split) and held_out in (None, record.held_out) and wanted <= record.sources.keys()
         ]
+
+    def limited(self, keys: int | None) -> "Dataset":
+        """Only `keys` things of the training split, chosen by the hash of their key; None keeps all.
+
+        Held-out views of other training things go too; things that are held out altogether stay.
+        """
+        if keys is None:
+            return self
+        train = {record.key for record in self.records if record.split == "train"}
+        kept = set(sorted(train, key=lambda key: sha1(key.encode()).hexdigest())[:keys])
+        records = [record for record in self.records if record.key in kept or record.key not in train]
+        return replace(self, records=records)
 
     def slots(self) -> tuple[str, ...]:
         """Every slot that some record has, in order of first appearance."""

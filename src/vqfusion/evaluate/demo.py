@@ -68,7 +68,7 @@ def run_demo(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
-    data = open_dataset(dataset) if isinstance(dataset, str) else dataset
+    data = (open_dataset(dataset) if isinstance(dataset, str) else dataset).limited(system.config.limit_keys)
     stage = Stage(system, data, seed=seed)
     started, sections, seconds = time.perf_counter(), {}, {}
     for name, act in ACTS.items():

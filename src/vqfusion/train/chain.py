@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from vqfusion.config import ChainConfig, LabelTokenizerConfig
-from vqfusion.data import Dataset, open_dataset
+from vqfusion.data import open_dataset
 from vqfusion.errors import UserError
 from vqfusion.models.fusion import Fusion
 from vqfusion.models.pretrained import save_tokenizer
@@ -39,7 +39,7 @@ def train_chain(
     accelerator = accelerator or make_accelerator(device)
     _claim(chain, folder, accelerator.is_main_process)
     accelerator.wait_for_everyone()
-    dataset = limited(open_dataset(chain.data), chain.limit_keys)
+    dataset = open_dataset(chain.data)
     tokenizers = {}
     for name in chain.tokenizers:
         torch.manual_seed(chain.seed)
@@ -51,7 +51,7 @@ def train_chain(
         tokenizers[name] = tokenizer
     chain = with_names(chain, tokenizers)
     slots = SlotTokenizers(chain, tokenizers)
-    records = tokenize_records(dataset, slots, chain, cache=folder / "tokens.safetensors")
+    records = tokenize_records(dataset.limited(chain.limit_keys), slots, chain, cache=folder / "tokens.safetensors")
     torch.manual_seed(chain.seed)
     fusion = Fusion(chain.fusion, slots.vocabularies, slots.codebooks)
     source = DrawSource(records, chain, dataset.held_out_pairs)
@@ -90,18 +90,6 @@ def _claim(chain: ChainConfig, folder: Path, write: bool) -> None:
             save_json(path, config)
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
-
-
-def limited(dataset: Dataset, keys: int | None) -> Dataset:
-    """The data set with its first `keys` keys of each split; None keeps all."""
-    if keys is None:
-        return dataset
-    by_split: dict[str, dict[str, None]] = {}
-    for record in dataset.records:
-        by_split.setdefault(record.split, {})[record.key] = None
-    kept = {split: set(list(all_keys)[:keys]) for split, all_keys in by_split.items()}
-    records = [record for record in dataset.records if record.key in kept[record.split]]
-    return Dataset(dataset.name, records, dataset.held_out_pairs, dataset.licence, dataset.keywords)
 
 
 def with_names(chain: ChainConfig, tokenizers: dict) -> ChainConfig:

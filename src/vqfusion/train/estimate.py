@@ -25,7 +25,7 @@ from vqfusion.models.slots import patch_size
 from vqfusion.nn.weights import count_parameters
 from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.tokenizers.image import ImageTokenizer
-from vqfusion.train.chain import limited, make_accelerator
+from vqfusion.train.chain import make_accelerator
 from vqfusion.train.draws import DrawSource, TokenRecord
 from vqfusion.train.loop import Interrupted, fit
 from vqfusion.train.sources import picture_batches, sound_batches
@@ -76,7 +76,7 @@ def estimate_chain(chain: ChainConfig, device: str | None = None) -> list[Estima
             vocabularies[name] = network.codebook_size
             out.append(estimate_tokenizer(name, network, chain, accelerator, generator))
         elif isinstance(config, LabelTokenizerConfig):
-            names = config.names or label_names(limited(open_dataset(chain.data), chain.limit_keys), name)
+            names = config.names or label_names(open_dataset(chain.data), name)
             vocabularies[name] = len(names)
         else:
             vocabularies[name] = config.vocabulary_size

@@ -15,7 +15,6 @@ from vqfusion.data.record import Record
 from vqfusion.errors import UserError
 from vqfusion.models.slots import SlotName
 from vqfusion.models.system import Sampling, System
-from vqfusion.train.chain import limited
 from vqfusion.train.loop import LOG_EVERY
 from vqfusion.types import Sample
 
@@ -38,7 +37,7 @@ class Preview:
     @cached_property
     def records(self) -> list[Record]:
         """Those to ask about, in the order of a hash, so that the first few are not all of one kind."""
-        dataset = limited(open_dataset(self.chain.data), self.chain.limit_keys)
+        dataset = open_dataset(self.chain.data).limited(self.chain.limit_keys)
         return [
             record
             for split in ("val", "train")

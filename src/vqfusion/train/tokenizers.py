@@ -36,7 +36,7 @@ def train_tokenizer(
     config = chain.tokenizers[name]
     stage = chain.tokenizer_stages.get(name, StageConfig())
     contract = json.dumps(
-        [chain.data, chain.seed, chain.limit_keys, chain.image_size, config.model_dump(), stage.model_dump()]
+        [chain.data, chain.seed, chain.image_size, config.model_dump(), stage.model_dump()]
     )
     if isinstance(config, ImageTokenizerConfig):
         network = ImageTokenizer(config)
