@@ -216,7 +216,7 @@ class System:
         return [self.tokenizers.known(target, sample, known[1]) for sample in samples]
 
     def _given_sizes(self, target: str, slot: SlotConfig, items: dict[str, list[Tensor]], count: int):
-        """Shape of each answer where it is known: that of the slot, or of a given view of the same signal; else None."""
+        """Shape of each answer where it is known, from the slot or from a given view of the same signal; else None."""
         if not slot.variable:
             return [slot.shape] * count
         name = SlotName.parse(target)

@@ -36,10 +36,10 @@ class SlotTokenizers:
     @property
     def codebooks(self) -> dict[str, Tensor]:
         """Code vectors `[codebook_size, D]` of the tokenizers that have them."""
+        networks = {n: t for n, t in self.by_name.items() if isinstance(t, ImageTokenizer | AudioTokenizer)}
         return {
-            name: tokenizer.vqvae.quantizer.lookup(torch.arange(tokenizer.codebook_size, device=_device(tokenizer))).cpu()
-            for name, tokenizer in self.by_name.items()
-            if isinstance(tokenizer, ImageTokenizer | AudioTokenizer)
+            name: network.vqvae.quantizer.lookup(torch.arange(network.codebook_size, device=_device(network))).cpu()
+            for name, network in networks.items()
         }
 
     @property

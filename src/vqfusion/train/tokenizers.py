@@ -35,9 +35,7 @@ def train_tokenizer(
     """The tokenizer `name` of a chain, trained on the training split; resumes from `folder`."""
     config = chain.tokenizers[name]
     stage = chain.tokenizer_stages.get(name, StageConfig())
-    contract = json.dumps(
-        [chain.data, chain.seed, chain.image_size, config.model_dump(), stage.model_dump()]
-    )
+    contract = json.dumps([chain.data, chain.seed, chain.image_size, config.model_dump(), stage.model_dump()])
     if isinstance(config, ImageTokenizerConfig):
         network = ImageTokenizer(config)
         pictures = load_pictures(dataset, chain.image_size)
