@@ -145,7 +145,7 @@ def test_loss_is_the_capped_weight_and_the_report_the_elbo(fusion):
     target = tokens("text:de", 3)
     hidden = torch.rand(target.ids.shape, generator=torch.Generator().manual_seed(1)) < 0.5
     t = torch.tensor([0.2, 0.5, 0.9])
-    batch = FusionBatch({"label": tokens("label", 3)}, {"text:de": target}, {"text:de": hidden}, t, "x")
+    batch = FusionBatch({"label": tokens("label", 3)}, {"text:de": target}, {"text:de": hidden}, t, name="x")
     with torch.no_grad():
         loss, report = fusion.loss([batch])
         out = fusion.logits(batch.target, batch.hidden, fusion.prefix(batch.given, 3))["text:de"][:, :, 0]
@@ -184,3 +184,15 @@ def test_views_that_share_a_vocabulary_need_patches_of_one_size():
     slots = {"image": SLOTS["image"], "image@2": SlotConfig(tokenizer="image", shape=(2, 2), patch=(1, 1))}
     with pytest.raises(ValueError, match="patches of one size"):
         Fusion(FusionConfig(dim=32, layers=1, heads=2, slots=slots), SIZES)
+
+
+def test_several_masks_of_an_example_are_several_examples(fusion):
+    given, target = tokens("image", 2), tokens("text:de", 2)
+    doubled = SlotTokens(target.ids.repeat_interleave(3, dim=0))
+    hidden = torch.rand(doubled.ids.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+    t = torch.linspace(0.1, 1.0, 6)
+    batch = FusionBatch({"image": given}, {"text:de": doubled}, {"text:de": hidden}, t, repeats=3)
+    plain = SlotTokens(given.ids.repeat_interleave(3, dim=0))
+    same = FusionBatch({"image": plain}, {"text:de": doubled}, {"text:de": hidden}, t)
+    with torch.no_grad():
+        assert torch.allclose(fusion.loss([batch])[0], fusion.loss([same])[0], rtol=1e-5)

@@ -109,7 +109,8 @@ class DrawConfig(Config):
 
     `text:*` stands for a language drawn at random, a second one for another language; `text:^` for the language
     that is spoken in the clip. `linked` takes all slots from one record; otherwise records of the same
-    key may be joined. `augment` also draws from augmented views of the record.
+    key may be joined. `augment` also draws from augmented views of the record. Each
+    example is masked `masks` times; its given part is computed once for all of them.
     """
 
     given: tuple[str, ...] = ()
@@ -119,6 +120,7 @@ class DrawConfig(Config):
     linked: bool = False
     augment: bool = False
     batch: int | None = None
+    masks: int = 1
 
 
 class StageConfig(Config):

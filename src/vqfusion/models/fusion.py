@@ -28,12 +28,13 @@ class SlotTokens:
 @dataclass(frozen=True)
 class FusionBatch:
     """One training draw: given and target slots, `t` `[B]` shared by all targets of an example, and for each target
-    which tokens are hidden."""
+    which tokens are hidden. With `repeats` > 1 the given slots have B / repeats items, each for that many targets."""
 
     given: Mapping[str, SlotTokens]
     target: Mapping[str, SlotTokens]
     hidden: Mapping[str, Bool[Tensor, "B ..."]]
     t: Float[Tensor, " B"]
+    repeats: int = 1
     name: str = ""
 
     def to(self, device: torch.device) -> "FusionBatch":
@@ -42,6 +43,7 @@ class FusionBatch:
             {name: tokens.to(device) for name, tokens in self.target.items()},
             {name: hidden.to(device) for name, hidden in self.hidden.items()},
             self.t.to(device),
+            self.repeats,
             self.name,
         )
 
@@ -139,7 +141,8 @@ class Fusion(nn.Module):
         path = MaskedPath()
         for batch in batches:
             size = len(batch.t)
-            logits = self.logits(batch.target, batch.hidden, self.prefix(batch.given, size))
+            prefix = self.prefix(batch.given, size // batch.repeats)
+            logits = self.logits(batch.target, batch.hidden, prefix.repeat(batch.repeats))
             weight = path.training_weight(batch.t)
             coefficients = sum(self.config.slots[name].coefficient for name in batch.target)
             for name, tokens in batch.target.items():

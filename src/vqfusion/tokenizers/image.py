@@ -41,7 +41,7 @@ class ImageTokenizer(nn.Module):
         """Pictures of grids of codes, in [0, 1]."""
         return (self.vqvae.decode(ids) * 0.5 + 0.5).clamp(0, 1)
 
-    def prepare(self, pictures: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    def prepare(self, pictures: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         """To the network's channels, multiples of its downsampling, and [-1, 1]."""
         channels, f = self.config.vqvae.channels, self.vqvae.downsampling
         if pictures.shape[1] != channels:

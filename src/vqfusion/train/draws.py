@@ -67,27 +67,28 @@ class DrawSource:
         size = row.batch or self.chain.fusion_stage.batch
         generator = step_generator(self.chain.seed, rng.getrandbits(30))
         given_slots, target_slots, spoken = self._languages(row, rng)
-        times = stratified_times(size, generator)
+        masks = row.masks
+        times = stratified_times(size * masks, generator)
         items = [self._item(row, given_slots, target_slots, spoken, rng) for _ in range(size)]
         noise_seeds = [rng.getrandbits(40) for _ in range(size)]
 
         mine = share(range(size), rank, processes)
-        times = times[list(mine)]
+        times = times.reshape(size, masks)[list(mine)]
         given = {
             slot: _stack([items[i][slot] for i in mine], [items[i]["drop"] is not None for i in mine])
             for slot in given_slots
         }
-        target = {slot: _stack([items[i][slot] for i in mine]) for slot in target_slots}
-        hidden = {}
-        for slot, tokens in target.items():
-            drawn = [
-                MaskedPath().corrupt(tokens.ids.shape[1:], float(t), torch.Generator().manual_seed(noise_seeds[i]))
-                for i, t in zip(mine, times, strict=True)
-            ]
+        target, hidden = {}, {}
+        for slot in target_slots:
+            tokens = target[slot] = _stack([items[i][slot] for i in mine for _ in range(masks)])
+            drawn = []
+            for i, row_times in zip(mine, times.tolist(), strict=True):
+                noise = torch.Generator().manual_seed(noise_seeds[i])
+                drawn += [MaskedPath().corrupt(tokens.ids.shape[1:], t, noise) for t in row_times]
             stacked = torch.stack(drawn)
             hidden[slot] = stacked if tokens.mask is None else stacked & tokens.mask
         name = "+".join(row.given) + ">" + "+".join(row.target)
-        return FusionBatch(given, target, hidden, times, name)
+        return FusionBatch(given, target, hidden, times.flatten(), masks, name)
 
     def _languages(self, row: DrawConfig, rng: random.Random) -> tuple[list[str], list[str], str | None]:
         """Slots of a draw with its languages chosen, and the language that the clips must be in."""

@@ -1,0 +1,89 @@
+"""Training draws: languages that must not meet, shares of processes, joins of records, lengths."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from vqfusion.config import ChainConfig, DrawConfig, FusionConfig, SlotConfig, StageConfig
+from vqfusion.errors import UserError
+from vqfusion.train.draws import DrawSource, TokenRecord
+
+TEXT = dict(tokenizer="text", shape=(8,), variable=True)
+SLOTS = {
+    "image": SlotConfig(tokenizer="image", shape=(2, 2)),
+    "audio": SlotConfig(tokenizer="audio", shape=(8,), patch=(2,), variable=True),
+    "text:en": SlotConfig(**TEXT),
+    "text:de": SlotConfig(**TEXT),
+    "text:fr": SlotConfig(**TEXT),
+    "length:de": SlotConfig(tokenizer="length:text", shape=(1,)),
+    "length:audio": SlotConfig(tokenizer="length:audio", shape=(1,)),
+}
+
+
+def source(*draws: DrawConfig, held_out=frozenset()) -> DrawSource:
+    records = []
+    for key in range(6):
+        texts = {f"text:{name}": torch.full((3 + i,), 10 * key + i) for i, name in enumerate(("en", "de", "fr"))}
+        records.append(TokenRecord(str(key), ({**texts, "image": torch.full((2, 2), key)},)))
+        for i, name in enumerate(("en", "de")):
+            clips = tuple(
+                {"audio": torch.full((4 + 2 * v,), key), f"text:{name}": texts[f"text:{name}"]} for v in range(2)
+            )
+            records.append(TokenRecord(str(key), clips))
+    chain = ChainConfig(
+        name="x", languages=("en", "de", "fr"), fusion=FusionConfig(slots=SLOTS), draws=draws,
+        fusion_stage=StageConfig(batch=8, draws_per_step=3),
+    )  # fmt: skip
+    return DrawSource(records, chain, held_out)
+
+
+def test_held_out_pairs_never_meet():
+    pairs = frozenset({frozenset({"de", "fr"})})
+    draws = source(DrawConfig(given=("text:*",), target=("text:*",)), held_out=pairs)
+    seen = Counter()
+    for step in range(60):
+        for draw in draws(step, 0, 1):
+            (a,), (b,) = draw.given, draw.target
+            assert a != b
+            seen[frozenset({a[5:], b[5:]})] += 1
+    assert pairs.isdisjoint(seen) and len(seen) == 2
+
+
+def test_a_draw_depends_on_its_step_alone_and_processes_share_it():
+    draws = source(DrawConfig(given=("image",), target=("text:*",), drop_given=0.3, masks=2))
+    one, again = draws(7, 0, 1), draws(7, 0, 1)
+    for a, b in zip(one, again, strict=True):
+        (slot,) = a.target
+        assert torch.equal(a.target[slot].ids, b.target[slot].ids) and torch.equal(a.t, b.t)
+    parts = [draws(7, rank, 2) for rank in (0, 1)]
+    for whole, first, second in zip(one, *parts, strict=True):
+        (slot,) = whole.target
+        assert torch.equal(whole.t, torch.cat([first.t, second.t]))
+        assert torch.equal(whole.hidden[slot], torch.cat([first.hidden[slot], second.hidden[slot]]))
+        assert torch.equal(whole.given["image"].ids, torch.cat([p.given["image"].ids for p in (first, second)]))
+
+
+def test_slots_of_an_example_come_from_one_thing():
+    for draw in source(DrawConfig(given=("audio",), target=("image",)))(0, 0, 1):
+        assert torch.equal(draw.given["audio"].ids[:, 0], draw.target["image"].ids[:, 0, 0])
+
+
+def test_transcription_asks_for_the_language_that_is_spoken():
+    for draw in source(DrawConfig(given=("audio",), target=("text:^",), linked=True, augment=True))(0, 0, 1):
+        (slot,) = draw.target
+        assert slot in ("text:en", "text:de")
+        assert torch.equal(draw.given["audio"].ids[:, 0], draw.target[slot].ids[:, 0] // 10)
+
+
+def test_lengths_are_positions_less_one_and_their_slot_is_absent():
+    text = source(DrawConfig(given=("image",), target=("length:*",)).model_copy(update={"target": ("length:de",)}))
+    for draw in text(0, 0, 1):
+        assert (draw.target["length:de"].ids == 3).all() and "text:de" not in draw.given
+    sound = source(DrawConfig(given=("text:en",), target=("length:audio",)))
+    assert all((draw.target["length:audio"].ids == 1).all() for draw in sound(0, 0, 1))
+
+
+def test_what_no_record_has_is_one_line():
+    with pytest.raises(UserError, match="no training record"):
+        source(DrawConfig(given=("speaker",), target=("image",)))
