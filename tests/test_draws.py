@@ -26,7 +26,7 @@ def source(*draws: DrawConfig, held_out=frozenset()) -> DrawSource:
     for key in range(6):
         texts = {f"text:{name}": torch.full((3 + i,), 10 * key + i) for i, name in enumerate(("en", "de", "fr"))}
         records.append(TokenRecord(str(key), ({**texts, "image": torch.full((2, 2), key)},)))
-        for i, name in enumerate(("en", "de")):
+        for name in ("en", "de"):
             clips = tuple(
                 {"audio": torch.full((4 + 2 * v,), key), f"text:{name}": texts[f"text:{name}"]} for v in range(2)
             )

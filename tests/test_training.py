@@ -112,7 +112,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, quantizer):
         "-m",
         "torch.distributed.run",
         "--nproc_per_node=2",
-        "--master_port=0",
+        "--standalone",
         str(script),
     ]
     done = subprocess.run(
