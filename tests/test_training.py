@@ -15,9 +15,11 @@ from accelerate import Accelerator
 from vqfusion.config import DrawConfig, ShortConfig, StageConfig, VQVAEConfig
 from vqfusion.data import open_dataset
 from vqfusion.errors import UserError
+from vqfusion.evaluate.table import evaluate
 from vqfusion.models.system import Sampling, System
 from vqfusion.nn.weights import load_json, load_weights, save_json
 from vqfusion.tokenizers.vqvae import VQVAE
+from vqfusion.tasks import TASKS
 from vqfusion.train.chain import train_chain
 from vqfusion.train.loop import Interrupted, fit, learning_rate
 from vqfusion.train.own_data import expand
@@ -171,12 +173,18 @@ def mini(tmp_path_factory):
 
 
 def test_the_miniature_chain_learns_digits(mini):
-    """Data, tokenizer, Fusion, task, score: far better than chance after half a minute."""
+    """Data, tokenizer, Fusion, task, report: far better than chance after half a minute."""
     system, _ = mini
     test = open_dataset("digits").select(split="test", slots=("image", "label"))
     answers = system.distribution({"image": [r.load("image") for r in test]}, "label")
     right = sum(max(a, key=a.get) == r.load("label").data for a, r in zip(answers, test, strict=True))
     assert right / len(test) > 0.6
+    answer = TASKS["classify"](top=3)(system, test[0].load("image"), Sampling())
+    assert answer.distributions[0] == pytest.approx(dict(list(answers[0].items())[:3]), abs=1e-5)
+    report = evaluate(system, only=["image-tokenizer", "classify"], dataset="digits")
+    rows = {row.group: row for row in report.rows if row.metric in ("PSNR", "accuracy")}
+    assert rows["classify"].value == pytest.approx(100 * right / len(test), abs=8)
+    assert rows["image-tokenizer"].value > rows["image-tokenizer"].baselines["mean picture"]
     drawn = system.generate({"label": [Sample("label", str(d)) for d in range(10)]}, "image", Sampling(seed=1))
     pictures = [samples[0] for samples in drawn.samples]
     assert all(p.data.shape == (3, 16, 16) and 0 <= float(p.data.min()) <= float(p.data.max()) <= 1 for p in pictures)

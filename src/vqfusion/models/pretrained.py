@@ -1,5 +1,6 @@
 """A System on disk: config.json with the data contract, safetensors, vocabularies."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from vqfusion.config import (
@@ -12,7 +13,6 @@ from vqfusion.config import (
 )
 from vqfusion.errors import UserError
 from vqfusion.models.fusion import Fusion
-from vqfusion.models.system import System
 from vqfusion.models.tokenize import AnyTokenizer, SlotTokenizers
 from vqfusion.nn.weights import (
     FORMAT_VERSION,
@@ -30,21 +30,30 @@ from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.tokenizers.text import TextTokenizer
 
 
-def save_system(system: System, folder: Path) -> None:
+@dataclass(frozen=True)
+class Parts:
+    """What a System is made of."""
+
+    config: ChainConfig
+    tokenizers: SlotTokenizers
+    fusion: Fusion
+
+
+def save_parts(parts: Parts, folder: Path) -> None:
     """Write a system; the config records the fingerprint of every tokenizer that Fusion was trained on."""
-    config, tokenizers = system.config, system.tokenizers.by_name
+    tokenizers = parts.tokenizers.by_name
     contract = {
         "format": FORMAT_VERSION,
-        "chain": config.model_dump(mode="json"),
+        "chain": parts.config.model_dump(mode="json"),
         "fingerprints": {name: tokenizer.fingerprint() for name, tokenizer in tokenizers.items()},
     }
     for name, tokenizer in tokenizers.items():
         save_tokenizer(tokenizer, folder, name)
-    save_weights(folder / "fusion.safetensors", half_precision(system.fusion.state_dict()))
+    save_weights(folder / "fusion.safetensors", half_precision(parts.fusion.state_dict()))
     save_json(folder / "config.json", contract)
 
 
-def load_system(folder: Path, device: str | None = "cpu") -> System:
+def load_parts(folder: Path, device: str | None = "cpu") -> Parts:
     """Read a system back. A tokenizer that is not the one Fusion was trained on is refused."""
     stored = load_json(folder / "config.json")
     if stored.get("format") != FORMAT_VERSION or "chain" not in stored:
@@ -52,18 +61,19 @@ def load_system(folder: Path, device: str | None = "cpu") -> System:
     chosen = pick_device(device)
     config = validated(ChainConfig, stored["chain"], f"{folder}/config.json")
     tokenizers = {name: load_tokenizer(one, folder, name) for name, one in config.tokenizers.items()}
+    trained_on = stored.get("fingerprints", {})
     for name, tokenizer in tokenizers.items():
-        if tokenizer.fingerprint() != stored["fingerprints"].get(name):
+        if tokenizer.fingerprint() != trained_on.get(name):
             raise UserError(
                 f"{folder}: tokenizer {name!r} is not the one this model was trained on "
-                f"({tokenizer.fingerprint()} instead of {stored['fingerprints'].get(name)}); restore the original file"
+                f"({tokenizer.fingerprint()} instead of {trained_on.get(name)}); restore the original file"
             )
         if isinstance(tokenizer, ImageTokenizer | AudioTokenizer):
             tokenizer.to(chosen).eval()
     slots = SlotTokenizers(config, tokenizers)
     fusion = Fusion(config.fusion, slots.vocabularies)
     load_into(fusion, load_weights(folder / "fusion.safetensors"), folder / "fusion.safetensors")
-    return System(config, slots, fusion.to(chosen))
+    return Parts(config, slots, fusion.to(chosen))
 
 
 def save_tokenizer(tokenizer: AnyTokenizer, folder: Path, name: str) -> None:

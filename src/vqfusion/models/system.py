@@ -18,6 +18,7 @@ from vqfusion.models.generate import (
     slot_distribution,
     slot_negative_elbo,
 )
+from vqfusion.models.pretrained import Parts, load_parts, save_parts
 from vqfusion.models.slots import SlotName, check_slot, length_slot, patch_size, stack_tokens
 from vqfusion.models.tokenize import SlotTokenizers
 from vqfusion.types import Sample
@@ -82,15 +83,12 @@ class System:
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "System":
         """Load what `save_pretrained` wrote."""
-        from vqfusion.models.pretrained import load_system
-
-        return load_system(Path(folder), device)
+        parts = load_parts(Path(folder), device)
+        return cls(parts.config, parts.tokenizers, parts.fusion)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, the tokenizers and Fusion (safetensors, float16) to a folder."""
-        from vqfusion.models.pretrained import save_system
-
-        save_system(self, Path(folder))
+        save_parts(Parts(self.config, self.tokenizers, self.fusion), Path(folder))
 
     @property
     def slots(self) -> tuple[str, ...]:
