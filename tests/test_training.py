@@ -18,8 +18,8 @@ from vqfusion.errors import UserError
 from vqfusion.evaluate.table import evaluate
 from vqfusion.models.system import Sampling, System
 from vqfusion.nn.weights import load_json, load_weights, save_json
-from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.tasks import TASKS
+from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.train.chain import train_chain
 from vqfusion.train.loop import Interrupted, fit, learning_rate
 from vqfusion.train.own_data import expand
