@@ -36,7 +36,7 @@ FLAGS = {
         "--seed",
         "--split",
     ],
-    "train": ["--device", "--dry-run", "--json", "--output", "--seed", "--tensorboard"],
+    "train": ["--device", "--dry-run", "--json", "--output", "--seed", "--start", "--tensorboard"],
 }
 COMMANDS = typer.main.get_command(app).commands
 

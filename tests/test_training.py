@@ -232,3 +232,17 @@ def test_inpainting_keeps_the_tokens_outside_the_hole(mini):
     made = system.generate({}, "image", Sampling(seed=0), known=(picture, keep)).samples[0][0]
     whole = system.tokenizers.decode("image", ids)
     assert made.data.shape == whole.data.shape
+
+
+def test_training_starts_from_a_trained_system(mini, tmp_path):
+    """With no step of its own, a chain that starts from a system is that system."""
+    system, folder = mini
+    chain = mini_chain()
+    one = chain.model_copy(
+        update={"fusion_stage": chain.fusion_stage.model_copy(update={"steps": 1, "learning_rate": 0.0})}
+    )
+    tuned = train_chain(one, tmp_path, "cpu", start=folder)
+    assert not (tmp_path / "tokenizer-image").exists(), "the tokenizer is taken over, not trained"
+    for name, tensor in system.fusion.state_dict().items():
+        assert torch.allclose(tensor, tuned.fusion.state_dict()[name], atol=1e-3), name
+    assert tuned.tokenizers["image"].fingerprint() == system.tokenizers["image"].fingerprint()

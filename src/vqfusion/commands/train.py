@@ -24,6 +24,7 @@ def train(
     output: Annotated[str | None, typer.Option("--output", "-o", help="folder; default: runs/<name>")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="in place of the recipe's")] = None,
+    start: Annotated[str | None, typer.Option(help="model whose tokenizers and weights are the beginning")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="write the metrics for TensorBoard too")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be trained and its cost")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
@@ -36,7 +37,7 @@ def train(
         chain = chain.model_copy(update={"seed": seed})
     folder = Path(output or f"runs/{chain.name}")
     if not dry_run:
-        report = _train(chain, folder, device, tensorboard)
+        report = _train(chain, folder, device, tensorboard, start)
         print(json.dumps(report) if as_json else f"{folder}: trained; use it with --model {folder}")
         return
     from rich.console import Console
@@ -51,20 +52,24 @@ def train(
         _show(chain, folder, estimates)
 
 
-def _train(chain: "ChainConfig", folder: Path, device: str | None, tensorboard: bool) -> dict[str, Any]:
+def _train(
+    chain: "ChainConfig", folder: Path, device: str | None, tensorboard: bool, start: str | None
+) -> dict[str, Any]:
     """Train, and say what came of it."""
+    from vqfusion.hub import find_model
     from vqfusion.nn.weights import count_parameters
     from vqfusion.train.chain import train_chain
     from vqfusion.train.loop import Interrupted
     from vqfusion.train.preview import Preview
     from vqfusion.train.track import tensorboard as track
 
+    begin = find_model(start) if start else None
     make_folder(folder)
     on_metrics = track(folder / "tensorboard") if tensorboard else None
     started = time.monotonic()
     try:
         with _sigterm_stops():
-            system = train_chain(chain, folder, device, Preview(chain, folder / "samples"), on_metrics)
+            system = train_chain(chain, folder, device, Preview(chain, folder / "samples"), on_metrics, start=begin)
     except Interrupted as stop:
         typer.echo(f"vqfusion: {stop}", err=True)
         raise typer.Exit(stop.exit_code) from None

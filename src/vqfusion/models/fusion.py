@@ -80,7 +80,7 @@ class Fusion(nn.Module):
         self.places = nn.ParameterDict()
         patches = {slot.tokenizer: patch_size(slot) for slot in config.slots.values()}
         for tokenizer, patch in patches.items():
-            width, key = max(config.dim // patch, 32), _key(tokenizer)
+            width, key = max(config.dim // patch, 32), module_key(tokenizer)
             self.embeddings[key] = nn.Embedding(vocabularies[tokenizer] + 1, width)
             nn.init.normal_(self.embeddings[key].weight, std=width**-0.5)
             if codebooks and tokenizer in codebooks:
@@ -91,7 +91,7 @@ class Fusion(nn.Module):
             if patch_size(slot) != patches[slot.tokenizer]:
                 raise ValueError(f"slot {name}: views that share {slot.tokenizer!r} need patches of one size")
             count = len(coordinates(slot.shape, slot.patch))
-            self.places[_key(name)] = nn.Parameter(torch.randn(count, config.dim) * 0.02)
+            self.places[module_key(name)] = nn.Parameter(torch.randn(count, config.dim) * 0.02)
         nn.init.normal_(self.slot_embedding.weight, std=0.02)
 
     def prefix(self, given: Mapping[str, SlotTokens], batch: int) -> PrefixCache:
@@ -161,7 +161,7 @@ class Fusion(nn.Module):
 
     def _embed(self, name: str, tokens: SlotTokens, hidden: Tensor | None) -> _Sequence:
         slot = self.config.slots[name]
-        key = _key(slot.tokenizer)
+        key = module_key(slot.tokenizer)
         sizes = tuple(tokens.ids.shape[1:])
         if any(n > most for n, most in zip(sizes, slot.shape, strict=True)):
             raise ValueError(f"slot {name} holds at most {slot.shape} tokens, not {sizes}")
@@ -175,12 +175,12 @@ class Fusion(nn.Module):
         places = coordinates(sizes, slot.patch).to(x.device)
         strides = coordinates(slot.shape, slot.patch).to(x.device)[-1] + 1
         rows = (places[:, 0] * strides[1] + places[:, 1]) * strides[2] + places[:, 2]
-        x = x + self.places[_key(name)][rows.long()] + self.slot_embedding.weight[self.slot_ids[name]]
+        x = x + self.places[module_key(name)][rows.long()] + self.slot_embedding.weight[self.slot_ids[name]]
         return _Sequence(x, places, mask)
 
     def _head(self, name: str, states: Float[Tensor, "B L dim"]) -> Float[Tensor, "B L p K"]:
         slot = self.config.slots[name]
-        key, patch = _key(slot.tokenizer), patch_size(slot)
+        key, patch = module_key(slot.tokenizer), patch_size(slot)
         words = self.embeddings[key].weight[:-1]
         return F.linear(self.heads[key](states).unflatten(-1, (patch, -1)), words)
 
@@ -193,6 +193,6 @@ def _start_from_codes(embedding: Float[Tensor, "K1 width"], codes: Float[Tensor,
     embedding[: len(codes)] = codes @ projection + embedding[: len(codes)] / 3
 
 
-def _key(name: str) -> str:
-    """A name that module dictionaries accept."""
+def module_key(name: str) -> str:
+    """A slot or tokenizer as the name of a submodule."""
     return name.replace(":", "__").replace("@", "_at_").replace(".", "_")

@@ -11,14 +11,15 @@ from vqfusion.config import ChainConfig, LabelTokenizerConfig
 from vqfusion.data import open_dataset
 from vqfusion.errors import UserError
 from vqfusion.models.fusion import Fusion
-from vqfusion.models.pretrained import save_tokenizer
+from vqfusion.models.pretrained import load_parts, save_tokenizer
 from vqfusion.models.system import System
 from vqfusion.models.tokenize import SlotTokenizers
-from vqfusion.nn.weights import load_json, pick_device, save_json
+from vqfusion.nn.weights import fingerprint, load_json, pick_device, save_json
 from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.train.draws import DrawSource
 from vqfusion.train.loop import OnMetrics, fit
+from vqfusion.train.start import adopted_tokenizers, copy_weights
 from vqfusion.train.tokenizers import train_tokenizer
 from vqfusion.train.views import tokenize_records
 
@@ -30,20 +31,25 @@ def train_chain(
     on_log: Callable[[int, System], None] | None = None,
     on_metrics: OnMetrics | None = None,
     accelerator: Accelerator | None = None,
+    start: Path | None = None,
 ) -> System:
     """Train everything that a chain names and save the System to `folder`; resumes where it was stopped.
 
     Runs in one process or under `accelerate launch` / torchrun; every process reads the data. `device` as for
-    `load`. While Fusion trains, `on_log` sees the System as it is then; `on_metrics` sees the metrics of every stage.
+    `load`. `start` is the folder of a trained system whose tokenizers and weights are the beginning. While Fusion
+    trains, `on_log` sees the System as it is then; `on_metrics` sees the metrics of every stage.
     """
     accelerator = accelerator or make_accelerator(device)
     _claim(chain, folder, accelerator.is_main_process)
     accelerator.wait_for_everyone()
     dataset = open_dataset(chain.data)
-    tokenizers = {}
+    begin = load_parts(start) if start else None
+    chain, tokenizers = adopted_tokenizers(chain, begin) if begin else (chain, {})
     for name in chain.tokenizers:
         torch.manual_seed(chain.seed)
-        tokenizer = train_tokenizer(name, chain, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics)
+        tokenizer = tokenizers.get(name) or train_tokenizer(
+            name, chain, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics
+        )
         if isinstance(tokenizer, ImageTokenizer | AudioTokenizer):
             round_to_half(tokenizer)
         if accelerator.is_main_process:
@@ -54,14 +60,18 @@ def train_chain(
     records = tokenize_records(dataset.limited(chain.limit_keys), slots, chain, cache=folder / "tokens.safetensors")
     torch.manual_seed(chain.seed)
     fusion = Fusion(chain.fusion, slots.vocabularies, slots.codebooks)
+    if begin:
+        copy_weights(fusion, tokenizers, begin)
     source = DrawSource(records, chain, dataset.held_out_pairs)
-    contract = json.dumps([chain.model_dump(mode="json"), {n: t.fingerprint() for n, t in tokenizers.items()}])
+    contract = [chain.model_dump(mode="json"), {n: t.fingerprint() for n, t in tokenizers.items()}]
+    if begin:
+        contract.append(fingerprint(begin.fusion.state_dict(), "start"))
 
     def batches(step: int, rank: int, processes: int):
         return [draw.to(accelerator.device) for draw in source(step, rank, processes)]
 
     hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
-    fit(fusion, batches, chain.fusion_stage, folder / "fusion", contract, accelerator, hook, on_metrics)
+    fit(fusion, batches, chain.fusion_stage, folder / "fusion", json.dumps(contract), accelerator, hook, on_metrics)
     round_to_half(fusion)
     system = System(chain, slots, fusion)
     if accelerator.is_main_process:
