@@ -60,7 +60,13 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
             tokenizers["image"] = ImageTokenizerConfig(vqvae=VQVAEConfig(widths=widths, depths=(0, 1, 1)))
             stages["image"] = StageConfig(steps=short.tokenizer_steps, batch=batch, learning_rate=2e-3, warmup_steps=30)
             slots[name] = SlotConfig(
-                tokenizer="image", shape=(side, side), patch=(patch, patch), steps=12, guidance_scale=2.0
+                tokenizer="image",
+                shape=(side, side),
+                patch=(patch, patch),
+                sampling="random",
+                steps=24,
+                temperature=0.7,
+                guidance_scale=3.0,
             )
         elif modality == "audio":
             shape = VQVAEConfig(

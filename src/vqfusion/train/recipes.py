@@ -33,7 +33,9 @@ def emoji() -> ChainConfig:
     picture = dict(tokenizer="image", patch=(4, 4))
     sound = dict(tokenizer="audio", shape=(192,), patch=(4,), variable=True, steps=16)
     slots = {
-        "image": SlotConfig(**picture, shape=(16, 16), steps=16, guidance_scale=2.0),
+        "image": SlotConfig(
+            **picture, shape=(16, 16), sampling="random", steps=32, temperature=0.7, guidance_scale=3.0
+        ),
         "image@16": SlotConfig(**picture, shape=(4, 4), steps=8),
         "image@noisy": SlotConfig(**picture, shape=(16, 16), steps=16),
         "audio": SlotConfig(**sound, guidance_scale=1.5),
