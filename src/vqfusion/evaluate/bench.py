@@ -95,12 +95,19 @@ class Bench:
         return [self.system.reconstruct(sample) for sample in samples]
 
     def _fitting(self, records: list["Record"], slots: Sequence[str]) -> list["Record"]:
-        """Without the few whose text is too long for its slot; these the model refuses with one line."""
+        """Without the few whose text or sound is too long for its slot; these the model refuses with one line."""
         for slot in slots:
             if slot.startswith("text:") and slot in self.system.slots and records:
                 encoded = self.system.tokenizers.encode_fitting(slot, self.load(records, slot))
                 records = [r for r, ids in zip(records, encoded, strict=True) if ids is not None]
+            if slot == "audio" and slot in self.system.slots:
+                longest = self.system.tokenizers.longest_s(slot)
+                records = [r for r in records if self._lasts(r) <= longest]
         return records
+
+    def _lasts(self, record: "Record") -> float:
+        sound = record.load("audio")
+        return sound.data.shape[-1] / (sound.sample_rate_hz or self.system.sample_rate_hz)
 
 
 def row(group: str, what: str, metric: str, result: Proportion | float, unit: str = "", **more) -> Row:

@@ -58,8 +58,8 @@ def run_demo(
     """Show every verb on held-out items; returns the path of `folder/index.html`.
 
     Also writes `report.json` (the same in plain data, with times) and `overview.png` (a montage). The items
-    are drawn at random with the seed. `scores` is the report of `vqfusion eval` to print; by default the one
-    that ships with the model. UserError when the folder cannot be written or the model fits no section.
+    are drawn at random with the seed. `scores` is a report of `vqfusion eval` to print beside
+    them. UserError when the folder cannot be written or the model fits no section.
     """
     from vqfusion.data import open_dataset
 
@@ -80,20 +80,11 @@ def run_demo(
             seconds[name] = time.perf_counter() - begun
     if not sections:
         raise UserError(f"the demo has nothing to show for a model with the slots {', '.join(system.slots)}")
-    scores = scores or shipped_scores(system.config.name)
     total = time.perf_counter() - started
     _write_page(folder, stage, sections, seconds, scores, total)
     _write_report(folder, stage, sections, seconds, total)
     _write_overview(folder, sections)
     return folder / "index.html"
-
-
-def shipped_scores(model: str) -> Report | None:
-    """The scores that ship with a model of the zoo, None where there are none."""
-    from vqfusion.hub import ZOO
-
-    path = ZOO / model / "eval.json"
-    return Report.from_json(path) if path.is_file() else None
 
 
 def _write_page(

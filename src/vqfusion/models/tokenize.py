@@ -50,6 +50,12 @@ class SlotTokenizers:
                 return tokenizer.config.sample_rate_hz
         raise UserError("this model has no sound")
 
+    def longest_s(self, slot: str) -> float:
+        """Longest sound that a slot can hold, in seconds."""
+        tokenizer = self[slot]
+        assert isinstance(tokenizer, AudioTokenizer), f"{slot} holds no sound"
+        return self.config.fusion.slots[slot].shape[0] * tokenizer.samples_per_code / tokenizer.config.sample_rate_hz
+
     def names(self, tokenizer: str) -> list[str]:
         """Names of a label vocabulary."""
         labels = self.by_name[tokenizer]
@@ -141,7 +147,7 @@ class SlotTokenizers:
         """Why a sample does not fit a slot, and the mend."""
         config, tokenizer = self.config.fusion.slots[slot], self[slot]
         if isinstance(tokenizer, AudioTokenizer):
-            longest = config.shape[0] * tokenizer.samples_per_code / tokenizer.config.sample_rate_hz
+            longest = self.longest_s(slot)
             lasts = sample.data.shape[1] / (sample.sample_rate_hz or 1)
             return f"the sound lasts {lasts:.2f} s, this model takes up to {longest:.2f} s; cut it into pieces"
         if not sample.data:

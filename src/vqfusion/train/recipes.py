@@ -112,7 +112,7 @@ def emoji() -> ChainConfig:
 
 
 def emoji_small() -> ChainConfig:
-    """A small chain to try things on: pictures, English and German names and groups of 160 emoji at 32 pixels.
+    """A small chain to try things on: pictures, English and German names and groups of 100 emoji at 32 pixels.
 
     About 4 minutes on 2 cores from raw data; drawings of trained names are recognisable.
     """
@@ -122,9 +122,9 @@ def emoji_small() -> ChainConfig:
         size="small",
         image_size=32,
         languages=("en", "de"),
-        limit_keys=160,
+        limit_keys=100,
         tokenizer_steps=300,
-        steps=900,
+        steps=1200,
         slots=("image", "style", "text:en", "text:de", "label"),
         draws=(
             DrawConfig(given=("text:*", "style"), target=("image",), weight=6, drop_given=0.1),
