@@ -156,7 +156,13 @@ def _write_report(
 
 
 def _write_overview(folder: Path, sections: dict[str, Section]) -> None:
-    titles = {"imagine": "A name, drawn", "describe": "A picture in a style that is new for it, named"}
+    titles = {
+        "codes": "Unseen pictures through their codes",
+        "imagine": "A name, drawn",
+        "describe": "A picture in a style that is new for it, named",
+        "inpaint": "A part of a picture, filled in",
+        "denoise": "A noisy picture, cleaned",
+    }
     rows = [
         (title, sections[name].pictures)
         for name, title in titles.items()

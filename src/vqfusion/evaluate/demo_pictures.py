@@ -136,9 +136,10 @@ def round_trip(stage: Stage) -> Section:
     originals = stage.pictures(asked)
     back = stage.pictures(stage.reconstruct(stage.load(asked, "image")))
     scores = psnr(back, originals).tolist()
-    tiles, items = [], []
+    tiles, items, montage = [], [], []
     for record, before, after, score in zip(asked, originals, back, scores, strict=True):
         parts = [page.picture(before, "original"), page.picture(after, f"{score:.1f} dB")]
+        montage += [("original", before), (f"decoded, {score:.1f} dB", after)]
         tiles.append(page.strip(parts))
         items.append({"name": name_of(record), "held_out": record.held_out, "psnr_db": score})
     tokens = stage.system.tokenizers["image"]
@@ -150,6 +151,7 @@ def round_trip(stage: Stage) -> Section:
         "",
         page.grid(tiles, 210),
         items,
+        pictures=montage,
     )
 
 
@@ -223,4 +225,5 @@ def _repaired(
         tiles.append(f"{page.word(name_of(record))} {page.tag(record.held_out)}{page.strip(parts)}")
         shown = [captions[kind][i] for kind in sheets]
         items.append({"name": name_of(record), "held_out": record.held_out, "shown": shown})
-    return Section(title, about, command, page.grid(tiles, 340), items)
+    pairs = [(captions[kind][i], sheets[kind][i]) for i in range(len(asked)) for kind in list(sheets)[:2]]
+    return Section(title, about, command, page.grid(tiles, 340), items, pictures=pairs)
