@@ -124,7 +124,7 @@ def emoji_small() -> ChainConfig:
         languages=("en", "de"),
         limit_keys=100,
         tokenizer_steps=300,
-        steps=1200,
+        steps=1050,
         slots=("image", "style", "text:en", "text:de", "label"),
         draws=(
             DrawConfig(given=("text:*", "style"), target=("image",), weight=6, drop_given=0.1),
