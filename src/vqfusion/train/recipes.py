@@ -114,7 +114,7 @@ def emoji() -> ChainConfig:
 def emoji_small() -> ChainConfig:
     """A small chain to try things on: pictures, English and German names and groups of 100 emoji at 32 pixels.
 
-    About 4 minutes on 2 cores from raw data; drawings of trained names are recognisable.
+    4 to 6 minutes on 2 cores from raw data (docs/speed.md); drawings of many trained names are recognisable.
     """
     short = ShortConfig(
         name="emoji-small",
