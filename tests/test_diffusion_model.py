@@ -12,10 +12,11 @@ from vqfusion import DiffusionModel, UserError, VectorQuantizer, VQVAEDecoder, V
 from vqfusion.config import DiffusionModelConfig, StageConfig, VQVAEConfig
 from vqfusion.nn.weights import save_weights
 from vqfusion.tokenizers.gaussian_vqvae import GaussianVQVAE, bits_per_dim, discretised_gaussian_bits
-from vqfusion.tokenizers.quantizers import FiniteScalarQuantizer
+from vqfusion.tokenizers.quantizers import QUANTIZERS, FiniteScalarQuantizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.train.loop import Interrupted, fit
 
+ResidualFiniteScalarQuantizer, HierarchicalQuantizer = QUANTIZERS["residual_fsq"], QUANTIZERS["hierarchical_vq"]
 SIZES = {1: (18,), 2: (8, 10), 3: (4, 6, 4)}
 
 
@@ -201,6 +202,21 @@ def test_a_model_built_by_hand_knows_its_config_and_loads_its_weights(tmp_path):
         fresh = make()
         assert fresh.load_weights(path) is fresh
         assert torch.equal(fresh(batch()), expected)
+
+
+def test_settings_that_a_config_does_not_say_are_not_lost():
+    deeper = make(quantizer=ResidualFiniteScalarQuantizer((3, 3, 3, 3), num_quantizers=3))
+    with pytest.raises(ValueError, match="no config describes"):
+        deeper.config  # noqa: B018
+    plain = make(quantizer=ResidualFiniteScalarQuantizer((3, 3, 3, 3)))
+    assert plain.config.vqvae.quantizer == "residual_fsq"
+
+
+def test_a_hierarchy_of_codes_asks_for_larger_multiples():
+    model = make(quantizer=HierarchicalQuantizer(16, 4)).eval()
+    x = batch()
+    assert model.downsampling == 4 and model(x).shape == x.shape
+    assert model.encode(x).shape == (3, 2, 3, 5)  # 8 x 10 becomes 8 x 12, a block of 1 + 4 codes for 4 x 4 values
 
 
 def test_foreign_weights_are_one_line(tmp_path):

@@ -65,6 +65,29 @@ def test_the_error_is_a_share_of_the_variance_of_the_latents(image):
     assert depth.quantization_error == pytest.approx(float(expected), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    "kind, books",
+    [("residual_vq", 4), ("multi_head_vq", 2), ("grouped_residual_vq", 8), ("hierarchical_vq", 2), ("residual_fsq", 2)],
+)
+def test_every_codebook_of_a_vector_has_its_row(kind, books):
+    torch.manual_seed(0)
+    config = VQVAEConfig(**{**TINY, "levels": (3, 3, 3)}, quantizer=kind)
+    image = ImageTokenizer(ImageTokenizerConfig(vqvae=config)).eval()
+    health = measure_codebook(kind, image, pictures())
+    ids = [image.encode(sample).ids for sample in pictures()]
+    assert len(health.depths) == books and health.codes == sum(grid.numel() for grid in ids)
+    for i, depth in enumerate(health.depths):
+        column = torch.cat([image.vqvae.quantizer.by_codebook(grid)[i].flatten() for grid in ids])
+        counts = torch.bincount(column, minlength=image.codebook_size)
+        assert set(depth.dead) == set(torch.nonzero(counts == 0).flatten().tolist())
+        assert depth.quantization_error is not None and depth.quantization_error >= 0
+    if kind == "residual_vq":  # the last error is that of the whole
+        z = torch.cat([image.vqvae.encoder(image.prepare(s.data[None])).detach().movedim(1, -1) for s in pictures()])
+        q = torch.stack([image.vqvae.quantizer.lookup(grid) for grid in ids])
+        expected = (z - q).square().sum() / (z - z.flatten(0, 2).mean(0)).square().sum()
+        assert health.depths[-1].quantization_error == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_the_extremes(image):
     """One code alone: perplexity 1, no bits. As many codes as latents: no error."""
     flat = [Sample("image", torch.full((3, 2, 2), 0.5))]

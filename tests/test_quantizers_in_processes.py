@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import torch
+from safetensors.torch import load_file
 
 WORKER = """
 import sys
 import torch
 import torch.distributed as dist
+from safetensors.torch import save_file
 from vqfusion.config import VQVAEConfig
 from vqfusion.tokenizers.quantizers import QUANTIZERS
 from vqfusion.tokenizers.vqvae import build_quantizer
@@ -48,7 +50,7 @@ for when, quantizers in (("before", early), ("after", {name: make(name) for name
         parts = [torch.zeros_like(x.grad) for _ in range(processes)]
         dist.all_gather(parts, x.grad) if processes > 1 else parts.__setitem__(0, x.grad)
         results[f"{when}/{name}/gradient"] = torch.cat(parts) / processes
-torch.save(results, f"{folder}/{processes}-{rank}.pt")
+save_file({name: value.detach().contiguous() for name, value in results.items()}, f"{folder}/{processes}-{rank}.safetensors")
 """
 
 
@@ -60,7 +62,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
         for rank, processes in runs
     ]
     assert [process.wait(timeout=300) for process in started] == [0, 0, 0]
-    one, first, second = (torch.load(tmp_path / f"{processes}-{rank}.pt") for rank, processes in runs)
+    one, first, second = (load_file(tmp_path / f"{processes}-{rank}.safetensors") for rank, processes in runs)
     for name, value in one.items():
         assert torch.allclose(first[name].float(), second[name].float(), atol=1e-6), f"{name} differs between processes"
         assert torch.allclose(first[name].float(), value.float(), rtol=1e-3, atol=1e-5), f"{name} is not that of one"

@@ -149,14 +149,7 @@ def _codec(model: str, device: str | None, named_by: str | None = None) -> "Code
             raise
         mend = f"was made with model {model!r}, which is not here; give its folder with --model"
         raise UserError(f"{named_by}: {mend}") from error
-    return Codec.from_pretrained(folder, device or fastest())
-
-
-def fastest() -> str:
-    """The device that is taken where none is named."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return Codec.from_pretrained(folder, device)
 
 
 def _write(sample: "Sample", path: Path) -> None:

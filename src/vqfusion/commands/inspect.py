@@ -31,7 +31,6 @@ def inspect(
     check([path], force)
     from rich.console import Console
 
-    from vqfusion.commands.codec import fastest
     from vqfusion.commands.inspect_page import Shown, inspection_page
     from vqfusion.data import open_dataset
     from vqfusion.hub import find_model
@@ -40,7 +39,7 @@ def inspect(
     from vqfusion.inspect.samples import samples_for
     from vqfusion.models.codec import Codec
 
-    codec = Codec.from_pretrained(find_model(model), device or fastest())
+    codec = Codec.from_pretrained(find_model(model), device)
     dataset = open_dataset(data or codec.config.data)
     split = "val" if dataset.select(split="val") and data is None else None
     shown: list[Shown] = []

@@ -19,12 +19,13 @@ from vqfusion.types import Quantized, Sample
 
 @dataclass(frozen=True)
 class DepthHealth:
-    """One codebook, or one depth of a residual quantizer.
+    """One codebook: the only one, or that of one depth, head or level.
 
     `usage` is the share of codes that occur, `perplexity` exp(entropy), `entropy_bits` the entropy of the codes, all
     of what was counted: fewer than some hundred codes for each code of the codebook make them too low.
-    `quantization_error` is the mean squared distance between latents and codes of this and all earlier depths, as a
-    share of the variance of the latents; None for vocabularies, which quantise nothing.
+    `quantization_error` is the mean squared distance between latents and codes as a share of the variance of the
+    latents: of this and all earlier depths, or of the part of a vector that is a head's or level's own; None for
+    vocabularies, which quantise nothing.
     """
 
     depth: int
@@ -74,11 +75,12 @@ def measure_codebook(
         for latents, out in seen:
             assert quantizer is not None
             spread.add(latents, quantizer.channel_first)
-            errors.append(_squared_errors(quantizer, latents, out))
-    depths = len(errors[0]) if errors else 1
-    rows = torch.cat([grid.reshape(-1, depths) for grid in grids])
+            errors.append(_squared_errors(latents, out))
+    by_grid = [quantizer.by_codebook(grid) if quantizer is not None else [grid] for grid in grids]
+    columns = [torch.cat([one.flatten() for one in depth]) for depth in zip(*by_grid, strict=True)]
+    rows = torch.cat(columns)
     shares = (torch.stack(errors).sum(dim=0) / max(spread.total, 1e-12)).tolist() if errors else [None]
-    health = [_depth(depth, rows[:, depth], size, shares[depth]) for depth in range(depths)]
+    health = [_depth(i, ids, size, share) for i, (ids, share) in enumerate(zip(columns, shares, strict=True))]
     coded = None
     if entropy_model is not None and all(grid.ndim == entropy_model.axes for grid in grids):
         coded = 8 * sum(len(entropy_model.encode(grid.numpy())) for grid in grids) / rows.numel()
@@ -90,7 +92,7 @@ def measure_codebook(
         items=len(samples),
         codes=rows.numel(),
         depths=tuple(health),
-        counts=torch.bincount(rows.reshape(-1), minlength=size),
+        counts=torch.bincount(rows, minlength=size),
         coded_bits=coded,
     )
 
@@ -123,13 +125,11 @@ def _watched(quantizer: Quantizer | None) -> Iterator[list[tuple[Tensor, Quantiz
         handle.remove()
 
 
-def _squared_errors(quantizer: Quantizer, latents: Tensor, out: Quantized) -> Float[Tensor, " depths"]:
-    """Sum of squared distances between latents and the codes of the first depth, the first two, ..."""
-    if out.indices.ndim < latents.ndim:
-        return (out.quantized - latents).double().square().sum().cpu()[None]
-    prefixes = [out.indices[..., : depth + 1] for depth in range(out.indices.shape[-1])]
-    sums = [(quantizer.indices_to_codes(prefix) - latents).double().square().sum() for prefix in prefixes]
-    return torch.stack(sums).cpu()
+def _squared_errors(latents: Tensor, out: Quantized) -> Float[Tensor, " depths"]:
+    """Sums of squared distances between latents and codes, as the quantizer reports them for each codebook."""
+    if "quantization_error" in out.per_depth:
+        return out.per_depth["quantization_error"].double().cpu() * latents.numel()
+    return (out.quantized - latents).double().square().sum().cpu()[None]
 
 
 class _Spread:

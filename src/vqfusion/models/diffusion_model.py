@@ -79,11 +79,12 @@ class DiffusionModel(nn.Module):
         self.path = make_path(path)
         self.path_name, self.prediction, self.width = path, prediction, width
         self.steps, self.diffusion_weight = steps, diffusion_weight
-        self.downsampling = int(getattr(encoder, "downsampling", 1))
         self.encoder = encoder
         self.decoder = decoder
         self.quantizer = quantizer or VectorQuantizer(512, encoder.dim, channel_first=True)
-        self.network = network or make_network("unet", decoder, self.downsampling, width)
+        in_codec = int(getattr(encoder, "downsampling", 1))
+        self.downsampling = in_codec * self.quantizer.downsampling
+        self.network = network or make_network("unet", decoder, in_codec, width)
         self.register_buffer("residual_std", torch.tensor(1.0))
         self.register_buffer("draws", torch.tensor(0))
 

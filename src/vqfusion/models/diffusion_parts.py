@@ -50,10 +50,18 @@ def codec_config(encoder: nn.Module, decoder: nn.Module, quantizer: Quantizer) -
                 dim=quantizer.dim,
                 **{key: getattr(quantizer, key) for key in ("decay", "levels") if hasattr(quantizer, key)},
             )
-            rebuilt = {name: tuple(t.shape) for name, t in build_quantizer(config).state_dict().items()}
-            if rebuilt == {name: tuple(t.shape) for name, t in quantizer.state_dict().items()}:
+            if described(build_quantizer(config, quantizer.channel_first)) == described(quantizer):
                 return config
     raise ValueError(
         "no config describes these parts (it can say VQVAEEncoder and VQVAEDecoder of the same shape, and a quantizer "
         "of the registry); keep the weights with save_weights and load_weights instead"
     )
+
+
+def described(quantizer: nn.Module) -> dict[str, object]:
+    """What makes a quantizer what it is but its numbers: the settings of its parts, and the shapes of its tensors."""
+    settings: dict[str, object] = {name: tuple(t.shape) for name, t in quantizer.state_dict().items()}
+    for name, part in quantizer.named_modules():
+        values = {k: v for k, v in vars(part).items() if isinstance(v, bool | int | float | str | tuple)}
+        settings[f"{name}:{type(part).__name__}"] = {k: v for k, v in values.items() if k != "training"}
+    return settings
