@@ -201,7 +201,8 @@ class DrawConfig(Config):
     `text:*` stands for a language drawn at random, a second one for another language; `text:^` for the language
     that is spoken in the clip. `linked` takes all slots from one record; otherwise records of the same
     key may be joined. `augment` also draws from augmented views of the record. Each
-    example is masked `masks` times; its given part is computed once for all of them.
+    example is masked `masks` times; its given part is computed once for all of them, and for the targets in `also`,
+    each asked for by itself, with `*` for the language of the target.
     """
 
     given: tuple[str, ...] = ()
@@ -212,11 +213,16 @@ class DrawConfig(Config):
     augment: bool = False
     batch: int | None = None
     masks: int = 1
+    also: tuple[tuple[str, ...], ...] = ()
 
 
 class StageConfig(Config):
-    """How one network is trained: AdamW, linear warm-up, cosine decay to zero, EMA of the weights."""
+    """How one network is trained: linear warm-up, cosine decay to zero, EMA of the weights.
 
+    With `muon` the matrices of linear layers are trained by Muon (Jordan et al., 2024) and the rest by AdamW.
+    """
+
+    optimizer: Literal["adamw", "muon"] = "adamw"
     steps: int = 2000
     batch: int = 32
     learning_rate: float = 1e-3
@@ -228,6 +234,49 @@ class StageConfig(Config):
     precision: Literal["fp32", "bf16"] = "bf16"
     checkpoint_every_s: float = 60.0
     draws_per_step: int = 4
+
+
+class PriorConfig(Config):
+    """A restoration network and the data that it knows: one modality, so many channels, values in `value_range`.
+
+    Level i of the network has `widths[i]` channels and `depths[i]` residual blocks each way; blocks of `fold`
+    positions an axis enter as channels. It is trained for noise of a standard deviation within `sigma_range`, in
+    the units of the data. `sample_rate_hz` is that of sound.
+    """
+
+    modality: Literal["image", "audio", "volume", "series"] = "image"
+    channels: int = 1
+    value_range: tuple[float, float] = (0.0, 1.0)
+    sigma_range: tuple[float, float] = (0.002, 1.0)
+    sample_rate_hz: int | None = None
+    widths: tuple[int, ...] = (64, 96, 128)
+    depths: tuple[int, ...] = (2, 2, 3)
+    fold: int = 2
+
+    @property
+    def rank(self) -> int:
+        return {"image": 2, "volume": 3}.get(self.modality, 1)
+
+
+class PriorTrainingConfig(Config):
+    """How a prior is trained: crops of `crop` positions a side from `data`, noise added.
+
+    `data` is a folder, a manifest or the name of a built-in set. Three in four noise levels are uniform in
+    `focus`, the rest log-uniform in the range of the prior; of every `1 / blind` items one is not told its level. An
+    error counts relative to 1 / (1 / sigma^2 + 1 / (error_slope sigma)), about what remains at a noise of sigma.
+    `sizes` are the longer sides, in pixels, to which pictures are also reduced; none leaves them as they are.
+    """
+
+    name: str
+    data: str
+    seed: int = 0
+    prior: PriorConfig = PriorConfig()
+    stage: StageConfig = StageConfig(steps=4000, batch=12, weight_decay=0.0, betas=(0.9, 0.99))
+    crop: int = 64
+    focus: tuple[float, float] = (5 / 255, 60 / 255)
+    blind: float = 0.5
+    error_slope: float = 0.011
+    sizes: tuple[int, ...] = ()
 
 
 class ChainConfig(Config):

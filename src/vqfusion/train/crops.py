@@ -30,7 +30,7 @@ def volume_batches(volumes: Sequence[Tensor], batch: int, side: int, seed: int) 
         for item in share(range(batch), rank, processes):
             generator = step_generator(seed, step, item)
             volume = volumes[int(torch.randint(len(volumes), (1,), generator=generator))]
-            cube = _crop(volume, (side,) * 3, generator)
+            cube = random_box(volume, (side,) * 3, generator)
             mirrored = torch.rand(3, generator=generator) < 0.5
             chosen.append(cube.flip([axis + 1 for axis in range(3) if mirrored[axis]]))
         return torch.stack(chosen)
@@ -47,7 +47,7 @@ def series_batches(series: Sequence[Tensor], batch: int, length: int, seed: int)
             generator = step_generator(seed, step, item)
             one = series[int(torch.randint(len(series), (1,), generator=generator))]
             channel = int(torch.randint(len(one), (1,), generator=generator))
-            stretch = _crop(one[channel : channel + 1], (length,), generator)
+            stretch = random_box(one[channel : channel + 1], (length,), generator)
             gain, sign = torch.rand(2, generator=generator).tolist()
             chosen.append(stretch * 2 ** (gain - 0.5) * (1 if sign < 0.5 else -1))
         return torch.stack(chosen)
@@ -80,7 +80,7 @@ def byte_batches(texts: Sequence[str], batch: int, length: int, seed: int) -> Ba
     return batches
 
 
-def _crop(data: Float[Tensor, "1 ..."], size: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "1 ..."]:
+def random_box(data: Float[Tensor, "1 ..."], size: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "1 ..."]:
     """A stretch or box of this size from a random place; what is smaller is extended by its edge."""
     for axis, length in enumerate(size, 1):
         start = int(torch.randint(max(1, data.shape[axis] - length + 1), (1,), generator=generator))
