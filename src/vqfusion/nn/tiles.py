@@ -4,9 +4,13 @@ Group normalisation is the only part that looks at the whole signal. Its statist
 spread evenly through the signal, and held still for every tile; a tile with a halo as wide as the receptive field
 then gives what the whole would give, so that there are no seams. Statistics of each tile alone would cost 1.5 dB
 on photographs (docs/decisions.md).
+
+Networks without statistics, such as `RestorationNet`, need no measuring: `run_local` gives exactly what the whole
+would give.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -75,6 +79,57 @@ def _run_item(network: nn.Module, x: Tensor, down: int, up: int, side: int) -> T
             out[_slices(place)] = part[_slices(inner)]
     assert out is not None
     return out
+
+
+@torch.no_grad()
+def run_local(
+    function: Callable[[Tensor, slice], Tensor],
+    x: Float[Tensor, "B C ..."],
+    radius: int,
+    multiple: int = 1,
+    most: int = MOST_ELEMENTS,
+) -> Float[Tensor, "B D ..."]:
+    """`function(x, slice(B))` for a function that keeps the size and sees `radius` positions to each side, in tiles.
+
+    `function(part, rows)` gets a part of the signals `rows`. Every axis of `x` is a multiple of `multiple`, every
+    part begins at one. No more than `most` positions go through at once, unless a single tile with its margins needs
+    them.
+    """
+    size = x.shape[2:]
+    positions = math.prod(size)
+    if len(x) * positions <= most:
+        return function(x, slice(0, len(x)))
+    if positions <= most:
+        each = most // positions
+        return torch.cat([function(x[i : i + each], slice(i, min(i + each, len(x)))) for i in range(0, len(x), each)])
+    halo = -(-radius // multiple) * multiple
+    out: Tensor | None = None
+    for i in range(len(x)):
+        for box in itertools.product(*_parts(size, halo, multiple, most)):
+            wide = tuple((max(0, a - halo), min(n, b + halo)) for (a, b), n in zip(box, size, strict=True))
+            part = function(x[i : i + 1][_slices(wide)], slice(i, i + 1))
+            if out is None:
+                out = x.new_empty(len(x), part.shape[1], *size)
+            inner = tuple((a - c, b - c) for (a, b), (c, _) in zip(box, wide, strict=True))
+            out[i : i + 1][_slices(box)] = part[_slices(inner)].to(out.dtype)
+    assert out is not None
+    return out
+
+
+def _parts(size: tuple[int, ...], halo: int, multiple: int, most: int) -> list[list[tuple[int, int]]]:
+    """Where each axis is cut so that all tiles with their margins have the fewest positions, each at most `most`."""
+    tries = {1: 1 << 16, 2: 64, 3: 16}[len(size)]
+    options = []
+    for n in size:
+        widths = sorted({-(-(n // multiple) // count) * multiple for count in range(1, min(tries, n // multiple) + 1)})
+        options.append([(inner, min(n, inner + 2 * halo), -(-n // inner)) for inner in widths])
+
+    def cost(choice: tuple[tuple[int, int, int], ...]) -> tuple[int, int]:
+        tile = math.prod(wide for _, wide, _ in choice)
+        return max(0, tile - most), tile * math.prod(count for *_, count in choice)
+
+    best = min(itertools.product(*options), key=cost)
+    return [[(a, min(n, a + inner)) for a in range(0, n, inner)] for n, (inner, _, _) in zip(size, best, strict=True)]
 
 
 def measure_statistics(network: nn.Module, crops: Float[Tensor, "B C ..."], margin: float = 0.0) -> Statistics:
