@@ -25,7 +25,8 @@ class Sample:
     `data` by modality: image `[C, H, W]` in [0, 1]; audio `[1, T]` in [-1, 1] with `sample_rate_hz`;
     volume `[C, D, H, W]` with `spacing_mm`; series `[C, T]` with `rate_hz`; text `str`; label `str`
     (the name of a class; speaker and style are labels too). `affine` takes (x, y, z, 1) places of a volume to
-    millimetres where its file says so; `channel_names` are the names of a series' channels.
+    millimetres where its file says so; `channel_names` are the names of a series' channels. `extras` is what the file
+    of a picture holds beside its colours (`data.io.picture.Extras`), to be written back.
     """
 
     modality: str
@@ -35,6 +36,7 @@ class Sample:
     spacing_mm: tuple[float, ...] | None = None
     affine: tuple[tuple[float, ...], ...] | None = None
     channel_names: tuple[str, ...] | None = None
+    extras: Any = None
 
 
 @dataclass(frozen=True)

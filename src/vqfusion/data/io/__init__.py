@@ -10,17 +10,20 @@ _HOME = {
     "image": "picture", "audio": "sound", "text": "text", "label": "text", "volume": "volume", "series": "series",
 }  # fmt: skip
 
+KEEPING = ("image", "volume", "series")
+
 
 def _function(verb: str, modality: str):
     module = importlib.import_module(f"{__name__}.{_HOME[modality]}")
     return getattr(module, f"{verb}_{_HOME[modality]}")
 
 
-def read(path: str | Path, modality: str | None = None):
+def read(path: str | Path, modality: str | None = None, keep: bool = False):
     """The `Sample` in a file, or in standard input if `path` is `"-"`.
 
     Without `modality` ("image", "audio", "text", "volume" or "series") the first bytes decide, whatever the suffix
-    says; where they say nothing the suffix decides, and standard input counts as text.
+    says; where they say nothing the suffix decides, and standard input counts as text. With `keep` pictures come with
+    their `extras`, and what is missing in volumes and series is NaN.
 
     Raises UserError for a file that is missing, empty, broken or of no supported kind.
     """
@@ -32,7 +35,7 @@ def read(path: str | Path, modality: str | None = None):
         known = ", ".join(dict.fromkeys(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))
         raise UserError(f"{path}: of no supported kind; use {known}")
     try:
-        return _function("read", found)(data)
+        return _function("read", found)(data, **({"keep": True} if keep and found in KEEPING else {}))
     except UserError as error:
         raise UserError(str(error).replace(name_of(data), name_of(path), 1)) from None
 

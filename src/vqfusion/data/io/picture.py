@@ -1,17 +1,25 @@
 """PNG, JPEG and WebP <-> `Sample("image")`."""
 
+import struct
 import warnings
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from jaxtyping import Float
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional
 
 from vqfusion.data.io.file import SUFFIXES, check_target, name_of, read_bytes, write_bytes
+from vqfusion.data.io.png import encode_png16
 from vqfusion.errors import UserError
 from vqfusion.types import Sample
 
+ORIENTATION = 0x0112
 FORMATS = ("PNG", "JPEG", "WEBP")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 HOW: dict[str, dict] = {
@@ -21,12 +29,35 @@ HOW: dict[str, dict] = {
 }  # fmt: skip
 
 
-def read_picture(source: str | Path | bytes, channels: int | None = None) -> Sample:
+@dataclass(frozen=True)
+class Extras:
+    """What the file of a picture holds beside its colours, all upright.
+
+    `alpha` is its transparency in [0, 1], 1 = opaque; `exif` and `icc` are the bytes of its notes and its colour
+    profile; `bits` a channel, 8 or 16; `dpi` (x, y) in dots per inch.
+    """
+
+    alpha: Float[Tensor, "1 H W"] | None = None
+    exif: bytes | None = None
+    icc: bytes | None = None
+    bits: int = 8
+    dpi: tuple[float, float] | None = None
+
+    def resized(self, height: int, width: int) -> "Extras":
+        """The same for the picture at another size, by bicubic interpolation of its transparency."""
+        if self.alpha is None or self.alpha.shape[1:] == (height, width):
+            return self
+        alpha = functional.interpolate(self.alpha[None], (height, width), mode="bicubic", antialias=True)[0]
+        return replace(self, alpha=alpha.clamp(0, 1))
+
+
+def read_picture(source: str | Path | bytes, channels: int | None = None, keep: bool = False) -> Sample:
     """A picture `[C, H, W]` float32 in [0, 1] from a path, `"-"` for standard input, or bytes.
 
     The EXIF orientation is applied, transparency is put over white, 16 bits a channel keep their precision,
     the first frame of an animation is taken, colour profiles are ignored. `channels` 1 or 3 converts; None
-    keeps grey as C = 1 and gives C = 3 for colour.
+    keeps grey as C = 1 and gives C = 3 for colour. With `keep` the colours under transparency stay as they are, and
+    the sample has `extras`.
 
     Raises UserError for a file that is missing, empty, broken, cut short, without pixels, not a PNG, JPEG or
     WebP, or over about 179 million pixels (Pillow's limit against decompression bombs).
@@ -40,7 +71,8 @@ def read_picture(source: str | Path | bytes, channels: int | None = None) -> Sam
             picture = Image.open(BytesIO(data), formats=FORMATS)
             layout = _layout(picture)
             pixels = _wide(data, picture, layout) if "16" in layout else _narrow(picture)
-            orientation = picture.getexif().get(0x0112, 1)
+            orientation = picture.getexif().get(ORIENTATION, 1)
+            extras = _extras(picture, layout) if keep else None
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(f"{name}: has over {limit} million pixels; make it smaller") from None
@@ -52,35 +84,93 @@ def read_picture(source: str | Path | bytes, channels: int | None = None) -> Sam
         raise UserError(f"{name}: has no pixels")
     pixels = _turn(pixels, orientation)
     if pixels.shape[2] in (2, 4):  # alpha last: over white
-        alpha = pixels[..., -1:]
-        pixels = pixels[..., :-1] * alpha + (1 - alpha)
+        alpha, pixels = pixels[..., -1:], pixels[..., :-1]
+        if extras:
+            extras = replace(extras, alpha=torch.from_numpy(np.ascontiguousarray(alpha.transpose(2, 0, 1))))
+        else:
+            pixels = pixels * alpha + (1 - alpha)
     if channels == 1 and pixels.shape[2] == 3:
         pixels = pixels @ LUMA[:, None]
     if channels == 3 and pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)
-    return Sample("image", torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))))
+    return Sample("image", torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), extras=extras)
 
 
 def write_picture(sample: Sample, path: str | Path, force: bool = False) -> None:
     """Write `[1 or 3, H, W]` in [0, 1] with 8 bits: PNG and WebP lossless, JPEG with quality 95, 4:4:4.
 
-    Values outside [0, 1] are clipped. The file appears whole or not at all. Raises UserError if the file
-    exists and not `force`, for another suffix, NaN, no pixels, or another number of channels.
+    Values outside [0, 1] are clipped. What the `extras` of the sample hold is written too: transparency (JPEG: over
+    white), notes (marked upright, with the new size), colour profile, dots per inch and 16 bits (PNG alone). The
+    file appears whole or not at all. Raises UserError if the file exists and not `force`, for another suffix, NaN,
+    no pixels, or another number of channels.
     """
     path = check_target(path, SUFFIXES["image"], force)
-    image = sample.data
+    image, extras = sample.data, sample.extras or Extras()
     if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
         raise UserError(f"{path}: a picture is [1 or 3, H, W], not {list(image.shape)}")
     if not torch.isfinite(image).all():
         raise UserError(f"{path}: the picture holds NaN or infinity")
-    pixels = (image.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    image = image.detach().cpu().float().clamp(0, 1)
+    how = HOW[path.suffix.lower()]
+    if extras.alpha is not None and how["format"] == "JPEG":
+        image = image * extras.alpha + (1 - extras.alpha)
+    elif extras.alpha is not None:
+        image = torch.cat([image, extras.alpha])
+    deep = extras.bits == 16 and how["format"] == "PNG"
+    steps = 65535 if deep else 255
+    pixels = (image * steps).round_().permute(1, 2, 0).numpy().astype(np.uint16 if deep else np.uint8)
+    exif, icc = _upright(extras.exif, *image.shape[1:]), extras.icc
+    if deep:
+        metre = extras.dpi and (round(extras.dpi[0] / 0.0254), round(extras.dpi[1] / 0.0254))
+        content = encode_png16(np.ascontiguousarray(pixels), icc, exif and exif.removeprefix(b"Exif\0\0"), metre)
+    else:
+        more = {"exif": exif, "icc_profile": icc, "dpi": extras.dpi}
+        content = _encoded(pixels, path, how | {key: value for key, value in more.items() if value})
+    write_bytes(path, content)
+
+
+def _encoded(pixels: np.ndarray, path: Path, how: dict[str, Any]) -> bytes:
+    """8-bit pixels `[H, W, C]` in a format of Pillow."""
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if picture.mode == "LA" and how["format"] == "WEBP":
+        picture = picture.convert("RGBA")
     buffer = BytesIO()
     try:
-        flat = pixels[..., 0] if image.shape[0] == 1 else pixels
-        Image.fromarray(flat).save(buffer, **HOW[path.suffix.lower()])
+        picture.save(buffer, **how)
     except (OSError, ValueError) as error:  # e.g. WebP ends at 16383 pixels a side
         raise UserError(f"{path}: this format cannot hold the picture ({error}); use .png") from None
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _extras(picture: Image.Image, layout: str) -> Extras:
+    """All but the transparency. A colour profile is kept where it is one for the colours that are read."""
+    icc, dpi, notes = picture.info.get("icc_profile"), picture.info.get("dpi"), picture.getexif()
+    space = b"GRAY" if picture.mode in ("1", "L", "LA") or picture.mode.startswith("I") else b"RGB "
+    return Extras(
+        exif=notes.tobytes() if notes else None,
+        icc=icc if icc and icc[16:20] == space else None,
+        bits=16 if "16" in layout else 8,
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
+    )
+
+
+def _upright(exif: bytes | None, height: int, width: int) -> bytes | None:
+    """EXIF notes for the pixels as they are written: upright, and of this size where they tell one."""
+    if exif is None:
+        return None
+    notes = Image.Exif()
+    try:
+        notes.load(exif)
+        if ORIENTATION in notes:
+            notes[ORIENTATION] = 1
+        inner = notes.get_ifd(ExifTags.IFD.Exif)
+        for known, names in ((notes, ("ImageWidth", "ImageLength")), (inner, ("ExifImageWidth", "ExifImageHeight"))):
+            for name, size in zip(names, (width, height), strict=True):
+                if ExifTags.Base[name] in known:
+                    known[ExifTags.Base[name]] = size
+        return notes.tobytes()
+    except (SyntaxError, ValueError, KeyError, TypeError, struct.error, OSError):
+        return None  # notes that cannot be read
 
 
 def _layout(picture: Image.Image) -> str:
@@ -106,10 +196,10 @@ def _wide(data: bytes, picture: Image.Image, raw: str) -> np.ndarray:
     elif raw.startswith("RGB"):  # the little-endian reading of a big-endian number keeps its low byte
         high, low = (_unpack(data, picture.mode, raw.replace("16B", f"16{order}")) for order in "BL")
     else:
-        whole = np.asarray(picture).astype(np.int64)[..., None]
+        whole = np.asarray(picture).astype(np.uint16)[..., None]
         high, low = whole >> 8, whole & 255
-    values = high.astype(np.int64) * 256 + low
-    pixels = (values / 65535).astype(np.float32)
+    values = high.astype(np.uint16) * 256 + low
+    pixels = values.astype(np.float32) / 65535
     clear = picture.info.get("transparency")  # one colour declared transparent
     if clear is not None and pixels.shape[2] in (1, 3):
         alpha = (values != np.atleast_1d(clear)).any(-1, keepdims=True)

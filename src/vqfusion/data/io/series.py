@@ -21,9 +21,10 @@ WRITTEN = (".csv", ".npy", ".npz")
 TIME_NAMES = ("time", "t", "seconds", "time_s", "timestamp", "date", "datetime")
 COUNT_NAME = "sample"  # the time column of a series without a rate
 UNEVEN = 0.01  # of a step
+FILL = "fill the gap, e.g. with `vqfusion inpaint`"
 
 
-def read_series(source: str | Path | bytes) -> Sample:
+def read_series(source: str | Path | bytes, keep: bool = False) -> Sample:
     """A series `[C, T]` float32 in the units of the file, with `rate_hz` and `channel_names`, from a path or bytes.
 
     CSV has a header, a column time (seconds, or dates as in ISO 8601; `sample` for a count without a rate) and one
@@ -31,7 +32,9 @@ def read_series(source: str | Path | bytes) -> Sample:
     `[T]` or `[C, T]`; a .npz may hold `data`, `rate_hz`, `channel_names`.
 
     Nothing is filled in: UserError names the line and column of an empty cell, a NaN, or a step in time that is not
-    as long as the others. Also for a file that is missing, empty, broken or cut short, and over 67 million values.
+    as long as the others. With `keep` empty cells and NaN are NaN, and so are the rows that a step of two or more
+    whole steps has left out. UserError also for a file that is missing, empty, broken or cut short, and over 67
+    million values.
     """
     data, name = read_bytes(source), name_of(source)
     try:
@@ -40,7 +43,7 @@ def read_series(source: str | Path | bytes) -> Sample:
         elif data.startswith(b"0" + 7 * b" "):
             values, more = _read_edf(data, name)
         else:
-            values, more = _read_csv(data, name)
+            values, more = _read_csv(data, name, keep)
     except UserError:
         raise
     except (ValueError, TypeError, KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile, csv.Error) as error:
@@ -50,10 +53,11 @@ def read_series(source: str | Path | bytes) -> Sample:
         raise UserError(f"{name}: holds no values")
     if values.shape[0] > MAX_CHANNELS or values.size > MAX_VALUES:
         raise UserError(f"{name}: has {values.shape[0]} channels of {values.shape[1]} values; channels come first")
-    finite = np.isfinite(values)
-    if not finite.all():
-        channel, place = (int(i) for i in np.unravel_index(finite.argmin(), values.shape))
-        raise UserError(f"{name}: holds NaN or infinity in channel {channel + 1} at value {place + 1}; fill the gap")
+    usable = np.isfinite(values) | (np.isnan(values) & keep)
+    if not usable.all():
+        channel, place = (int(i) for i in np.unravel_index(usable.argmin(), values.shape))
+        where = f"in channel {channel + 1} at value {place + 1}"
+        raise UserError(f"{name}: holds {'' if keep else 'NaN or '}infinity {where}; {'mend it' if keep else FILL}")
     return Sample("series", torch.from_numpy(np.ascontiguousarray(values, np.float32)), **more)
 
 
@@ -87,7 +91,7 @@ def write_series(sample: Sample, path: str | Path, force: bool = False) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _read_csv(data: bytes, name: str) -> tuple[np.ndarray, dict[str, Any]]:
+def _read_csv(data: bytes, name: str, keep: bool) -> tuple[np.ndarray, dict[str, Any]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -108,7 +112,11 @@ def _read_csv(data: bytes, name: str) -> tuple[np.ndarray, dict[str, Any]]:
         if len(row) != len(head):
             raise UserError(f"{name}: line {number} has {len(row)} cells, the header {len(head)}")
         for i, cell in enumerate(row):
-            table[place, i] = _number(cell, i == column, f"{name}: line {number}, column {head[i]!r}")
+            empty = keep and i != column and not cell.strip()
+            where = f"{name}: line {number}, column {head[i]!r}"
+            table[place, i] = np.nan if empty else _number(cell, i == column, where)
+    if keep:
+        table = _with_left_out_rows(table, column)
     times = table[:, column]
     steps = np.diff(times)
     step = float(np.median(steps))
@@ -117,11 +125,27 @@ def _read_csv(data: bytes, name: str) -> tuple[np.ndarray, dict[str, Any]]:
         number = rows[int(wrong.argmax()) + 2][0]
         raise UserError(
             f"{name}: line {number}: the time goes on by {steps[int(wrong.argmax())]:g}, elsewhere by {step:g}; "
-            "fill the gap or resample"
+            f"{FILL}, or resample"
         )
     rate = None if head[column].lower() == COUNT_NAME else (len(times) - 1) / (times[-1] - times[0])
     names = tuple(cell for i, cell in enumerate(head) if i != column)
     return np.delete(table, column, axis=1).T, {"rate_hz": rate and float(f"{rate:.9g}"), "channel_names": names}
+
+
+def _with_left_out_rows(table: np.ndarray, column: int) -> np.ndarray:
+    """Rows of NaN where the time goes on by a whole number of steps, two or more; else the table as it is."""
+    times = table[:, column]
+    step = float(np.median(np.diff(times)))
+    if not step > 0:
+        return table
+    places = (times - times[0]) / step
+    whole = np.rint(places).astype(np.int64)
+    if np.abs(np.diff(places) - np.diff(whole)).max() > UNEVEN or (np.diff(whole) < 1).any() or whole[-1] >= MAX_VALUES:
+        return table
+    full = np.full((whole[-1] + 1, table.shape[1]), np.nan)
+    full[whole] = table
+    full[:, column] = times[0] + step * np.arange(len(full))
+    return full
 
 
 def _number(cell: str, is_time: bool, where: str) -> float:
@@ -130,7 +154,7 @@ def _number(cell: str, is_time: bool, where: str) -> float:
     except ValueError:
         pass
     if not cell.strip():
-        raise UserError(f"{where}: is empty; fill the gap")
+        raise UserError(f"{where}: is empty; {FILL}")
     try:
         if is_time:
             when = datetime.fromisoformat(cell.strip())

@@ -23,11 +23,12 @@ MILLIMETRES = {"mm": 1.0, "millimeter": 1.0, "meter": 1000.0, "m": 1000.0, "cm":
 }
 
 
-def read_volume(source: str | Path | bytes) -> Sample:
+def read_volume(source: str | Path | bytes, keep: bool = False) -> Sample:
     """A volume `[1, D, H, W]` float32 in the units of the file (Hounsfield, counts, ...) from a path or bytes.
 
     NIfTI axes (x, y, z) become (W, H, D); its affine is kept as it is, in millimetres. TIFF pages are D; their
     spacing is read where ImageJ wrote one. Arrays are `[D, H, W]`; a .npz may hold `data`, `spacing_mm`, `affine`.
+    With `keep` NaN voxels stay, as voxels that are missing.
 
     Raises UserError for a file that is missing, empty, broken or cut short, NaN or infinite voxels, more or fewer
     axes than three (a time series of volumes, a single picture, colour), over 268 million voxels, or where the
@@ -45,10 +46,11 @@ def read_volume(source: str | Path | bytes) -> Sample:
         raise
     except (ValueError, TypeError, KeyError, OSError, EOFError, IndexError, zlib.error, zipfile.BadZipFile) as error:
         raise UserError(f"{name}: is no NIfTI, TIFF or NumPy volume, or is broken ({_short(error)})") from None
-    finite = np.isfinite(voxels)
-    if not finite.all():
-        place = tuple(int(i) for i in np.unravel_index(finite.argmin(), voxels.shape))
-        raise UserError(f"{name}: holds NaN or infinity, first at voxel {place}; replace such voxels, e.g. by 0")
+    usable = np.isfinite(voxels) | (np.isnan(voxels) & keep)
+    if not usable.all():
+        place = tuple(int(i) for i in np.unravel_index(usable.argmin(), voxels.shape))
+        mend = "replace such voxels, e.g. by 0" + ("" if keep else ", or fill them in with `vqfusion inpaint`")
+        raise UserError(f"{name}: holds {'' if keep else 'NaN or '}infinity, first at voxel {place}; {mend}")
     return Sample("volume", torch.from_numpy(np.ascontiguousarray(voxels))[None], **more)
 
 
