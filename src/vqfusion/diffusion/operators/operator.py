@@ -30,6 +30,15 @@ class Spectrum:
     measured: Callable[[Tensor], Tensor]
 
 
+@dataclass(frozen=True)
+class GaussianProblem:
+    """The same question with Gaussian noise; `back` takes an answer to the scale of the signal and is monotone."""
+
+    operator: "Operator"
+    y: Tensor
+    back: Callable[[Tensor], Tensor]
+
+
 class Operator(ABC):
     """y = A(x) + noise, for signals x `[B, C, *size]` in sample units (pictures in [0, 1]).
 
@@ -90,6 +99,12 @@ class Operator(ABC):
     def spectrum(self, shape: tuple[int, ...], like: Tensor) -> Spectrum:
         """The singular value decomposition for signals `[C, *size]`, where it is cheap; else ValueError."""
         raise ValueError(f"{self.kind} has no cheap singular value decomposition: use method diffpir or dps")
+
+    def gaussian_problem(self, y: Float[Tensor, "B ..."]) -> GaussianProblem:
+        """Itself, where the noise is Gaussian."""
+        if not isinstance(self.noise, GaussianNoise):
+            raise UserError(f"{self.noise.kind} noise is handled by Denoise, not by {self.kind}")
+        return GaussianProblem(self, y, lambda x: x)
 
     def measure(self, x: Float[Tensor, "B C ..."], generators: Generators) -> Float[Tensor, "B ..."]:
         """A(x) with noise, one generator for each item."""

@@ -1,0 +1,118 @@
+"""Pictures that went through JPEG: every coefficient is known to lie in an interval."""
+
+import math
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqfusion.diffusion.operators.operator import Operator
+from vqfusion.errors import UserError
+
+SIDE = 8
+# ITU-T T.81 (1992), tables K.1 and K.2
+LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+CHROMINANCE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *[(99,) * 8] * 4,
+)
+# ITU-T T.871 (2011): luminance, blue and red difference from red, green, blue
+YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+
+
+class JPEG(Operator):
+    """Grey or colour pictures in [0, 1] after JPEG of this `quality` (1 to 100), without thinned colours (4:4:4).
+
+    Not linear: y is the picture that a decoder shows, and x explains it when each coefficient of its 8x8 blocks rounds
+    to the same. `proximal` is the projection on those; in blocks that hang over the border it is approximate. The
+    rounding counts as the identity for gradients and for `A_adjoint`.
+    """
+
+    kind: ClassVar[str] = "jpeg"
+    ranks: ClassVar[tuple[int, ...]] = (2,)
+    linear: ClassVar[bool] = False
+
+    def __init__(self, quality: int):
+        super().__init__(0.0)
+        if not 1 <= quality <= 100:
+            raise UserError(f"the quality of JPEG lies in 1 to 100, not {quality}")
+        self.quality = quality
+
+    def steps(self, channels: int, like: Tensor) -> Float[Tensor, "C 1 1 8 8"]:
+        """The width of the intervals, in levels of 255, scaled with the quality as the IJG's library does."""
+        if channels not in (1, 3):
+            raise UserError(f"JPEG holds pictures of 1 or 3 channels, not {channels}")
+        percent = 5000 // self.quality if self.quality < 50 else 200 - 2 * self.quality
+        tables = torch.tensor([LUMINANCE, *[CHROMINANCE] * (channels - 1)])
+        return ((tables * percent + 50) // 100).clamp(1, 255).to(like)[:, None, None]
+
+    def A(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        steps = self.steps(x.shape[1], x)
+        with torch.no_grad():
+            decoded = self._picture((self._coefficients(x) / steps).round() * steps, x)
+        return x + (decoded - x).detach()
+
+    def A_adjoint(self, y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        return y
+
+    def correction(
+        self, residual: Float[Tensor, "B ..."], damping: float | Float[Tensor, "..."]
+    ) -> Float[Tensor, "B C ..."]:
+        return residual / (1 + damping)
+
+    def proximal(
+        self, x: Float[Tensor, "B C H W"], y: Float[Tensor, "B C H W"], damping: float | Float[Tensor, "..."]
+    ) -> Float[Tensor, "B C H W"]:
+        """The nearest coefficients to those of x that round to those of y; `damping` does not matter."""
+        steps = self.steps(x.shape[1], x)
+        middle = (self._coefficients(y) / steps).round() * steps
+        mine = self._coefficients(x)
+        return self._picture(mine.clamp(middle - steps / 2, middle + steps / 2), x)
+
+    def _coefficients(self, x: Tensor) -> Tensor:
+        """`[B, C, rows, columns, 8, 8]` of luminance and colour differences about zero, in levels of 255."""
+        levels = x * 255
+        if x.shape[1] == 3:
+            levels = torch.einsum("ij,bjhw->bihw", x.new_tensor(YCBCR), levels)
+        middle = x.new_zeros(x.shape[1], 1, 1)
+        middle[0] = 128
+        height, width = x.shape[2:]
+        wide = F.pad(levels - middle, (0, -width % SIDE, 0, -height % SIDE), mode="replicate")
+        blocks = wide.unfold(2, SIDE, SIDE).unfold(3, SIDE, SIDE)
+        basis = _cosines(x)
+        return basis @ blocks @ basis.t()
+
+    def _picture(self, coefficients: Tensor, like: Tensor) -> Tensor:
+        basis = _cosines(like)
+        blocks = basis.t() @ coefficients @ basis
+        batch, channels, rows, columns = blocks.shape[:4]
+        levels = blocks.transpose(3, 4).reshape(batch, channels, rows * SIDE, columns * SIDE)
+        levels = levels[..., : like.shape[2], : like.shape[3]]
+        middle = like.new_zeros(channels, 1, 1)
+        middle[0] = 128
+        levels = levels + middle
+        if channels == 3:
+            levels = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(like.new_tensor(YCBCR)), levels)
+        return levels / 255
+
+
+def _cosines(like: Tensor) -> Float[Tensor, "8 8"]:
+    """The orthonormal discrete cosine transform of type II, one frequency a row."""
+    place = torch.arange(SIDE, dtype=torch.float64)
+    basis = (math.pi * (place + 0.5) * place[:, None] / SIDE).cos() * math.sqrt(2 / SIDE)
+    basis[0] /= math.sqrt(2)
+    return basis.to(like)

@@ -1,0 +1,233 @@
+"""Operators: adjoints, pseudo-inverses, proximal maps and decompositions, by their definitions in float64."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vqfusion.diffusion.noise import seeded
+from vqfusion.diffusion.operators import (
+    JPEG,
+    OPERATORS,
+    BandLimit,
+    Blur,
+    Denoise,
+    Downsample,
+    Gaps,
+    GaussianNoise,
+    LowDose,
+    Mask,
+    PoissonGaussian,
+    Rician,
+    SaltPepper,
+    STFTMask,
+    gaussian_kernel,
+    motion_kernel,
+    random_elements,
+    random_operator,
+)
+from vqfusion.diffusion.operators.noise_models import rician_moments
+from vqfusion.errors import UserError
+
+SHAPES = {1: (2, 96), 2: (3, 24, 36), 3: (1, 12, 12, 24)}
+CASES = [(kind, rank) for kind in OPERATORS for rank in OPERATORS[kind].ranks]
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def some(kind, rank, seed):
+    return random_operator(kind, SHAPES[rank], torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind, rank", CASES)
+def test_adjoint(kind, rank, seed):
+    """<A x, y> = <x, A' y>; of JPEG that of the derivative with which gradients pass."""
+    operator = some(kind, rank, seed)
+    x = draw(2, *SHAPES[rank], seed=1).requires_grad_()
+    made = operator.A(x)
+    y = draw(*made.shape, seed=2)
+    (pulled,) = torch.autograd.grad(made, x, y)
+    torch.testing.assert_close(operator.A_adjoint(y), pulled)
+    if operator.linear:
+        torch.testing.assert_close((made * y).sum(), (x * operator.A_adjoint(y)).sum())
+    assert operator.signal_shape(made) == SHAPES[rank]
+    assert operator.first_guess(made).shape == x.shape
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind, rank", [case for case in CASES if OPERATORS[case[0]].linear])
+def test_pseudo_inverse_and_proximal(kind, rank, seed):
+    operator = some(kind, rank, seed)
+    x, z = draw(2, *SHAPES[rank], seed=1), draw(2, *SHAPES[rank], seed=3)
+    y = operator.A(x)
+    if kind not in ("blur", "stft_mask"):  # these lose some directions almost, and more digits than the test has
+        torch.testing.assert_close(operator.A(operator.pseudo_inverse(y)), y, atol=1e-5, rtol=1e-5)
+    noisy = y + 0.1 * draw(*y.shape, seed=2)
+    for damping in (0.3, torch.tensor([0.3, 2.0], dtype=torch.float64).reshape(2, *[1] * rank, 1)):
+        best = operator.proximal(z, noisy, damping)
+        slope = operator.A_adjoint(operator.A(best) - noisy) + damping * (best - z)
+        assert float(slope.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["denoise", "low_dose", "downsample", "mask", "gaps", "blur", "band_limit"])
+def test_spectrum_is_a_decomposition(kind):
+    for rank in OPERATORS[kind].ranks:
+        operator, x = some(kind, rank, 5), draw(2, *SHAPES[rank], seed=1)
+        spectrum = operator.spectrum(SHAPES[rank], x)
+        torch.testing.assert_close(spectrum.back(spectrum.to(x)), x)
+        torch.testing.assert_close(spectrum.to(x).abs().square().sum(), x.square().sum())
+        y = operator.A(x)
+        torch.testing.assert_close(spectrum.measured(y), spectrum.values * spectrum.to(x), atol=1e-4, rtol=1e-4)
+        # what U' keeps of any y is no longer than y
+        noise = draw(*y.shape, seed=2)
+        assert spectrum.measured(noise).abs().square().sum() <= noise.square().sum() * (1 + 1e-9)
+
+
+def test_stft_has_no_cheap_decomposition():
+    with pytest.raises(ValueError, match="diffpir"):
+        some("stft_mask", 1, 0).spectrum(SHAPES[1], draw(1))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_downsample_is_pillows(scale):
+    picture = torch.rand(1, 1, 24, 36, generator=torch.Generator().manual_seed(0))
+    small = Image.fromarray(picture[0, 0].numpy()).resize((36 // scale, 24 // scale), Image.Resampling.BICUBIC)
+    torch.testing.assert_close(Downsample(scale).A(picture)[0, 0], torch.from_numpy(np.array(small)))
+    means = picture.reshape(1, 1, 24 // scale, scale, 36 // scale, scale).mean((3, 5))
+    torch.testing.assert_close(Downsample(scale, "area").A(picture), means)
+
+
+def test_blur_is_a_convolution():
+    x, kernel = draw(1, 1, 9, 10), draw(3, 5, seed=1)
+    wide = torch.nn.functional.pad(x, (2, 2, 1, 1), mode="circular")
+    expected = torch.nn.functional.conv2d(wide, kernel.flip(0, 1)[None, None])
+    torch.testing.assert_close(Blur(kernel).A(x), expected)
+    for kernel in (gaussian_kernel(1.5), gaussian_kernel(1.0, 3, 2), motion_kernel(7, 0.6), motion_kernel(4, 2.0)):
+        assert float(kernel.sum()) == pytest.approx(1) and bool((kernel >= 0).all())
+
+
+def test_band_limit_keeps_low_frequencies():
+    t = torch.arange(100, dtype=torch.float64)
+    low, high = (torch.cos(2 * torch.pi * f * t / 100)[None, None] for f in (10, 30))
+    torch.testing.assert_close(BandLimit(0.4).A(low + high), low, atol=1e-12, rtol=0)
+
+
+def test_whole_stft_keeps_energy():
+    x = draw(1, 1, 1000)
+    for window, hop in ((64, 16), (64, 32), (50, 13)):
+        operator = some("stft_mask", 1, 0)
+        from vqfusion.diffusion.operators.stft_mask import frames
+
+        seen = torch.ones(window // 2 + 1, frames(1000, window, hop), dtype=torch.bool)
+        operator = STFTMask(seen, 1000, window, hop)
+        torch.testing.assert_close(operator.A_adjoint(operator.A(x)), x)
+
+
+@pytest.mark.parametrize("quality", [10, 50, 90])
+def test_jpeg_is_pillows(quality):
+    picture = np.random.default_rng(0).integers(40, 200, (24, 32), np.uint8).repeat(4, 0).repeat(4, 1)
+    stored = io.BytesIO()
+    Image.fromarray(picture).save(stored, "JPEG", quality=quality)
+    decoded = torch.from_numpy(np.array(Image.open(stored)).astype(np.float64) / 255)
+    made = JPEG(quality).A(torch.from_numpy(picture.astype(np.float64) / 255)[None, None])[0, 0]
+    assert float((made.clamp(0, 1) - decoded).abs().mean()) < 0.6 / 255  # libjpeg rounds at each step
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_proximal_explains_the_picture(channels):
+    x, z = (torch.rand(2, channels, 16, 24, generator=torch.Generator().manual_seed(s)).double() for s in (0, 1))
+    y = JPEG(30).A(x)
+    near = JPEG(30).proximal(z, y, 1.0)
+    torch.testing.assert_close(JPEG(30).A(0.999999 * near + 0.000001 * y), y)
+    torch.testing.assert_close(JPEG(30).proximal(x, y, 1.0), x)  # the truth is one of those that explain it
+    torch.testing.assert_close(JPEG(30).proximal(near, y, 1.0), near)
+
+
+@pytest.mark.parametrize("noise", [PoissonGaussian(0.05), PoissonGaussian(0.02, 0.05), Rician(0.05), Rician(0.2)])
+def test_stabilised_noise(noise):
+    """One level on the whole scale, and no bias on the way back."""
+    for signal in (0.15, 0.3, 0.6, 0.95):
+        clean = torch.full((1, 1, 200_000), signal, dtype=torch.float64)
+        u = noise.forward(noise.add(clean, seeded(3, 1)))
+        assert float(u.std()) == pytest.approx(noise.level, rel=0.13 if signal < 0.3 else 0.06)
+        assert float(noise.backward(u.mean())) == pytest.approx(signal, abs=0.006)
+    line = torch.linspace(0, 1, 50, dtype=torch.float64)
+    assert bool((torch.diff(noise.backward(line)) >= 0).all())
+
+
+def test_rician_moments():
+    mean, std = rician_moments(torch.tensor([0.0, 3.0, 99.0, 101.0], dtype=torch.float64))
+    assert float(mean[0]) == pytest.approx(1.2533141)
+    assert float(std[0]) == pytest.approx(0.6551364)
+    assert float(mean[3]) == pytest.approx(101 + 1 / 202, abs=1e-5)
+    assert float(std[2]) == pytest.approx(float(std[3]), abs=1e-5)
+
+
+def test_noise_is_drawn_item_by_item():
+    clean = torch.full((3, 1, 8, 8), 0.5)
+    for noise in (GaussianNoise(0.1), PoissonGaussian(0.1, 0.1), Rician(0.1), SaltPepper(0.3)):
+        together = noise.add(clean, seeded(0, 3))
+        for i in range(3):
+            torch.testing.assert_close(noise.add(clean[:1], seeded(i, 1)), together[i : i + 1])
+    corrupted = SaltPepper(0.3).add(torch.full((1, 1, 100, 100), 0.5), seeded(0, 1))
+    assert float((~SaltPepper(0.3).seen(corrupted)).float().mean()) == pytest.approx(0.3, abs=0.02)
+    levels = GaussianNoise(torch.tensor([0.1, 0.2])).add(torch.zeros(2, 1, 5000), seeded(0, 2)).std(-1).flatten()
+    torch.testing.assert_close(levels, torch.tensor([0.1, 0.2]), rtol=0.05, atol=0)
+
+
+def test_low_dose_is_photons():
+    y = LowDose(50).measure(torch.full((1, 1, 50_000), 0.4), seeded(0, 1))
+    assert float(y.mean()) == pytest.approx(0.4, abs=0.01) and float(y.var()) == pytest.approx(0.4 / 50, rel=0.05)
+
+
+def test_holes_are_filled_between_their_surroundings():
+    ramp = torch.linspace(0, 1, 64).expand(1, 1, 64, 64)
+    for lost in (0.5, 0.9, 0.99):
+        operator = Mask(random_elements((64, 64), lost, torch.Generator().manual_seed(0)))
+        guess = operator.first_guess(operator.A(ramp))
+        torch.testing.assert_close(operator.A(guess), operator.A(ramp))
+        assert float((guess - ramp).abs().mean()) < 0.1 and float(guess.min()) >= 0
+    gaps = Gaps(20, [(5, 8), (19, 20)])
+    assert gaps.seen.sum() == 16
+    assert bool(torch.isfinite(gaps.first_guess(torch.ones(1, 1, 20))).all())
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: Denoise(-0.1), "sigma must be"),
+        (lambda: Denoise(float("nan")), "sigma must be"),
+        (lambda: Mask(torch.ones(4, 5, dtype=torch.bool)).A(draw(1, 1, 5, 4)), "same size"),
+        (lambda: Mask(torch.ones(3, 5, 4, dtype=torch.bool)).A(draw(1, 2, 5, 4)), "same size"),
+        (lambda: Mask(torch.zeros(4, 5, dtype=torch.bool)), "hides everything"),
+        (lambda: Downsample(-2), "scale must be"),
+        (lambda: Downsample(0), "scale must be"),
+        (lambda: Downsample(2, "lanczos"), "bicubic, area"),
+        (lambda: Downsample(3).A(draw(1, 1, 8, 9)), "crop it"),
+        (lambda: Downsample((2, 2)).A(draw(1, 1, 8)), "rank 1"),
+        (lambda: Gaps(10, [(4, 2)]), "gap"),
+        (lambda: Blur(torch.zeros(3, 3)), "kernel"),
+        (lambda: Blur(torch.ones(3, 3)).A(draw(1, 1, 9)), "does not fit"),
+        (lambda: BandLimit(0.0), "cutoff"),
+        (lambda: JPEG(0), "quality"),
+        (lambda: JPEG(50).A(draw(1, 2, 8, 8)), "1 or 3 channels"),
+        (lambda: JPEG(50).check_rank(draw(1, 1, 8)), "rank"),
+        (lambda: STFTMask(torch.ones(5, 3, dtype=torch.bool), 100, 64, 16), "must be"),
+        (lambda: LowDose(0), "dose"),
+        (lambda: SaltPepper(1.5), "share"),
+        (lambda: Rician(0.0), "sigma"),
+        (lambda: PoissonGaussian(-1.0), "gain"),
+        (lambda: gaussian_kernel(-1.0), "width"),
+        (lambda: GaussianNoise().add(draw(1, 1, 4), seeded(0, 1)), "unknown sigma"),
+        (lambda: random_operator("fog", (1, 8), torch.Generator()), "fog"),
+    ],
+)
+def test_mistakes_are_one_line(make, words):
+    with pytest.raises(UserError, match=words) as caught:
+        make()
+    assert "\n" not in str(caught.value)
