@@ -264,7 +264,8 @@ class PriorTrainingConfig(Config):
     `data` is a folder, a manifest or the name of a built-in set. Three in four noise levels are uniform in
     `focus`, the rest log-uniform in the range of the prior; of every `1 / blind` items one is not told its level. An
     error counts relative to 1 / (1 / sigma^2 + 1 / (error_slope sigma)), about what remains at a noise of sigma.
-    `sizes` are the longer sides, in pixels, to which pictures are also reduced; none leaves them as they are.
+    `sizes` are the longer sides, in pixels, to which larger pictures are reduced; none leaves them as they are. Of
+    `candidates` crops the one that varies most is taken.
     """
 
     name: str
@@ -277,6 +278,7 @@ class PriorTrainingConfig(Config):
     blind: float = 0.5
     error_slope: float = 0.011
     sizes: tuple[int, ...] = ()
+    candidates: int = 1
 
 
 class ChainConfig(Config):

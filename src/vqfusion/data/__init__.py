@@ -7,22 +7,24 @@ _HOME = {
     "Record": "record", "Dataset": "record",
     "open_emoji": "emoji", "open_digits": "digits", "open_manifest": "manifest", "open_folder": "folder",
     "open_solids": "solids", "open_waves": "waves",
+    "open_photos": "photos", "open_mni152": "mni152", "open_train400": "train400",
     "read": "io", "write": "io",
 }  # fmt: skip
 
 BUILT_IN = ("emoji", "digits", "solids", "waves")
+ELSEWHERE = ("photos", "mni152", "train400")  # read from where other packages put them
 __all__ = ["open_dataset", *_HOME]
 
 
 def open_dataset(name: str | Path):
     """A `Dataset` by what `name` is: "emoji", "digits", "solids" (volumes), "waves" (series), a manifest that ends in
-    .jsonl, or a folder.
+    .jsonl, or a folder. "photos", "mni152" (a volume) and "train400" are read from where other packages put them.
 
-    Raises UserError if it is none of these.
+    Raises UserError if it is none of these, or what it needs is not there.
     """
     from vqfusion.errors import UserError
 
-    if name in BUILT_IN:
+    if name in BUILT_IN + ELSEWHERE:
         return getattr(importlib.import_module(f"{__name__}.{name}"), f"open_{name}")()
     path = Path(name)
     if path.is_dir():

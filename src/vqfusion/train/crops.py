@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -80,11 +80,15 @@ def byte_batches(texts: Sequence[str], batch: int, length: int, seed: int) -> Ba
     return batches
 
 
-def random_box(data: Float[Tensor, "1 ..."], size: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "1 ..."]:
-    """A stretch or box of this size from a random place; what is smaller is extended by its edge."""
+def random_box(
+    data: Float[Tensor, "C ..."] | UInt8[Tensor, "C ..."], size: tuple[int, ...], generator: torch.Generator
+) -> Float[Tensor, "C ..."]:
+    """A stretch or box of this size from a random place; what is smaller is extended by its edge, bytes become
+    numbers in [0, 1]."""
     for axis, length in enumerate(size, 1):
         start = int(torch.randint(max(1, data.shape[axis] - length + 1), (1,), generator=generator))
         data = data.narrow(axis, start, min(length, data.shape[axis]))
+    data = data.float() / 255 if data.dtype == torch.uint8 else data
     missing = [length - n for length, n in zip(size, data.shape[1:], strict=True)]
     pads = [pad for n in reversed(missing) for pad in (0, n)]
     return F.pad(data[None], pads, mode="replicate")[0] if any(pads) else data

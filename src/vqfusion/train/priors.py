@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.config import PriorTrainingConfig
+from vqfusion.data import open_dataset
+from vqfusion.data.transforms import resample
 from vqfusion.errors import UserError
 from vqfusion.models.prior import NoisyBatch, Prior
 from vqfusion.nn.weights import load_weights
@@ -42,14 +44,24 @@ def noisy_batches(signals: Signals, training: PriorTrainingConfig) -> Callable[[
         for item in items:
             generator = step_generator(training.seed, step, item)
             signal = signals[int(torch.multinomial(weights, 1, generator=generator))]
-            crop = random_box(signal, (training.crop,) * config.rank, generator)
-            crop = crop.float() / 255 if crop.dtype == torch.uint8 else crop
+            crop = busiest_box(signal, (training.crop,) * config.rank, training.candidates, generator)
             clean.append(turned(crop, generator))
             noise.append(torch.randn(crop.shape, generator=generator))
         chosen = list(items)
         return NoisyBatch(torch.stack(clean), torch.stack(noise), sigma[chosen], told[chosen])
 
     return batches
+
+
+def busiest_box(
+    signal: Float[Tensor, "C ..."] | UInt8[Tensor, "C ..."],
+    size: tuple[int, ...],
+    candidates: int,
+    generator: torch.Generator,
+) -> Float[Tensor, "C ..."]:
+    """Of some random crops the one that varies most."""
+    boxes = [random_box(signal, size, generator) for _ in range(candidates)]
+    return max(boxes, key=lambda box: float(box.var())) if candidates > 1 else boxes[0]
 
 
 def noise_levels(
@@ -105,6 +117,48 @@ def averaged_so_far(training: PriorTrainingConfig, folder: Path) -> Prior:
         for name, parameter in prior.named_parameters():
             parameter.copy_(tensors[f"average/{name}"])
     return prior.eval()
+
+
+def load_signals(training: PriorTrainingConfig, split: str = "train") -> list[Tensor]:
+    """What a split holds of the modality of a prior: pictures as bytes, at their sizes, the rest as numbers.
+
+    Pictures become grey or colour as the prior takes them, sound is resampled to its rate; of other signals those
+    with the channels of the prior are taken, and volumes and series in foreign units are brought into its range.
+    """
+    prior, dataset = training.prior, open_dataset(training.data)
+    records = dataset.select(split=split, slots=(prior.modality,)) or dataset.select(slots=(prior.modality,))
+    if not records:
+        raise UserError(f"data set {dataset.name!r} holds no {prior.modality}; it has {', '.join(dataset.slots())}")
+    signals: list[Tensor] = []
+    for record in records:
+        sample = record.load(prior.modality)
+        if prior.modality == "image":
+            signals += reduced(as_bytes(sample.data, prior.channels), training.sizes)
+        elif sample.data.shape[0] != prior.channels:
+            raise UserError(f"{record.key}: has {sample.data.shape[0]} channels and the prior takes {prior.channels}")
+        elif prior.modality == "audio" and prior.sample_rate_hz:
+            signals.append(resample(sample, prior.sample_rate_hz).data)
+        else:
+            signals.append(in_range(sample.data, prior.value_range))
+    return signals
+
+
+def as_bytes(picture: Float[Tensor, "C H W"], channels: int) -> UInt8[Tensor, "D H W"]:
+    """A picture in [0, 1] as bytes with 1 or 3 channels."""
+    if channels == 1 and picture.shape[0] == 3:
+        picture = (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=0, keepdim=True)
+    return (picture.expand(channels, -1, -1) * 255).round().to(torch.uint8)
+
+
+def in_range(data: Float[Tensor, "C ..."], value_range: tuple[float, float]) -> Float[Tensor, "C ..."]:
+    """Data as they are where they lie in the range, else their 0.1 to 99.9 % stretched to it."""
+    low, high = value_range
+    if low <= float(data.min()) and float(data.max()) <= high:
+        return data
+    sorted_values = data.flatten().sort().values
+    count = len(sorted_values)
+    first, last = (float(sorted_values[int(share * (count - 1))]) for share in (0.001, 0.999))
+    return (low + (data - first) * (high - low) / max(last - first, 1e-12)).clamp(low, high)
 
 
 def reduced(picture: Tensor, sizes: Sequence[int]) -> list[Tensor]:

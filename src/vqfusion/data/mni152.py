@@ -1,0 +1,40 @@
+"""The average of 152 brains that the package nilearn ships: one T1 volume of 1 mm (Fonov et al., 2011)."""
+
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from vqfusion.data.io.volume import read_volume
+from vqfusion.data.record import Dataset, Record
+from vqfusion.errors import UserError
+from vqfusion.types import Sample
+
+FILE = "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+SLAB = (58, 130)  # of 189 slices of 1 mm, from below: the 64 in the middle and some to each side
+
+
+def open_mni152() -> Dataset:
+    """Slot `volume` `[1, D, H, W]` in [0, 1], split by slabs: an axial slab is test, what lies below and above train.
+
+    Left and right are mirror images, so the split is by height. UserError where nilearn is not installed.
+    """
+    low, high = SLAB
+    parts = {"below": (0, low, "train"), "slab": (low, high, "test"), "above": (high, None, "train")}
+    records = [
+        Record(name, split, sources={"volume": partial(_part, start, stop)})
+        for name, (start, stop, split) in parts.items()
+    ]
+    return Dataset("mni152", records, licence="MNI ICBM152 2009a, as shipped by nilearn (BSD-3-Clause)")
+
+
+def _part(start: int, stop: int | None) -> Sample:
+    whole = read_volume(_file())
+    return replace(whole, data=whole.data[:, start:stop] / whole.data.max())
+
+
+def _file() -> Path:
+    spec = find_spec("nilearn")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("the MNI152 volume comes with the package nilearn: pip install --no-deps nilearn")
+    return Path(spec.submodule_search_locations[0]) / FILE
