@@ -1,15 +1,16 @@
 """From the name of a model to its folder: a zoo name, a folder, or an id on the Hugging Face hub."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
+    from vqfusion.models.prior import Prior
     from vqfusion.models.system import System
 
 ZOO = Path(__file__).parent / "zoo"
-DEFAULT_MODEL = "emoji"
+DEFAULT_MODEL: Literal["emoji"] = "emoji"
 
 
 def zoo() -> list[str]:
@@ -57,13 +58,37 @@ def fetch(name: str) -> Path:
         ) from None
 
 
-def load(name: str = DEFAULT_MODEL, device: str | None = None) -> "System":
-    """Load a model with its tokenizers, ready to be asked.
+@overload
+def load(name: Literal["emoji"] = DEFAULT_MODEL, device: str | None = None) -> "System": ...
+@overload
+def load(name: Literal["photo", "volume", "sound"], device: str | None = None) -> "Prior": ...
+@overload
+def load(name: str, device: str | None = None) -> Any: ...
+def load(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
+    """Load a model, ready to be asked: a `System` with its tokenizers, or a `Prior`, as its config.json says.
 
     `name` as for `find_model`; `device` is `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is
     one. UserError where the name, the folder or the device is unusable.
     """
     folder = find_model(name)
+    if kind_of(folder) == "prior":
+        from vqfusion.models.prior import Prior
+
+        return Prior.from_pretrained(folder, device)
     from vqfusion.models.system import System
 
     return System.from_pretrained(folder, device)
+
+
+def load_system(name: str = DEFAULT_MODEL, device: str | None = None) -> "System":
+    """`load` where a System is needed; UserError where the name is that of a prior."""
+    if kind_of(find_model(name)) == "prior":
+        raise UserError(f"model {name!r} is a prior, for restoration only; give a system such as {DEFAULT_MODEL}")
+    return load(name, device)
+
+
+def kind_of(folder: Path) -> str:
+    """`system` or `prior`: what the config.json of a model says that it is."""
+    from vqfusion.nn.weights import load_json
+
+    return str(load_json(folder / "config.json").get("kind", "system"))

@@ -23,9 +23,9 @@ def demo(
 
     from vqfusion.evaluate.demo import run_demo
     from vqfusion.evaluate.report import Report
-    from vqfusion.hub import find_model, load
+    from vqfusion.hub import find_model, load_system
 
-    system = load(model)
+    system = load_system(model)
     scores = find_model(model) / "eval.json"
     with Console(stderr=True).status("demo") as status:
         page = run_demo(

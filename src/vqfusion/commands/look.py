@@ -147,20 +147,23 @@ def _version(package: str) -> str:
 
 
 def _models() -> dict[str, dict[str, Any]]:
-    """Slots, languages and names of each model of the zoo; what is wrong with it where it does not load."""
+    """Slots, languages and names of each model of the zoo, or what a prior knows; what is wrong where it does not load."""
     from vqfusion.errors import UserError
-    from vqfusion.hub import load, zoo
+    from vqfusion.hub import ZOO, kind_of, load, zoo
 
     models: dict[str, dict[str, Any]] = {}
     for name in zoo():
         try:
-            system = load(name, "cpu")
+            model: Any = load(name, "cpu")
         except UserError as error:
             models[name] = {"error": str(error)}
             continue
+        if kind_of(ZOO / name) == "prior":
+            models[name] = {"prior": model.config.model_dump(mode="json")}
+            continue
         models[name] = {
-            "slots": [slot for slot in system.slots if not slot.startswith("text:")],
-            "languages": list(system.languages),
-            "names": {slot: system.labels(slot) for slot in ("style", "speaker", "label") if slot in system.slots},
+            "slots": [slot for slot in model.slots if not slot.startswith("text:")],
+            "languages": list(model.languages),
+            "names": {slot: model.labels(slot) for slot in ("style", "speaker", "label") if slot in model.slots},
         }
     return models

@@ -28,9 +28,9 @@ def evaluate(
     from rich.console import Console
 
     from vqfusion.evaluate.table import evaluate as measure
-    from vqfusion.hub import load
+    from vqfusion.hub import load_system
 
-    system = load(model, device)
+    system = load_system(model, device)
     errors = Console(file=sys.stderr)
     with errors.status("measuring") as status:
         report = measure(

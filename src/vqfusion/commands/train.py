@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqfusion.commands.outputs import make_folder
+from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,13 +32,20 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be trained and its cost")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:
-    """Train tokenizers and model from raw data; goes on where it was stopped."""
+    """Train tokenizers and model, or a prior, from raw data; goes on where it was stopped."""
+    from vqfusion.commands.train_prior import train_a_prior
+    from vqfusion.config import PriorTrainingConfig
     from vqfusion.train.recipes import recipe as find
 
     chain = find(recipe)
     if seed is not None:
         chain = chain.model_copy(update={"seed": seed})
     folder = Path(output or f"runs/{chain.name}")
+    if isinstance(chain, PriorTrainingConfig):
+        if start:
+            raise UserError("--start is for systems; a prior is trained from the beginning")
+        train_a_prior(chain, folder, device, tensorboard, dry_run, as_json)
+        return
     if not dry_run:
         report = _train(chain, folder, device, tensorboard, start)
         print(json.dumps(report) if as_json else f"{folder}: trained; use it with --model {folder}")
@@ -70,7 +78,7 @@ def _train(
     on_metrics = track(folder / "tensorboard") if tensorboard else None
     started = time.monotonic()
     try:
-        with _sigterm_stops():
+        with sigterm_stops():
             system = train_chain(chain, folder, device, Preview(chain, folder / "samples"), on_metrics, start=begin)
     except Interrupted as stop:
         typer.echo(f"vqfusion: {stop}", err=True)
@@ -87,7 +95,7 @@ def _train(
 
 
 @contextmanager
-def _sigterm_stops() -> Iterator[None]:
+def sigterm_stops() -> Iterator[None]:
     """Between the steps of a network, where the loop does not listen, SIGTERM stops at once and in one line too."""
     from vqfusion.train.loop import Interrupted
 
@@ -119,7 +127,7 @@ def _show(chain: "ChainConfig", folder: Path, estimates: "Sequence[Estimate]") -
     from rich.table import Table
 
     table = Table(show_header=False, title=f"recipe {chain.name}", title_justify="left")
-    cost = {one.name: f"\n{_cost(one)}" for one in estimates}
+    cost = {one.name: f"\n{cost_of(one)}" for one in estimates}
     table.add_row("data", f"{chain.data}, seed {chain.seed}")
     table.add_row("run", f"{folder} ({'goes on' if (folder / 'chain.json').exists() else 'new'})")
     for name, tokenizer in chain.tokenizers.items():
@@ -129,7 +137,7 @@ def _show(chain: "ChainConfig", folder: Path, estimates: "Sequence[Estimate]") -
     if chain.fusion.slots:
         _show_fusion(table, chain, cost["fusion"])
     seconds = sum(one.seconds for one in estimates)
-    table.add_row("time here", f"about {_duration(seconds)}; reading and tokenising the data come on top")
+    table.add_row("time here", f"about {duration(seconds)}; reading and tokenising the data come on top")
     table.add_row("memory", "computed for weights, gradients, Adam and average; measured for activations")
     Console().print(table)
 
@@ -145,13 +153,13 @@ def _show_fusion(table: "Table", chain: "ChainConfig", cost: str) -> None:
         table.add_row(f"{100 * draw.weight / total:.0f} % of the draws", task)
 
 
-def _cost(one: "Estimate") -> str:
+def cost_of(one: "Estimate") -> str:
     memory = f"{one.peak_bytes / 2**20:.0f} MiB ({one.activation_bytes / 2**20:.0f} of them activations)"
-    time = f"{one.seconds_per_step:.2g} s a step, about {_duration(one.seconds)}"
+    time = f"{one.seconds_per_step:.2g} s a step, about {duration(one.seconds)}"
     return f"{one.parameters / 1e6:.2f} M parameters, {memory}, {time}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -12,15 +12,17 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from vqfusion.config import ChainConfig, LabelTokenizerConfig, StageConfig, TextTokenizerConfig
+from vqfusion.config import ChainConfig, LabelTokenizerConfig, PriorTrainingConfig, StageConfig, TextTokenizerConfig
 from vqfusion.data import open_dataset
 from vqfusion.models.fusion import Fusion
+from vqfusion.models.prior import Prior
 from vqfusion.models.slots import patch_size
 from vqfusion.nn.weights import count_parameters
 from vqfusion.tokenizers.build import NetworkTokenizer, build_network
 from vqfusion.train.chain import make_accelerator
 from vqfusion.train.draws import DrawSource, TokenRecord
 from vqfusion.train.loop import Interrupted, fit
+from vqfusion.train.priors import noisy_batches
 from vqfusion.train.tokenizers import MADE_UP, batches_for, label_names
 
 MOST_STEPS, BUDGET_S = 8, 3.0  # of each stage; one step to warm up and one to time are always made
@@ -108,6 +110,19 @@ def estimate_fusion(
         return [draw.to(accelerator.device) for draw in source(step, rank, processes)]
 
     return _measure("fusion", fusion, batches, chain.fusion_stage, accelerator)
+
+
+def estimate_prior(training: PriorTrainingConfig, device: str | None = None) -> Estimate:
+    """The cost of a prior, on random data."""
+    accelerator, config = make_accelerator(device), training.prior
+    generator = torch.Generator().manual_seed(0)
+    shape = (config.channels, *[training.crop] * config.rank)
+    source = noisy_batches([torch.rand(shape, generator=generator) for _ in range(MADE_UP)], training)
+
+    def batches(step: int, rank: int, processes: int) -> Any:
+        return source(step, rank, processes).to(accelerator.device)
+
+    return _measure("prior", Prior(config), batches, training.stage, accelerator)
 
 
 def _measure(

@@ -16,8 +16,9 @@ from vqfusion.data.transforms import resample
 from vqfusion.errors import UserError
 from vqfusion.models.prior import NoisyBatch, Prior
 from vqfusion.nn.weights import load_weights
+from vqfusion.train.chain import round_to_half
 from vqfusion.train.crops import random_box
-from vqfusion.train.loop import fit
+from vqfusion.train.loop import OnMetrics, fit
 from vqfusion.train.sources import share, step_generator
 
 Signals = Sequence[Tensor]
@@ -88,6 +89,7 @@ def train_prior(
     signals: Signals,
     folder: Path,
     accelerator: Accelerator,
+    on_metrics: OnMetrics | None = None,
     stop_after: int | None = None,
     show: bool = True,
 ) -> Prior:
@@ -103,7 +105,18 @@ def train_prior(
         return source(step, rank, processes).to(accelerator.device)
 
     contract = json.dumps(training.model_dump(mode="json"))
-    fit(prior, batches, training.stage, folder / "training", contract, accelerator, stop_after=stop_after, show=show)
+    fit(
+        prior,
+        batches,
+        training.stage,
+        folder / "training",
+        contract,
+        accelerator,
+        on_metrics=on_metrics,
+        stop_after=stop_after,
+        show=show,
+    )
+    round_to_half(prior)
     if accelerator.is_main_process:
         prior.save_pretrained(folder)
     return prior

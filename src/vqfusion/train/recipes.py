@@ -10,6 +10,7 @@ from vqfusion.config import (
     FusionConfig,
     ImageTokenizerConfig,
     LabelTokenizerConfig,
+    PriorTrainingConfig,
     SeriesTokenizerConfig,
     ShortConfig,
     SlotConfig,
@@ -23,9 +24,10 @@ from vqfusion.config import (
 from vqfusion.data import open_dataset
 from vqfusion.errors import UserError
 from vqfusion.train.own_data import chain_for, expand, numbers, one_token_slot, text_slot
+from vqfusion.train.prior_recipes import PRIOR_RECIPES, prior_training_for
 
 EMOJI_LANGUAGES = ("en", "de", "fr", "es", "it", "ru", "zh")
-EMOJI_WEIGHTS = (3.0, 3.0, 3.0, 2.0, 2.0, 1.0, 1.0)
+EMOJI_WEIGHTS = (3.0, 3.0, 3.0, 2.0, 2.0, 0.4, 0.4)
 
 
 def emoji() -> ChainConfig:
@@ -50,30 +52,23 @@ def emoji() -> ChainConfig:
         **{f"text:{language}": text_slot(24) for language in EMOJI_LANGUAGES},
         **{f"length:{language}": one_token_slot("length:text") for language in EMOJI_LANGUAGES},
     }
+    texts = dict(target=("text:*",), also=(("length:*",), ("label",)))
+    heard = dict(given=("audio",), linked=True)
     draws = (
-        DrawConfig(given=("text:en", "style"), target=("image",), weight=13, drop_given=0.1),
-        DrawConfig(given=("text:*", "style"), target=("image",), weight=4, drop_given=0.1),
-        DrawConfig(given=("image",), target=("text:en",), weight=4, augment=True, masks=2),
-        DrawConfig(given=("image",), target=("text:*",), weight=3, augment=True, masks=2),
-        DrawConfig(given=("image",), target=("length:*",), weight=0.6, augment=True),
-        DrawConfig(given=("image",), target=("label",), weight=1.5, augment=True),
-        DrawConfig(given=("image@16",), target=("image",), weight=0.5, linked=True, augment=True),
-        DrawConfig(given=("image@noisy",), target=("image",), weight=0.5, linked=True, augment=True),
-        DrawConfig(given=("audio",), target=("text:^",), weight=9, linked=True, augment=True, masks=2),
-        DrawConfig(given=("audio",), target=("length:^",), weight=0.8, linked=True, augment=True),
-        DrawConfig(given=("audio",), target=("speaker",), weight=3, linked=True),
-        DrawConfig(given=("text:^", "speaker"), target=("audio",), weight=2, linked=True, drop_given=0.1),
-        DrawConfig(given=("text:^", "speaker"), target=("length:audio",), weight=0.6, linked=True),
-        DrawConfig(given=("audio@noisy",), target=("audio",), weight=0.3, linked=True, augment=True),
-        DrawConfig(given=("audio",), target=("image",), weight=0.6, drop_given=0.1, augment=True),
-        DrawConfig(given=("image", "speaker"), target=("audio",), weight=0.2),
-        DrawConfig(given=("text:*",), target=("text:*",), weight=10, batch=64),
-        DrawConfig(given=("text:*",), target=("length:*",), weight=1.0, batch=64),
-        DrawConfig(given=("text:*",), target=("label",), weight=0.4, batch=64),
-        DrawConfig(given=("audio",), target=("label",), weight=0.4, linked=True, augment=True),
-        DrawConfig(target=("text:*",), weight=0.3, batch=64),
-        DrawConfig(target=("length:*",), weight=0.1, batch=64),
-        DrawConfig(given=("label", "style"), target=("image",), weight=0.5),
+        DrawConfig(given=("text:en", "style"), target=("image",), weight=24, drop_given=0.1),
+        DrawConfig(given=("text:*", "style"), target=("image",), weight=5, drop_given=0.1),
+        DrawConfig(given=("image",), **texts, weight=14, augment=True, masks=2),
+        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=16, augment=True, masks=2),
+        DrawConfig(**heard, target=("speaker",), also=(("text:^",), ("length:^",)), weight=6),
+        DrawConfig(given=("text:*",), **texts, weight=19, batch=64),
+        DrawConfig(given=("text:^", "speaker"), target=("audio",), also=(("length:audio",),), weight=10, linked=True),
+        DrawConfig(given=("image@16",), target=("image",), weight=1, linked=True, augment=True),
+        DrawConfig(given=("image@noisy",), target=("image",), weight=1, linked=True, augment=True),
+        DrawConfig(given=("audio@noisy",), target=("audio",), weight=1, linked=True, augment=True),
+        DrawConfig(given=("audio",), target=("image",), weight=1, drop_given=0.1, augment=True),
+        DrawConfig(given=("image", "speaker"), target=("audio",), weight=0.5),
+        DrawConfig(given=("label", "style"), target=("image",), weight=1),
+        DrawConfig(**texts, weight=0.5, batch=64),
     )
     return ChainConfig(
         name="emoji",
@@ -106,7 +101,9 @@ def emoji() -> ChainConfig:
             "audio": StageConfig(steps=4500, batch=16, learning_rate=1.5e-3),
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
-        fusion_stage=StageConfig(steps=6200, batch=32, learning_rate=1.5e-3, warmup_steps=200, draws_per_step=3),
+        fusion_stage=StageConfig(
+            optimizer="muon", steps=4600, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=3
+        ),
         draws=draws,
         views_per_sample=6,
     )
@@ -189,11 +186,15 @@ RECIPES: dict[str, Callable[[], ChainConfig]] = {
 }
 
 
-def recipe(name: str) -> ChainConfig:
-    """The config of a named recipe or of a YAML file."""
+def recipe(name: str) -> ChainConfig | PriorTrainingConfig:
+    """The config of a named recipe or of a YAML file, which has a section `prior` where a prior is to be trained."""
     if name in RECIPES:
         return RECIPES[name]()
+    if name in PRIOR_RECIPES:
+        return PRIOR_RECIPES[name]()
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        return chain_for(load_yaml(path), path)
-    raise UserError(f"no recipe {name!r}: give one of {', '.join(RECIPES)}, or a file that ends in .yaml")
+        data = load_yaml(path)
+        return prior_training_for(data, path) if "prior" in data else chain_for(data, path)
+    known = ", ".join([*RECIPES, *PRIOR_RECIPES])
+    raise UserError(f"no recipe {name!r}: give one of {known}, or a file that ends in .yaml")
