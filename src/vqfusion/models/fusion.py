@@ -30,7 +30,8 @@ class SlotTokens:
 @dataclass(frozen=True)
 class FusionBatch:
     """One training draw: given and target slots, `t` `[B]` shared by all targets of an example, and for each target
-    which tokens are hidden. With `repeats` > 1 the given slots have B / repeats items, each for that many targets."""
+    which tokens are hidden. With `repeats` > 1 the given slots have B / repeats items, each for that many targets.
+    `same_given` says that the given part is that of the batch before, which need not be computed again."""
 
     given: Mapping[str, SlotTokens]
     target: Mapping[str, SlotTokens]
@@ -38,6 +39,7 @@ class FusionBatch:
     t: Float[Tensor, " B"]
     repeats: int = 1
     name: str = ""
+    same_given: bool = False
 
     def to(self, device: torch.device) -> "FusionBatch":
         return FusionBatch(
@@ -47,6 +49,7 @@ class FusionBatch:
             self.t.to(device),
             self.repeats,
             self.name,
+            self.same_given,
         )
 
 
@@ -146,14 +149,16 @@ class Fusion(nn.Module):
 
         Within an example: for each target slot the sum over hidden tokens, weighted by 1 / (t + (1 - t) / 5),
         over the slot's number of real tokens; then the mean over its target slots, weighted by their coefficients. The
-        report has each draw's ELBO in bits per token (weight 1 / t over uniform times), given `sampler_times`.
+        report has each draw's ELBO in bits per token (weight 1 / t over uniform times), given `sampler_times`; where
+        t is 1 everything is hidden, and the mean is the cross entropy itself.
         """
         total, examples = torch.zeros((), device=self.sink.device), 0
         report: dict[str, Tensor] = {}
-        path = MaskedPath()
+        path, prefix = MaskedPath(), None
         for batch in batches:
             size = len(batch.t)
-            prefix = self.prefix(batch.given, size // batch.repeats)
+            if prefix is None or not batch.same_given:
+                prefix = self.prefix(batch.given, size // batch.repeats)
             logits = self.logits(batch.target, batch.hidden, prefix.repeat(batch.repeats))
             weight = path.training_weight(batch.t)
             coefficients = sum(self.config.slots[name].coefficient for name in batch.target)
@@ -166,7 +171,8 @@ class Fusion(nn.Module):
                 real = tokens.ids[0].numel() if tokens.mask is None else tokens.mask.flatten(1).sum(1)
                 mean = nll.flatten(1).sum(1) / real
                 total = total + (mean * weight).sum() * slot.coefficient / coefficients
-                elbo = mean.detach() * path.elbo_weight(batch.t) / sampler_density(batch.t)
+                density = torch.where(batch.t == 1, 1.0, sampler_density(batch.t))
+                elbo = mean.detach() * path.elbo_weight(batch.t) / density
                 bits = elbo.mean() / torch.log(torch.tensor(2.0))
                 report[f"bits/{batch.name or 'draw'}/{name}"] = bits
             examples += size

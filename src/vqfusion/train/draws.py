@@ -61,41 +61,47 @@ class DrawSource:
         stage, seed = self.chain.fusion_stage, self.chain.seed
         rng = random.Random(f"{seed}/{step}")
         rows = rng.choices(self.chain.draws, [row.weight for row in self.chain.draws], k=stage.draws_per_step)
-        return [self.batch(row, f"{seed}/{step}/{i}", rank, processes) for i, row in enumerate(rows)]
+        draws = [self.batches(row, f"{seed}/{step}/{i}", rank, processes) for i, row in enumerate(rows)]
+        return [batch for draw in draws for batch in draw]
 
-    def batch(self, row: DrawConfig, seed: str, rank: int, processes: int) -> FusionBatch:
-        """One draw for this process's share of a global batch."""
+    def batches(self, row: DrawConfig, seed: str, rank: int, processes: int) -> list[FusionBatch]:
+        """One draw for this process's share of a global batch: its target, then what is also asked of the same."""
         rng = random.Random(seed)
         size = row.batch or self.chain.fusion_stage.batch
         generator = step_generator(self.chain.seed, rng.getrandbits(30))
-        given_slots, target_slots, spoken = self._languages(row, rng)
-        masks = row.masks
-        times = sampler_times(size * masks, generator)
-        items = self._alike(row, given_slots, target_slots, spoken, size, rng)
+        given_slots, groups, spoken = self._languages(row, rng)
+        items = self._alike(row, given_slots, [slot for group in groups for slot in group], spoken, size, rng)
         noise_seeds = [rng.getrandbits(40) for _ in range(size)]
-
-        mine = share(range(size), rank, processes)
-        times = times.reshape(size, masks)[list(mine)]
+        mine = list(share(range(size), rank, processes))
         given = {
             slot: _stack([items[i][slot] for i in mine], [items[i]["drop"] is not None for i in mine])
             for slot in given_slots
         }
-        target, hidden = {}, {}
-        for slot in target_slots:
-            tokens = target[slot] = _stack([items[i][slot] for i in mine for _ in range(masks)])
-            drawn = []
-            for i, row_times in zip(mine, times.tolist(), strict=True):
-                noise = torch.Generator().manual_seed(noise_seeds[i])
-                drawn += [MaskedPath().corrupt(tokens.ids.shape[1:], t, noise) for t in row_times]
-            stacked = torch.stack(drawn)
-            hidden[slot] = stacked if tokens.mask is None else stacked & tokens.mask
-        name = "+".join(row.given) + ">" + "+".join(row.target)
-        return FusionBatch(given, target, hidden, times.flatten(), masks, name)
+        noises = [torch.Generator().manual_seed(noise_seeds[i]) for i in mine]
+        out = []
+        for group in groups:
+            masks = row.masks if not out else 1
+            times = sampler_times(size * masks, generator).reshape(size, masks)[mine]
+            if all(self.slots[slot].shape == (1,) for slot in group):
+                times = torch.ones_like(times)  # one token tells nothing of itself: always hidden
+            target, hidden = {}, {}
+            for slot in group:
+                tokens = target[slot] = _stack([items[i][slot] for i in mine for _ in range(masks)])
+                drawn = [
+                    MaskedPath().corrupt(tokens.ids.shape[1:], t, noise)
+                    for noise, row_times in zip(noises, times.tolist(), strict=True)
+                    for t in row_times
+                ]
+                stacked = torch.stack(drawn)
+                hidden[slot] = stacked if tokens.mask is None else stacked & tokens.mask
+            name = "+".join(row.given) + ">" + "+".join(group)
+            out.append(FusionBatch(given, target, hidden, times.flatten(), masks, name, same_given=bool(out)))
+        return out
 
-    def _languages(self, row: DrawConfig, rng: random.Random) -> tuple[list[str], list[str], str | None]:
-        """Slots of a draw with its languages chosen, and the language that the clips must be in."""
+    def _languages(self, row: DrawConfig, rng: random.Random) -> tuple[list[str], list[list[str]], str | None]:
+        """Given slots and groups of target slots with their languages chosen, and the language of the clips."""
         spoken = None
-        if any("^" in slot for slot in (*row.given, *row.target)):
+        if any("^" in slot for slot in _all_slots(row)):
             spoken = rng.choice(self.spoken_languages)
         for _ in range(1000):
             chosen: list[str] = []
@@ -112,7 +118,11 @@ class DrawSource:
             given, target = [fill(s) for s in row.given], [fill(s) for s in row.target]
             pairs = {frozenset((a, b)) for a in _tongues(given) for b in _tongues(target)}
             if not pairs & self.held_out_pairs:
-                return given, target, spoken
+                also = [
+                    [slot.replace("*", chosen[-1] if chosen else "").replace("^", spoken or "") for slot in group]
+                    for group in row.also
+                ]
+                return given, [target, *also], spoken
         raise UserError(f"draw {row.given} -> {row.target}: every pair of languages is held out")
 
     def _alike(
@@ -177,8 +187,12 @@ class DrawSource:
         return all(n <= most for n, most in zip(ids.shape, config.shape, strict=True))
 
     def _eligible(self, row: DrawConfig) -> list[str]:
-        fixed = {_content(slot) for slot in (*row.given, *row.target) if not slot.endswith((":*", ":^"))}
+        fixed = {_content(slot) for slot in _all_slots(row) if not slot.endswith((":*", ":^"))}
         return sorted(key for key, slots in self.by_key.items() if all(slot in slots for slot in fixed))
+
+
+def _all_slots(row: DrawConfig) -> list[str]:
+    return [*row.given, *row.target, *(slot for group in row.also for slot in group)]
 
 
 def _content(slot: str) -> str:

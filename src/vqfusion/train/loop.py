@@ -26,6 +26,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vqfusion.config import StageConfig
 from vqfusion.tokenizers.quantizers import Quantizer
+from vqfusion.train.optimizers import make_optimizers
 from vqfusion.train.state import WeightAverage, load_state, save_state, training_tensors
 
 LOG_EVERY = 20
@@ -93,23 +94,17 @@ def fit(
     device = accelerator.device
     module.to(device).train()
     parameters = [p for p in module.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.ndim > 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed}, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}],
-        lr=stage.learning_rate,
-        betas=stage.betas,
-        weight_decay=stage.weight_decay,
-    )
+    optimizers = make_optimizers(module, stage)
     average = WeightAverage(module, stage.ema_decay)
     checkpoint = folder / "state.safetensors"
-    step = load_state(checkpoint, contract, module, average, optimizer)
+    step = load_state(checkpoint, contract, module, average, optimizers)
     wrapped = accelerator.prepare_model(_Loss(module, stage.precision)) if step < stage.steps else None
     quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]
     log = _Log(folder, step, accelerator.is_main_process, on_metrics)
 
     def save() -> None:
         if accelerator.is_main_process:
-            save_state(checkpoint, step, contract, dict(training_tensors(module, average, optimizer)))
+            save_state(checkpoint, step, contract, dict(training_tensors(module, average, optimizers)))
 
     saved_at = time.monotonic()
     with _Signals() as signals, _progress(show and accelerator.is_main_process) as progress:
@@ -119,10 +114,11 @@ def fit(
             accelerator.backward(loss)
             if stage.clip_norm:
                 torch.nn.utils.clip_grad_norm_(parameters, stage.clip_norm)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(stage, step)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(stage, step)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             for quantizer in quantizers:
                 quantizer.update()
             average.update(module, step)

@@ -33,15 +33,16 @@ class WeightAverage:
 
 
 def training_tensors(
-    module: nn.Module, average: WeightAverage, optimizer: torch.optim.Optimizer
+    module: nn.Module, average: WeightAverage, optimizers: list[torch.optim.Optimizer]
 ) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of a training run under a stable name, as references."""
     for name, value in module.state_dict().items():
         yield f"model/{name}", value
     for (name, parameter), value in zip(module.named_parameters(), average.values, strict=True):
         yield f"average/{name}", value
-        for key, state in optimizer.state.get(parameter, {}).items():
-            yield f"optimizer/{name}/{key}", torch.as_tensor(state)
+        for optimizer in optimizers:
+            for key, state in optimizer.state.get(parameter, {}).items():
+                yield f"optimizer/{name}/{key}", torch.as_tensor(state)
 
 
 def save_state(path: Path, step: int, contract: str, tensors: dict[str, Tensor]) -> None:
@@ -50,7 +51,7 @@ def save_state(path: Path, step: int, contract: str, tensors: dict[str, Tensor])
 
 
 def load_state(
-    path: Path, contract: str, module: nn.Module, average: WeightAverage, optimizer: torch.optim.Optimizer
+    path: Path, contract: str, module: nn.Module, average: WeightAverage, optimizers: list[torch.optim.Optimizer]
 ) -> int:
     """Put a checkpoint back, bit for bit, and return its step; 0 when there is none.
 
@@ -64,12 +65,13 @@ def load_state(
     if metadata.get("contract") != contract:
         raise UserError(f"{path}: made with another config; choose another --output or delete this folder")
     module.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
+    owner = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     for (name, parameter), value in zip(module.named_parameters(), average.values, strict=True):
         value.copy_(tensors[f"average/{name}"])
         prefix = f"optimizer/{name}/"
         state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         if state:
-            optimizer.state[parameter] = {
+            owner[parameter].state[parameter] = {
                 key: t if key == "step" else t.to(parameter.device) for key, t in state.items()
             }
     return int(metadata["step"])
