@@ -97,6 +97,31 @@ def test_lengths_are_positions_less_one_and_their_slot_is_absent():
     assert all((draw.target["length:audio"].ids == 1).all() for draw in sound(0, 0, 1))
 
 
+def test_what_is_also_asked_shares_the_given_part_and_the_language():
+    row = DrawConfig(given=("image",), target=("text:*",), also=(("length:*",),), masks=2).model_copy(
+        update={"target": ("text:de",), "also": (("length:de",), ("text:en", "text:fr"))}
+    )
+    for step in range(5):
+        draws = source(row)(step, 0, 1)
+        assert len(draws) == 9 and [d.same_given for d in draws] == [False, True, True] * 3
+        for main, length, both in zip(draws[::3], draws[1::3], draws[2::3], strict=True):
+            key = main.given["image"].ids[:, 0, 0]
+            assert length.given is main.given and (main.repeats, length.repeats) == (2, 1)
+            assert torch.equal(main.target["text:de"].ids[::2, 0] // 10, key)
+            assert (length.target["length:de"].ids == 3).all() and length.hidden["length:de"].all()
+            assert (length.t == 1).all() and (both.t < 1).all()
+            assert torch.equal(both.target["text:fr"].ids[:, 0] // 10, key)
+            shared = both.hidden["text:en"][:, :3] == both.hidden["text:fr"][:, :3]
+            assert not shared.all()  # every slot is hidden on its own
+
+
+def test_the_language_of_what_is_also_asked_is_that_of_the_target():
+    row = DrawConfig(given=("image",), target=("text:*",), also=(("text:*",),))
+    for step in range(5):
+        for main, again in zip(*[iter(source(row)(step, 0, 1))] * 2, strict=True):
+            assert main.target.keys() == again.target.keys()
+
+
 def test_what_no_record_has_is_one_line():
     with pytest.raises(UserError, match="no training record"):
         source(DrawConfig(given=("speaker",), target=("image",)))

@@ -1,5 +1,7 @@
 """Fusion: exact prefix cache, roles, masks, loss, generation."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -222,6 +224,20 @@ def test_views_that_share_a_vocabulary_need_patches_of_one_size():
     slots = {"image": SLOTS["image"], "image@2": SlotConfig(tokenizer="image", shape=(2, 2), patch=(1, 1))}
     with pytest.raises(ValueError, match="the same patch"):
         Fusion(FusionConfig(dim=32, layers=1, heads=2, slots=slots), SIZES)
+
+
+def test_a_shared_given_part_changes_nothing(fusion):
+    given = {"image": tokens("image", 3)}
+    first = FusionBatch(
+        given, {"text:de": tokens("text:de", 3)}, {"text:de": hide(tokens("text:de", 3))}, torch.ones(3)
+    )
+    label = tokens("label", 3)
+    alone = FusionBatch(given, {"label": label}, {"label": hide(label)}, torch.ones(3), name="x")
+    shared = replace(alone, same_given=True)
+    with torch.no_grad():
+        assert torch.allclose(fusion.loss([first, alone])[0], fusion.loss([first, shared])[0], rtol=1e-6)
+        loss, report = fusion.loss([alone])  # everything hidden: the bound is the cross entropy
+        assert report["bits/x/label"] * torch.log(torch.tensor(2.0)) == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_several_masks_of_an_example_are_several_examples(fusion):

@@ -22,6 +22,7 @@ from vqfusion.tasks import TASKS
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.train.chain import train_chain
 from vqfusion.train.loop import Interrupted, fit, learning_rate
+from vqfusion.train.optimizers import make_optimizers
 from vqfusion.train.own_data import expand
 from vqfusion.train.sources import share, step_generator
 from vqfusion.types import Sample
@@ -76,6 +77,37 @@ def test_stop_and_resume_is_bit_equal(tmp_path, quantizer):
     assert_bit_equal(state(tmp_path / "whole"), state(tmp_path / "parts"))
     again = fit(Net(quantizer), batches, STAGE, tmp_path / "parts", "c", Accelerator(cpu=True))
     assert_bit_equal(resumed.state_dict(), again.state_dict())
+
+
+class Linear(torch.nn.Module):
+    """A linear map with a vector beside it, so that both optimizers of `muon` have work."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.map = torch.nn.Linear(2, 6)
+
+    def loss(self, x):
+        return (self.map(x.movedim(1, 2)) - x.sum(dim=1)[..., None]).square().mean(), {}
+
+
+def test_muon_resumes_bit_for_bit_and_makes_steps_of_the_size_of_adamw(tmp_path):
+    muon = STAGE.model_copy(update={"optimizer": "muon", "weight_decay": 0.0})
+    whole = fit(Linear(), batches, muon, tmp_path / "whole", "c", Accelerator(cpu=True))
+    with pytest.raises(Interrupted):
+        fit(Linear(), batches, muon, tmp_path / "parts", "c", Accelerator(cpu=True), stop_after=5)
+    fit(Linear(), batches, muon, tmp_path / "parts", "c", Accelerator(cpu=True))
+    assert_bit_equal(state(tmp_path / "whole"), state(tmp_path / "parts"))
+    assert not torch.equal(whole.map.weight, Linear().map.weight)
+    # the first update is an orthogonal matrix (singular values 1) times 0.2 sqrt(6), to the accuracy of five iterations
+    first = Linear()
+    adamw, matrices = make_optimizers(first, muon)
+    first.loss(batches(0, 0, 1))[0].backward()
+    before = first.map.weight.detach().clone()
+    matrices.step()
+    singular = torch.linalg.svdvals((first.map.weight - before).detach()) / (STAGE.learning_rate * 0.2 * 6**0.5)
+    assert ((singular > 0.6) & (singular < 1.4)).all()
+    assert [p is first.map.bias for group in adamw.param_groups for p in group["params"]] == [True]
 
 
 def test_a_checkpoint_of_another_config_is_refused(tmp_path):
