@@ -100,10 +100,10 @@ CASES = {
     ),
     "no input": (lambda: ["describe"], "INPUTS"),
     "mask of another size": (
-        lambda: ["inpaint", picture(), "--mask", picture("mask.png", (8, 8), "L")],
+        lambda: ["inpaint", picture(), "--mask", picture("mask.png", (8, 8), "L"), "--model", "emoji"],
         "mask",
     ),
-    "mask is missing": (lambda: ["inpaint", picture(), "--mask", "none.png"], "none.png"),
+    "mask is missing": (lambda: ["inpaint", picture(), "--mask", "none.png", "--model", "emoji"], "none.png"),
     "picture by standard input": (lambda: ["describe", "-"], "-"),
     # sounds
     "missing sound": (lambda: ["transcribe", "nowhere.wav"], "nowhere.wav"),

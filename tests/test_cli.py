@@ -19,6 +19,7 @@ from vqfusion.tasks import TASKS, Task
 from vqfusion.tasks.task import option
 
 QUICK = ("--steps", "2")
+CODES = ("--model", "emoji", *QUICK)  # restoration by the model over codes
 
 
 def picture(path: str, size: tuple[int, int] = (64, 64)) -> str:
@@ -39,14 +40,14 @@ def files() -> list[str]:
 
 @pytest.mark.parametrize("verb", ["denoise", "upscale"])
 def test_a_picture_gives_a_picture(cli, verb):
-    code, out, err = cli(verb, picture("a.png", (100, 80)), *QUICK)
+    code, out, err = cli(verb, picture("a.png", (100, 80)), *CODES)
     assert (code, out, err) == (0, f"a.{verb}.png\n", "")
     with Image.open(f"a.{verb}.png") as made:
         assert made.size == (64, 64) and made.mode == "RGB"
 
 
 def test_enhance_keeps_the_length(cli):
-    code, out, _ = cli("enhance", sound("a.wav"), "-o", "b.flac", *QUICK)
+    code, out, _ = cli("enhance", sound("a.wav"), "-o", "b.flac", *CODES)
     assert (code, out) == (0, "b.flac\n")
     wave, rate = soundfile.read("b.flac")
     assert rate == 16000 and len(wave) == 8000
@@ -95,7 +96,7 @@ def test_inpaint_changes_the_white_part_only(cli):
     Image.fromarray(mask).save("mask.png")
     made = []
     for seed in (0, 1):
-        arguments = ("inpaint", "a.png", "--mask", "mask.png", "-o", f"{seed}.png", "--seed", seed, *QUICK)
+        arguments = ("inpaint", "a.png", "--mask", "mask.png", "-o", f"{seed}.png", "--seed", seed, *CODES)
         assert cli(*arguments)[0] == 0
         made.append(np.asarray(Image.open(f"{seed}.png"), np.float32))
     by_column = np.abs(made[0] - made[1]).mean((0, 2))
@@ -151,7 +152,7 @@ def test_samples_are_numbered(cli):
 
 def test_a_folder_gives_a_folder_with_the_same_stems(cli):
     picture("in/one.png"), picture("in/two.jpg"), Path("in/notes.pdf").write_text("no picture")
-    assert cli("denoise", "in", "-o", "out", *QUICK)[0] == 0
+    assert cli("denoise", "in", "-o", "out", *CODES)[0] == 0
     assert sorted(path.name for path in Path("out").iterdir()) == ["one.png", "two.png"]
     code, out, _ = cli("describe", "in", *QUICK)
     assert code == 0

@@ -6,6 +6,7 @@ import typer
 from vqfusion.cli import app
 
 COMMON = ["--device", "--force", "--json", "--model", "--output", "--samples", "--seed", "--steps"]
+RESTORE = [*COMMON, "--interval", "--method", "--mode", "--report", "--sigma"]
 EVAL = ["--data", "--limit", "--only", "--split"]
 FLAGS = {
     "imagine": [*COMMON, "--language", "--style"],
@@ -17,10 +18,10 @@ FLAGS = {
     "write": [*COMMON, "--language"],
     "classify": [*COMMON, "--language", "--top"],
     "any": [*COMMON, "--given", "--target"],
-    "denoise": COMMON,
-    "upscale": COMMON,
-    "inpaint": [*COMMON, "--mask"],
-    "enhance": COMMON,
+    "denoise": [*RESTORE, "--noise"],
+    "upscale": [*RESTORE, "--scale"],
+    "inpaint": [*RESTORE, "--mask"],
+    "enhance": RESTORE,
     "data": ["--json"],
     "demo": ["--json", "--model", "--output", "--seed"],
     "doctor": ["--json"],

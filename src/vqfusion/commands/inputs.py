@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqfusion.data.io import SUFFIXES, modality_of_suffix, read
-from vqfusion.data.io.file import stem_of
+from vqfusion.data.io.file import modality_of_head, stem_of
 from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,10 +31,13 @@ class Item:
     is_text: bool = False
     from_folder: bool = False
 
-    def read(self) -> "Sample":
-        """The sample; UserError where the file is unreadable, of the wrong kind, or the text is empty."""
+    def read(self, keep: bool = False) -> "Sample":
+        """The sample; UserError where the file is unreadable, of the wrong kind, or the text is empty.
+
+        `keep` as for `data.io.read`.
+        """
         if not self.is_text:
-            sample = read(self.source, self.accepts[0] if len(self.accepts) == 1 else None)
+            sample = read(self.source, self.accepts[0] if len(self.accepts) == 1 else None, keep=keep)
             if sample.modality not in self.accepts:
                 raise UserError(f"{self.source}: holds {WORDS[sample.modality]}; give {_wanted(self.accepts)}")
             return sample
@@ -47,6 +50,14 @@ class Item:
         except UnicodeEncodeError:
             raise UserError("the text is not valid UTF-8; check the locale of the terminal") from None
         return Sample("text", self.source.strip())
+
+    def modality(self) -> str:
+        """What the file holds by its first bytes, or else by its name; UserError where the task does not take it."""
+        found = modality_of_head(self.source) or modality_of_suffix(self.source)
+        if found not in self.accepts:
+            holds = f"holds {WORDS[found]}" if found else "is of no supported kind"
+            raise UserError(f"{self.source}: {holds}; give {_wanted(self.accepts)}")
+        return found
 
 
 def collect(arguments: Sequence[str], accepts: tuple[str, ...]) -> list[Item]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vqfusion.data.io.file import suffix_of, write_bytes
+from vqfusion.data.io.file import stem_of, suffix_of, write_bytes
 from vqfusion.errors import UserError
 
 SUFFIXES = {
@@ -28,17 +28,18 @@ def plan(
     samples: int,
     folder: bool,
     force: bool,
+    suffix: str | None = None,
 ) -> list[list[Path]]:
     """The path of every result, `[item][k]`; empty where the results go to the terminal.
 
     Without `output`, pictures and sounds go to `<name>.<task>.png` or `.wav` in the current folder, codes to
-    `<name>.vqf`. `folder`
+    `<name>.vqf`; `suffix` is another end of the names that are not given. `folder`
     says that `output` must be one. UserError where a path exists (unless `force`), cannot be written, would
     be written twice, or has a suffix that does not fit.
     """
     if modality not in SUFFIXES:
         raise UserError(f"{task}: cannot make {modality!r}; ask for a slot of {', '.join(SUFFIXES)}")
-    suffix = SUFFIXES[modality][0]
+    suffix = suffix or SUFFIXES[modality][0]
     if output is None:
         if modality in ("text", "label"):
             return []
@@ -51,9 +52,15 @@ def plan(
         if suffix_of(first[0]) not in SUFFIXES[modality]:
             raise UserError(f"{output}: the name must end in {', '.join(SUFFIXES[modality])}")
     count = 1 if modality in ("text", "label") else samples
-    paths = [[path.with_stem(f"{path.stem}-{k + 1}") for k in range(count)] if count > 1 else [path] for path in first]
+    paths = [[beside(path, str(k + 1)) for k in range(count)] if count > 1 else [path] for path in first]
     check([path for row in paths for path in row], force)
     return paths
+
+
+def beside(path: Path, what: str) -> Path:
+    """`photo.png` and `lower` as `photo-lower.png`."""
+    stem = stem_of(path)
+    return path.with_name(f"{stem}-{what}{path.name[len(stem) :]}")
 
 
 def check(paths: Sequence[Path], force: bool) -> None:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqfusion.commands import outputs
+from vqfusion.commands import outputs, restoration
 from vqfusion.commands.inputs import Item, collect
 from vqfusion.tasks import TASKS, Answer, Task
+from vqfusion.tasks.restoration import Restoration
 
 if TYPE_CHECKING:
     from vqfusion.models.system import System
 
 BATCH = 8
 INPUTS = "files, folders or - for standard input"
+WORDS = {"image": "pictures", "audio": "sounds", "text": "texts", "volume": "volumes", "series": "series"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Request:
     """The options that every verb has."""
 
     output: str | None
-    model: str
+    model: str | None
     device: str | None
     seed: int
     steps: int | None
@@ -57,6 +59,11 @@ COMMON: list[tuple[str, Any, Any]] = [
     ("json", Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")], False),
     ("force", Annotated[bool, typer.Option("--force", help="overwrite existing files")], False),
 ]
+FITTING_MODEL = (
+    "model",
+    Annotated[str | None, typer.Option(help="name, folder or owner/name; default: the prior for such inputs")],
+    None,
+)
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -73,12 +80,15 @@ def _command(kind: type[Task]) -> Callable[..., None]:
         arguments = values.pop("inputs", None) or []
         request = Request(**{name: values.pop(name) for name, _, _ in COMMON})
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        run(kind(**values), arguments, request)
+        made = kind(**values)
+        if isinstance(made, Restoration):
+            restoration.run(made, arguments, request)
+        else:
+            run(made, arguments, request)
 
     rows: list[tuple[str, Any, Any]] = []
     if kind.accepts:
-        words = {"image": "pictures", "audio": "sounds", "text": "texts"}
-        help = f"{', '.join(words[modality] for modality in kind.accepts)}: {INPUTS}"
+        help = f"{', '.join(WORDS[modality] for modality in kind.accepts)}: {INPUTS}"
         default: Any = MISSING if kind.needs_input else None
         rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS")], default))
     for option in fields(kind):
@@ -86,7 +96,7 @@ def _command(kind: type[Task]) -> Callable[..., None]:
         annotation = list[str] if isinstance(option.default, tuple) else option.type
         default = [] if isinstance(option.default, tuple) else option.default
         rows.append((option.name, Annotated[annotation, typer.Option(flag, help=option.metadata["help"])], default))
-    rows += COMMON
+    rows += [FITTING_MODEL if issubclass(kind, Restoration) and row[0] == "model" else row for row in COMMON]
     parameters = [
         inspect.Parameter(
             name,
@@ -104,15 +114,16 @@ def _command(kind: type[Task]) -> Callable[..., None]:
 
 def run(task: Task, arguments: list[str], request: Request) -> None:
     """Plan the outputs, read the inputs, ask the model, write or print the answers."""
-    from vqfusion.hub import find_model, load
+    from vqfusion.hub import DEFAULT_MODEL, find_model, load_system
 
+    name = request.model or DEFAULT_MODEL
     items = collect(arguments, task.accepts)
     names = [item.name for item in items] or [task.name]
     many = len(items) > 1 or any(item.from_folder for item in items)
     paths = outputs.plan(
         names, task.result, task.name, request.output, request.samples, folder=many, force=request.force
     )
-    find_model(request.model)
+    find_model(name)
     system: System | None = None
     done: list[Answer] = []
     for first in _progress(range(0, max(len(items), 1), BATCH), len(items) > BATCH):
@@ -120,7 +131,7 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
         given = [item.read() for item in batch]
         from vqfusion.models.system import Sampling
 
-        system = system or load(request.model, request.device)
+        system = system or load_system(name, request.device)
         sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
         answer = task(system, given if items else None, sampling)
         done.append(answer)

@@ -169,7 +169,7 @@ def inpaint(stage: Stage) -> Section:
         {"hole": holes, "filled in": filled, "original": whole},
         "Fill in what is missing",
         "The grey box is unknown to the model; every code that touches it is drawn anew.",
-        "vqfusion inpaint picture.png --mask box.png -o whole.png",
+        "vqfusion inpaint picture.png --mask box.png -o whole.png --model emoji",
     )
 
 
@@ -185,7 +185,7 @@ def upscale(stage: Stage) -> Section:
         {"16 pixels": small, "bicubic": bicubic, "upscaled": large, "original": whole},
         "Enlarge four times",
         "From 16 to 64 pixels a side. The details are invented: a sample, not a measurement.",
-        "vqfusion upscale small.png -o large.png",
+        "vqfusion upscale small.png -o large.png --model emoji",
     )
 
 
@@ -202,7 +202,7 @@ def denoise(stage: Stage) -> Section:
         {"noisy": noisy.clamp(0, 1), "cleaned": clean, "original": whole},
         "Clean a noisy picture",
         f"Gaussian noise of {255 * sigma:.0f}/255 was added.",
-        "vqfusion denoise noisy.png -o clean.png",
+        "vqfusion denoise noisy.png -o clean.png --model emoji",
     )
 
 

@@ -107,7 +107,7 @@ def enhance(stage: Stage) -> Section:
     return Section(
         "Clean a noisy voice",
         f"White noise at {snr:g} dB. The cleaned sound is spoken anew from codes.",
-        "vqfusion enhance noisy.wav -o clean.wav",
+        "vqfusion enhance noisy.wav -o clean.wav --model emoji",
         page.grid(tiles, 250),
         items,
     )

@@ -1,77 +1,218 @@
-"""Tasks that make a damaged signal whole: the damaged view is given, the clean one is the target."""
+"""Tasks that make a damaged signal whole: denoise, upscale, inpaint, enhance."""
 
-from dataclasses import MISSING, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from vqfusion.data.io import read
-from vqfusion.tasks.task import Answer, Task, as_list, option, task
+from vqfusion.errors import UserError
+from vqfusion.tasks.restoration import Restoration, parse_level
+from vqfusion.tasks.task import Answer, option, task
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vqfusion.diffusion.operators import Noise, Operator
+    from vqfusion.models.fitted import FittedSample
+    from vqfusion.models.prior import Prior
     from vqfusion.models.system import Sampling, System
-    from vqfusion.tasks.task import Samples
     from vqfusion.types import Sample
 
+NOISES = ("gaussian", "poisson", "salt-and-pepper", "rician")
+
 
 @task
-@dataclass(frozen=True)
-class Denoise(Task):
-    """Clean a noisy picture."""
+@dataclass(frozen=True, kw_only=True)
+class Denoise(Restoration):
+    """Clean a noisy picture, sound, volume or series."""
 
     name: ClassVar[str] = "denoise"
-    accepts: ClassVar[tuple[str, ...]] = ("image",)
+    accepts: ClassVar[tuple[str, ...]] = ("image", "audio", "volume", "series")
     gives: ClassVar[str] = "image"
+    sigma: str | None = option(
+        None,
+        "standard deviation of the noise in the units of the input, such as 25/255 for pictures; default: estimated",
+    )
+    noise: str = option("gaussian", "gaussian, poisson (sigma is that at full brightness), salt-and-pepper or rician")
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
-        return self.generate(system, {"image@noisy": sample}, "image", sampling)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.noise not in NOISES:
+            raise UserError(f"--noise {self.noise!r} is not one of {', '.join(NOISES)}")
+        level = parse_level(self.sigma)
+        if self.noise == "salt-and-pepper" and level is not None:
+            raise UserError("--sigma has no meaning for salt-and-pepper noise; leave it out")
+        if self.noise == "rician" and not level:
+            raise UserError("--noise rician needs --sigma above 0, in the units of the volume")
+
+    @property
+    def beyond_codes(self) -> dict[str, bool]:
+        own = {"--sigma": self.sigma is not None, "--noise": self.noise != "gaussian"}
+        return super().beyond_codes | own
+
+    def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
+        return self.clean_view(system, sample, "noisy", sampling)
+
+    def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
+        from vqfusion.models.fitted import FittedSample
+
+        return FittedSample.of(sample, prior, from_zero=self.noise in ("poisson", "rician"))
+
+    def operator(self, fitted: "FittedSample") -> "Operator":
+        from vqfusion.diffusion import operators
+
+        level = parse_level(self.sigma)
+        own = None if level is None else fitted.level(level)
+        if self.noise == "gaussian":
+            return operators.Denoise(own)
+        return operators.Denoise(noise=self._noise(fitted, own))
+
+    def _noise(self, fitted: "FittedSample", level: "float | Tensor | None") -> "Noise":
+        from vqfusion.diffusion import operators
+        from vqfusion.models.photons import estimate_gain
+
+        if self.noise == "salt-and-pepper":
+            return operators.SaltPepper()
+        if len(fitted.scale) > 1:
+            raise UserError(f"--noise {self.noise} takes one channel, not {len(fitted.scale)}; split the input")
+        if self.noise == "rician":
+            assert level is not None
+            return operators.Rician(float(level))
+        gain = estimate_gain(fitted.y) if level is None else float(level) ** 2
+        return operators.PoissonGaussian(gain)
 
 
 @task
-@dataclass(frozen=True)
-class Upscale(Task):
-    """Enlarge a small picture: it is shrunk to 16 pixels a side and drawn anew at full size."""
+@dataclass(frozen=True, kw_only=True)
+class Upscale(Restoration):
+    """Enlarge a picture or a volume; a model over codes shrinks it to 16 pixels a side and draws it anew."""
 
     name: ClassVar[str] = "upscale"
-    accepts: ClassVar[tuple[str, ...]] = ("image",)
+    accepts: ClassVar[tuple[str, ...]] = ("image", "volume")
     gives: ClassVar[str] = "image"
+    scale: int | None = option(None, "how many times as many pixels a side: 2 (the default), 3, 4, ...")
+    sigma: str | None = option(None, "standard deviation of the noise in the input, such as 5/255; default: none")
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
-        return self.generate(system, {"image@16": sample}, "image", sampling)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_level(self.sigma)
+        if self.scale is not None and not 2 <= self.scale <= 16:
+            raise UserError(f"--scale is {self.scale}; give a whole number from 2 to 16")
+
+    @property
+    def factor(self) -> int:
+        return self.scale or 2
+
+    @property
+    def beyond_codes(self) -> dict[str, bool]:
+        return super().beyond_codes | {"--scale": self.scale is not None, "--sigma": self.sigma is not None}
+
+    def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
+        return self.clean_view(system, sample, "16", sampling)
+
+    def operator(self, fitted: "FittedSample") -> "Operator":
+        from vqfusion.diffusion.operators import Downsample
+
+        return Downsample(self.factor, sigma=fitted.level(parse_level(self.sigma) or 0.0))
+
+    def finished(self, sample: "Sample") -> "Sample":
+        """Transparency at the new size; voxels of the new spacing, with the volume's outer faces where they were."""
+        if sample.extras is not None:
+            return replace(sample, extras=sample.extras.resized(*sample.data.shape[1:]))
+        spacing, affine = sample.spacing_mm, sample.affine
+        if spacing is not None:
+            spacing = tuple(size / self.factor for size in spacing)
+        if affine is not None:
+            move = (1 / self.factor - 1) / 2  # of the first voxel's middle, in old voxels
+            rows = [[*(value / self.factor for value in row[:3]), row[3] + move * sum(row[:3])] for row in affine[:3]]
+            affine = (*(tuple(row) for row in rows), affine[3])
+        return replace(sample, spacing_mm=spacing, affine=affine)
 
 
 @task
-@dataclass(frozen=True)
-class Inpaint(Task):
-    """Fill in a part of a picture."""
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(Restoration):
+    """Fill in a part of a picture, or the gaps of a sound, volume or series."""
 
     name: ClassVar[str] = "inpaint"
-    accepts: ClassVar[tuple[str, ...]] = ("image",)
+    accepts: ClassVar[tuple[str, ...]] = ("image", "audio", "volume", "series")
     gives: ClassVar[str] = "image"
-    mask: str = option(MISSING, "picture of the same size, white where to fill in")
+    mask: str | None = option(
+        None, "file of the same size, white (or 1) where to fill in; volumes and series may hold NaN there instead"
+    )
+    sigma: str | None = option(None, "standard deviation of the noise in the rest, such as 5/255; default: none")
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_level(self.sigma)
+
+    @property
+    def beyond_codes(self) -> dict[str, bool]:
+        return super().beyond_codes | {"--sigma": self.sigma is not None}
+
+    def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
+        if self.mask is None:
+            raise UserError("inpaint needs --mask: a picture of the same size, white where to fill in")
         keep = read(self.mask, "image").data.mean(0) < 0.5
         return self.generate(system, {}, "image", sampling, known=(sample, keep))
 
+    def operator(self, fitted: "FittedSample") -> "Operator":
+        from vqfusion.diffusion.operators import Mask
+
+        seen = self._seen(fitted)
+        level = fitted.level(parse_level(self.sigma) or 0.0)
+        if not bool(seen.any()):
+            raise UserError(f"{self.mask or 'the input'}: nothing is left to restore from; mask a part only")
+        return Mask(seen, sigma=level)
+
+    def _seen(self, fitted: "FittedSample") -> "Tensor":
+        """True where the sample is kept, in the shape of `fitted.y`."""
+        import torch
+
+        sample, kind = fitted.sample, fitted.sample.modality
+        seen = torch.ones_like(fitted.y, dtype=torch.bool) if fitted.seen is None else fitted.seen
+        if self.mask is None:
+            if bool(seen.all()):
+                need = "a picture" if kind == "image" else f"a {kind}"
+                gaps = "" if kind in ("image", "audio") else ", or leave gaps in it (NaN, empty cells)"
+                raise UserError(f"inpaint needs --mask: {need} of the same size, white or 1 where to fill in{gaps}")
+            return seen
+        filled = read(self.mask, None if kind == "audio" else kind).data
+        filled = filled.mean(0) if kind == "image" else filled if kind == "series" else filled[0]
+        size = sample.data.shape if kind == "series" else sample.data.shape[1:]
+        if kind == "series" and len(filled) == 1:
+            filled = filled.expand(size)
+        if filled.shape != size:
+            mask, wanted = (" x ".join(map(str, shape)) for shape in (filled.shape, size))
+            raise UserError(f"{self.mask}: the mask measures {mask} and the input {wanted}; give one of the same size")
+        keep = filled < 0.5
+        if kind == "audio" and fitted.y.shape[-1] != keep.shape[-1]:  # at the rate of the prior
+            places = torch.arange(fitted.y.shape[-1]) * keep.shape[-1] // fitted.y.shape[-1]
+            keep = keep[places]
+        return seen & (keep[:, None] if kind == "series" else keep)
+
 
 @task
-@dataclass(frozen=True)
-class Enhance(Task):
+@dataclass(frozen=True, kw_only=True)
+class Enhance(Restoration):
     """Clean a noisy voice; the result lasts as long as the input."""
 
     name: ClassVar[str] = "enhance"
     accepts: ClassVar[tuple[str, ...]] = ("audio",)
     gives: ClassVar[str] = "audio"
+    sigma: str | None = option(None, "standard deviation of the noise, full scale being 1; default: estimated")
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
-        answer = self.generate(system, {"audio@noisy": sample}, "audio", sampling)
-        pairs = zip(as_list(sample), answer.samples, strict=True)
-        return replace(answer, samples=[[as_long_as(noisy, one) for one in made] for noisy, made in pairs])
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_level(self.sigma)
 
+    @property
+    def beyond_codes(self) -> dict[str, bool]:
+        return super().beyond_codes | {"--sigma": self.sigma is not None}
 
-def as_long_as(model: "Sample", sound: "Sample") -> "Sample":
-    """The sound cut, or filled with silence, to the duration of another."""
-    from torch.nn.functional import pad
+    def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
+        return self.clean_view(system, sample, "noisy", sampling)
 
-    assert model.sample_rate_hz and sound.sample_rate_hz
-    length = max(1, round(model.data.shape[1] * sound.sample_rate_hz / model.sample_rate_hz))
-    return replace(sound, data=pad(sound.data, (0, length - sound.data.shape[1])))
+    def operator(self, fitted: "FittedSample") -> "Operator":
+        from vqfusion.diffusion.operators import Denoise as Noisy
+
+        return Noisy(parse_level(self.sigma))

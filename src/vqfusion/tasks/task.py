@@ -25,18 +25,34 @@ TASKS: "dict[str, type[Task]]" = {}
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What the restoration of one item says beside its samples.
+
+    `sigma` is the noise level that was used, in the units of the item; `lower` and `upper` hold a share `coverage`
+    of the true values; `warnings` are lines for the user.
+    """
+
+    sigma: float
+    coverage: float | None = None
+    lower: "Sample | None" = None
+    upper: "Sample | None" = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a task gives back, one entry per item.
 
     `samples[item][k]` for pictures, sounds and texts; `distributions[item]` (name to probability, largest
-    first, each sums to 1) for labels; the other one is empty. `target` is the slot that was asked for, `nfe`
-    the number of network evaluations, `seconds` the wall-clock time.
+    first, each sums to 1) for labels; the other one is empty. `findings[item]` where a prior restored. `target`
+    is the slot that was asked for, `nfe` the number of network evaluations, `seconds` the wall-clock time.
     """
 
     task: str
     target: str
     samples: "list[list[Sample]]" = field(default_factory=list)
     distributions: list[dict[str, float]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     nfe: int = 0
     seconds: float = 0.0
 
@@ -134,6 +150,7 @@ def together(answers: "list[Answer]") -> Answer:
         answers[0].target,
         samples=[item for answer in answers for item in answer.samples],
         distributions=[item for answer in answers for item in answer.distributions],
+        findings=[item for answer in answers for item in answer.findings],
         nfe=sum(answer.nfe for answer in answers),
         seconds=sum(answer.seconds for answer in answers),
     )

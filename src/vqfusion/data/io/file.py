@@ -41,6 +41,16 @@ def modality_of_suffix(path: str | Path) -> str | None:
     return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), None)
 
 
+def modality_of_head(path: str | Path) -> str | None:
+    """The modality by the first bytes of a file, whatever its name; None where they or the file say nothing."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(4096)
+            return modality_of_bytes(head + file.read(MAX_BYTES) if head.startswith(b"PK") else head)
+    except OSError:
+        return None
+
+
 def modality_of_bytes(data: bytes) -> str | None:
     """The modality by the first bytes; None if no supported format begins like this.
 

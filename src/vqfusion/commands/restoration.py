@@ -1,0 +1,187 @@
+"""The way of the restoration verbs: one item at a time through a prior, with error bars and a report beside it."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vqfusion.commands import outputs
+from vqfusion.commands.inputs import Item, collect
+from vqfusion.data.io.file import suffix_of
+from vqfusion.tasks import Answer
+from vqfusion.tasks.restoration import PRIORS, Restoration
+from vqfusion.tasks.restore import Inpaint
+
+if TYPE_CHECKING:
+    from vqfusion.commands.restoration_page import Shown
+    from vqfusion.commands.verbs import Request
+    from vqfusion.tasks.task import Finding
+    from vqfusion.types import Sample
+
+BATCH = 8  # items that a model over codes takes at once
+BOUNDS = ("lower", "upper", "uncertainty")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input, what it is, the model that restores it, and where the results go."""
+
+    item: Item
+    modality: str
+    model: str
+    paths: list[Path]
+    bounds: dict[str, Path]
+    read: "Sample | None" = None
+
+    def sample(self, task: Restoration) -> "Sample":
+        """The input; gaps in it are kept where they can be filled in."""
+        if self.read is not None:
+            return self.read
+        return self.item.read(keep=self.modality == "image" or isinstance(task, Inpaint))
+
+
+def run(task: Restoration, arguments: list[str], request: "Request") -> None:
+    """Plan the outputs, read the inputs, ask the models, write the results and what is to be said of them."""
+    from vqfusion.hub import find_model, kind_of, load
+    from vqfusion.models.system import Sampling
+
+    jobs = plan(task, collect(arguments, task.accepts), request)
+    page = Path(task.report) if task.report else None
+    if page is not None:
+        outputs.check([page / "index.html", page / "report.json"], request.force)
+    kinds = {name: kind_of(find_model(name)) for name in dict.fromkeys(job.model for job in jobs)}
+    models: dict[str, Any] = {}
+    sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
+    rows: list[dict[str, Any]] = []
+    shown: list[Shown] = []
+    for batch in _progress(list(_batches(jobs, kinds))):
+        given, name = [job.sample(task) for job in batch], batch[0].model
+        if name not in models:
+            models[name] = load(name, request.device)
+        answer = task(models[name], given, sampling)
+        rows += [write(job, answer, i) for i, job in enumerate(batch)]
+        if page is not None:
+            from vqfusion.commands.restoration_page import show
+
+            shown += [show(job.item.name, given[i], answer, i, page) for i, job in enumerate(batch)]
+        del given, answer
+    report = _report(task, request, jobs, rows)
+    if page is not None:
+        from vqfusion.commands.restoration_page import restoration_page
+
+        outputs.write_json(page / "report.json", report)
+        text = restoration_page(task.name, report, shown)
+        outputs.write_bytes(page / "index.html", text.encode())
+        report["page"] = str(page / "index.html")
+    _say(report, page, request.json)
+
+
+def plan(task: Restoration, items: Sequence[Item], request: "Request") -> list[Job]:
+    """What is to be done; UserError where an output may not be written."""
+    read = {i: item.read(keep=True) for i, item in enumerate(items) if item.source == "-"}
+    kinds = [read[i].modality if i in read else item.modality() for i, item in enumerate(items)]
+    many = len(items) > 1 or any(item.from_folder for item in items)
+    count = 1 if task.read_out == "interval" else request.samples
+    jobs = []
+    for i, (item, kind) in enumerate(zip(items, kinds, strict=True)):
+        own = suffix_of(item.source) if kind in ("volume", "series") else ""
+        suffix = own if own in outputs.SUFFIXES[kind] else None
+        [paths] = outputs.plan([item.name], kind, task.name, request.output, count, many, request.force, suffix)
+        bounds = {}
+        if task.read_out == "interval":
+            bounds = {
+                what: outputs.beside(paths[0], what) for what in BOUNDS if (what, kind) != ("uncertainty", "audio")
+            }
+        jobs.append(Job(item, kind, request.model or PRIORS[kind], paths, bounds, read.get(i)))
+    outputs.check([path for job in jobs for path in (*job.paths, *job.bounds.values())], request.force)
+    return jobs
+
+
+def _batches(jobs: Sequence[Job], kinds: dict[str, str]) -> Iterator[list[Job]]:
+    """Neighbours of one kind together where a model over codes answers, else one at a time."""
+    batch: list[Job] = []
+    for job in jobs:
+        most = 1 if kinds[job.model] == "prior" else BATCH
+        if batch and (len(batch) >= most or batch[-1].modality != job.modality):
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch
+
+
+def _progress(batches: list[list[Job]]) -> Any:
+    """The batches, with a bar on a terminal's standard error where there are several."""
+    if not (len(batches) > 1 and sys.stderr.isatty()):
+        return batches
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(batches, "restoring", console=Console(stderr=True), transient=True)
+
+
+def write(job: Job, answer: Answer, i: int) -> dict[str, Any]:
+    """Write the results of item `i` of an answer; what is to be reported of it."""
+    from vqfusion.data.io import write as write_file
+
+    for sample, path in zip(answer.samples[i], job.paths, strict=True):
+        write_file(sample, path, force=True)
+    row: dict[str, Any] = {"input": job.item.source, "modality": job.modality, "model": job.model}
+    row |= {"outputs": [str(path) for path in job.paths], "nfe": answer.nfe, "seconds": answer.seconds}
+    if not answer.findings:
+        return row
+    finding = answer.findings[i]
+    row |= {"sigma": finding.sigma, "warnings": list(finding.warnings)}
+    if job.bounds and finding.lower is not None and finding.upper is not None:
+        row |= {"coverage": finding.coverage, "mean_width": _width(finding)}
+        made = {"lower": finding.lower, "upper": finding.upper}
+        if "uncertainty" in job.bounds:
+            made["uncertainty"], row["uncertainty_peak"] = uncertainty(finding)
+        for what, path in job.bounds.items():
+            write_file(made[what], path, force=True)
+            row[what] = str(path)
+    return row
+
+
+def uncertainty(finding: "Finding") -> "tuple[Sample, float]":
+    """The width of the interval, and its peak: for pictures in colours from 0 (dark) to the peak (light)."""
+    assert finding.lower is not None and finding.upper is not None
+    width = finding.upper.data - finding.lower.data
+    if finding.upper.modality != "image":
+        return replace(finding.upper, data=width), float(width.max())
+    from vqfusion.commands.restoration_page import coloured
+
+    width = width.mean(dim=0)
+    peak = float(width.max())
+    return replace(finding.upper, data=coloured(width / (peak or 1.0)), extras=None), peak
+
+
+def _width(finding: "Finding") -> float:
+    assert finding.lower is not None and finding.upper is not None
+    return float((finding.upper.data - finding.lower.data).mean())
+
+
+def _report(task: Restoration, request: "Request", jobs: list[Job], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What `--json` prints; `sigma`, widths and peaks are in the units of each input."""
+    models = list(dict.fromkeys(job.model for job in jobs))
+    report: dict[str, Any] = {"task": task.name, "options": asdict(task), "mode": task.read_out}
+    report |= {"model": models[0] if len(models) == 1 else models, "seed": request.seed}
+    report |= {"nfe": sum(row["nfe"] for row in rows), "seconds": round(sum(row["seconds"] for row in rows), 3)}
+    report |= {"inputs": [row["input"] for row in rows], "outputs": [row["outputs"] for row in rows]}
+    return report | {"items": rows}
+
+
+def _say(report: dict[str, Any], page: Path | None, as_json: bool) -> None:
+    """Paths on standard output, one a line, and what there is to know on standard error; or one JSON object."""
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False))
+        return
+    for row in report["items"]:
+        for path in (*row["outputs"], *(row[what] for what in BOUNDS if what in row)):
+            print(path)
+        for warning in row.get("warnings", ()):
+            print(f"vqfusion: {row['input']}: {warning}", file=sys.stderr)
+    if page is not None:
+        print(page / "index.html")

@@ -1,0 +1,172 @@
+"""What all restorations share.
+
+A prior answers in the units of the signal, with error bars: the task is an operator. A model over codes answers with
+the clean view as the target of the damaged one, which is given. Which of them answers follows from the model.
+"""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from vqfusion.errors import UserError
+from vqfusion.tasks.task import Answer, Finding, Task, as_list, option, together
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vqfusion.diffusion.operators import Operator
+    from vqfusion.models.fitted import FittedSample
+    from vqfusion.models.prior import Prior
+    from vqfusion.models.system import Sampling, System
+    from vqfusion.tasks.task import Samples
+    from vqfusion.types import Sample
+
+MODES = ("mean", "sample", "interval")
+PRIORS = {"image": "photo", "volume": "volume", "audio": "sound", "series": "sound"}  # of the zoo
+COVERAGE, INTERVAL_SAMPLES = 0.9, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restoration(Task):
+    """The base of all restorations."""
+
+    mode: str | None = option(None, "mean (nearest, the default), sample (realistic) or interval (error bars)")
+    interval: float | None = option(None, "error bars: the share of true values that they hold, such as 0.9")
+    method: str = option("auto", "auto, or one of ddnm, ddrm, diffpir, dps")
+    report: str | None = option(None, "folder for a page with before, after, difference and uncertainty")
+
+    def __post_init__(self) -> None:
+        if self.mode not in (None, *MODES):
+            raise UserError(f"--mode {self.mode!r} is not one of {', '.join(MODES)}")
+        if self.interval is not None and not 0 < self.interval < 1:
+            raise UserError(f"--interval is {self.interval:g}; give a share between 0 and 1, such as 0.9")
+        if self.interval is not None and self.mode not in (None, "interval"):
+            raise UserError(f"--interval needs --mode interval, not {self.mode}")
+
+    @property
+    def read_out(self) -> str:
+        """The mode: as asked, or interval where its width is given, or mean."""
+        return self.mode or ("mean" if self.interval is None else "interval")
+
+    def __call__(self, system: "System | Prior", sample: "Samples", sampling: "Sampling") -> Answer:
+        from vqfusion.models.prior import Prior
+
+        if isinstance(system, Prior):
+            return together([self.restored(system, one, sampling) for one in as_list(sample)])
+        asked = [flag for flag, is_asked in self.beyond_codes.items() if is_asked]
+        if asked:
+            raise UserError(
+                f"{asked[0]}: model {system.config.name!r} draws codes and cannot; choose a prior as --model"
+            )
+        return self.in_codes(system, [over_white(one) for one in as_list(sample)], sampling)
+
+    @property
+    def beyond_codes(self) -> dict[str, bool]:
+        """What only a prior can do, and whether it is asked for."""
+        return {f"--mode {self.read_out}": self.mode in ("mean", "interval") or self.interval is not None,
+                "--method": self.method != "auto"}  # fmt: skip
+
+    @abstractmethod
+    def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
+        """The answer of a model over codes."""
+
+    def clean_view(self, system: "System", sample: "list[Sample]", view: str, sampling: "Sampling") -> Answer:
+        """Samples of the clean view given `modality@view`; sounds last as long as they did."""
+        modality = sample[0].modality
+        answer = self.generate(system, {f"{modality}@{view}": sample}, modality, sampling)
+        if modality != "audio":
+            return answer
+        pairs = zip(sample, answer.samples, strict=True)
+        return replace(answer, samples=[[as_long_as(given, one) for one in made] for given, made in pairs])
+
+    @abstractmethod
+    def operator(self, fitted: "FittedSample") -> "Operator":
+        """What was done to the signal, in the units of the prior."""
+
+    def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
+        """The sample in the units of the prior."""
+        from vqfusion.models.fitted import FittedSample
+
+        return FittedSample.of(sample, prior)
+
+    def finished(self, sample: "Sample") -> "Sample":
+        """The restored sample with what else has changed about it."""
+        return sample
+
+    def restored(self, prior: "Prior", sample: "Sample", sampling: "Sampling") -> Answer:
+        """The answer of a prior for one sample."""
+        import torch
+
+        from vqfusion.models.any_size import AnySizePrior
+        from vqfusion.models.restore import restore
+
+        start, mode = perf_counter(), self.read_out
+        if mode == "mean" and sampling.samples > 1:
+            raise UserError("--samples: --mode mean has one result; choose --mode sample or interval")
+        draws = INTERVAL_SAMPLES if mode == "interval" and sampling.samples == 1 else sampling.samples
+        fitted = self.fitted(prior, sample)
+        generators = [torch.Generator().manual_seed(sampling.seed * 1_000_003 + i) for i in range(len(fitted.y))]
+        made = restore(
+            AnySizePrior(prior),
+            fitted.y.to(prior.device),
+            self.operator(fitted),
+            mode=mode,  # type: ignore[arg-type]  # checked when the task was made
+            samples=draws,
+            steps=sampling.steps,
+            method=self.method,  # type: ignore[arg-type]  # checked by restore
+            generator=generators,
+            coverage=self.interval or COVERAGE,
+        )
+
+        def whole(x: "Tensor") -> "Sample":
+            return self.finished(fitted.back(x))
+
+        found = Finding(
+            sigma=fitted.level_back(made.sigma),
+            coverage=(self.interval or COVERAGE) if mode == "interval" else None,
+            lower=None if made.lower is None else whole(made.lower),
+            upper=None if made.upper is None else whole(made.upper),
+            warnings=made.warnings,
+        )
+        results = made.samples if mode == "sample" and made.samples is not None else made.mean[None]
+        return Answer(
+            self.name,
+            sample.modality,
+            samples=[[whole(one) for one in results]],
+            findings=[found],
+            nfe=made.nfe,
+            seconds=perf_counter() - start,
+        )
+
+
+def parse_level(text: str | None) -> float | None:
+    """`25/255` or `0.1` as a number; UserError where it is none, negative or not finite."""
+    if text is None:
+        return None
+    try:
+        level = float(Fraction(text.replace(" ", "")))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise UserError(f"--sigma {text[:40]!r} is not a number; give one such as 25/255 or 0.1") from None
+    if level < 0 or not math.isfinite(level):
+        raise UserError(f"--sigma is {text[:40]}; give a standard deviation of 0 or more, such as 25/255")
+    return level
+
+
+def over_white(sample: "Sample") -> "Sample":
+    """A picture with its transparency put over white; other samples as they are."""
+    alpha = sample.extras.alpha if sample.extras is not None else None
+    if alpha is None:
+        return replace(sample, extras=None)
+    return replace(sample, data=sample.data * alpha + (1 - alpha), extras=None)
+
+
+def as_long_as(model: "Sample", sound: "Sample") -> "Sample":
+    """The sound cut, or filled with silence, to the duration of another."""
+    from torch.nn.functional import pad
+
+    assert model.sample_rate_hz and sound.sample_rate_hz
+    length = max(1, round(model.data.shape[1] * sound.sample_rate_hz / model.sample_rate_hz))
+    return replace(sound, data=pad(sound.data, (0, length - sound.data.shape[1])))
