@@ -17,6 +17,7 @@ from vqfusion.models.prior import NoisyBatch, Prior, reflect_to_multiple
 from vqfusion.nn.restoration import RestorationNet, fold_positions, unfold_positions
 from vqfusion.nn.weights import load_weights, save_json
 from vqfusion.train.loop import Interrupted
+from vqfusion.train.power_average import averaged
 from vqfusion.train.prior_recipes import PRIOR_RECIPES
 from vqfusion.train.priors import in_range, load_signals, noise_levels, noisy_batches, reduced, train_prior
 from vqfusion.train.recipes import recipe
@@ -211,6 +212,23 @@ def test_stopped_and_resumed_training_gives_the_same_bits(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     one, two = (load_weights(tmp_path / name / "training" / "state.safetensors") for name in ("whole", "parts"))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_length_of_averaging_is_chosen_after_a_training_that_was_stopped(tmp_path):
+    stage = STAGE.model_copy(update={"snapshots": 4})
+    toy, cpu = training().model_copy(update={"stage": stage}), Accelerator(cpu=True)
+    train_prior(toy, stripes(), tmp_path / "whole", cpu, show=False)
+    with pytest.raises(Interrupted):
+        train_prior(toy, stripes(), tmp_path / "parts", cpu, stop_after=5, show=False)
+    parts = train_prior(toy, stripes(), tmp_path / "parts", cpu, show=False)
+    folders = [tmp_path / name / "training" / "snapshots" for name in ("whole", "parts")]
+    assert [len(list(folder.iterdir())) for folder in folders] == [8, 8]
+    one, two = (averaged(folder, 0.07) for folder in folders)
+    assert one.keys() == dict(parts.named_parameters()).keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    with pytest.raises(UserError, match="no snapshots"):
+        averaged(tmp_path / "whole" / "training" / "none", 0.07)
+    assert "snapshots" not in STAGE.model_dump() and stage.model_dump()["snapshots"] == 4
 
 
 def test_a_toy_is_learned_and_what_is_returned_is_what_is_saved(tmp_path):

@@ -219,7 +219,9 @@ class DrawConfig(Config):
 class StageConfig(Config):
     """How one network is trained: linear warm-up, cosine decay to zero, EMA of the weights.
 
-    With `muon` the matrices of linear layers are trained by Muon (Jordan et al., 2024) and the rest by AdamW.
+    With `muon` the matrices of linear layers are trained by Muon (Jordan et al., 2024) and the rest by AdamW. With
+    `snapshots`, so many times in the training, averages are written from which any other length of averaging is
+    found afterwards (`train.power_average`).
     """
 
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -234,6 +236,13 @@ class StageConfig(Config):
     precision: Literal["fp32", "bf16"] = "bf16"
     checkpoint_every_s: float = 60.0
     draws_per_step: int = 4
+    snapshots: int = 0
+
+    @model_serializer(mode="wrap")
+    def _without_no_snapshots(self, serialize: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Without snapshots a config is written, and compared on resuming, as before there were any."""
+        data = serialize(self)
+        return data if self.snapshots else {key: value for key, value in data.items() if key != "snapshots"}
 
 
 class PriorConfig(Config):

@@ -27,6 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vqfusion.config import StageConfig
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.train.optimizers import make_optimizers
+from vqfusion.train.power_average import PowerAverage, save_snapshots
 from vqfusion.train.state import WeightAverage, load_state, save_state, training_tensors
 
 LOG_EVERY = 20
@@ -85,6 +86,7 @@ def fit(
 ) -> nn.Module:
     """Train `module` for `stage.steps` and return it with averaged weights, in evaluation mode.
 
+    With `stage.snapshots`, averages for `power_average.averaged` are written to `folder/snapshots`.
     `batches(step, rank, processes)` gives this process its share of the batch of a step and must depend on
     nothing else: a stopped run then continues bit for bit. The checkpoint `folder/state.safetensors` is
     written every `checkpoint_every_s`, at the end, and when SIGINT or SIGTERM asks for it; metrics go to
@@ -96,15 +98,16 @@ def fit(
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizers = make_optimizers(module, stage)
     average = WeightAverage(module, stage.ema_decay)
+    tracked = PowerAverage(module) if stage.snapshots else None
     checkpoint = folder / "state.safetensors"
-    step = load_state(checkpoint, contract, module, average, optimizers)
+    step = load_state(checkpoint, contract, module, average, optimizers, tracked)
     wrapped = accelerator.prepare_model(_Loss(module, stage.precision)) if step < stage.steps else None
     quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]
     log = _Log(folder, step, accelerator.is_main_process, on_metrics)
 
     def save() -> None:
         if accelerator.is_main_process:
-            save_state(checkpoint, step, contract, dict(training_tensors(module, average, optimizers)))
+            save_state(checkpoint, step, contract, dict(training_tensors(module, average, optimizers, tracked)))
 
     saved_at = time.monotonic()
     with _Signals() as signals, _progress(show and accelerator.is_main_process) as progress:
@@ -122,6 +125,11 @@ def fit(
             for quantizer in quantizers:
                 quantizer.update()
             average.update(module, step)
+            if tracked:
+                tracked.update(module, step)
+                if (step + 1) * stage.snapshots // stage.steps > step * stage.snapshots // stage.steps:
+                    if accelerator.is_main_process:
+                        save_snapshots(tracked.snapshots(step), folder / "snapshots")
             step += 1
             log.add({"loss": loss.detach(), **report})
             if step % LOG_EVERY == 0 or step == stage.steps:

@@ -1,7 +1,7 @@
 """Averages of weights whose length is chosen after training: Karras et al. (2024), "post-hoc EMA"."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,12 @@ class PowerAverage:
             keep = (1 - 1 / (step + 1)) ** (exponent + 1)
             torch._foreach_lerp_(list(self.averages[std].values()), current, 1 - keep)
 
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every average under a stable name, as references: what must survive a restart."""
+        for std, values in self.averages.items():
+            for name, value in values.items():
+                yield f"power/{std}/{name}", value
+
     def snapshots(self, step: int) -> list[Snapshot]:
         """Copies of the averages after `step + 1` updates, the last of which was given `step`."""
         copies = {std: {n: v.clone() for n, v in values.items()} for std, values in self.averages.items()}
@@ -80,6 +86,24 @@ def reconstruct(snapshots: Sequence[Snapshot], std: float, step: int | None = No
         terms = (float(w) * s.values[name].double() for w, s in zip(weights, snapshots, strict=True))
         mixed[name] = torch.stack(list(terms)).sum(dim=0).to(value.dtype)
     return mixed
+
+
+def averaged(folder: Path, std: float, step: int | None = None) -> dict[str, Tensor]:
+    """Parameters averaged with the profile of `std`, a share of the training, from the snapshots in a folder.
+
+    A training with `StageConfig.snapshots` leaves them in its folder; `module.load_state_dict(averaged(...),
+    strict=False)` takes them. UserError where there are none.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(f"{folder}: holds no snapshots; train with `snapshots` in the stage")
+    return reconstruct([load_snapshot(file) for file in files], std, step)
+
+
+def save_snapshots(snapshots: Sequence[Snapshot], folder: Path) -> None:
+    """Write each snapshot under the name of its step and std."""
+    for snapshot in snapshots:
+        save_snapshot(snapshot, folder / f"{snapshot.step:08d}-{snapshot.std}.safetensors")
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:

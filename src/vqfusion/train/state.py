@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqfusion.errors import UserError
 from vqfusion.nn.weights import load_weights, save_weights
+from vqfusion.train.power_average import PowerAverage
 
 
 class WeightAverage:
@@ -33,7 +34,10 @@ class WeightAverage:
 
 
 def training_tensors(
-    module: nn.Module, average: WeightAverage, optimizers: list[torch.optim.Optimizer]
+    module: nn.Module,
+    average: WeightAverage,
+    optimizers: list[torch.optim.Optimizer],
+    tracked: PowerAverage | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of a training run under a stable name, as references."""
     for name, value in module.state_dict().items():
@@ -43,6 +47,8 @@ def training_tensors(
         for optimizer in optimizers:
             for key, state in optimizer.state.get(parameter, {}).items():
                 yield f"optimizer/{name}/{key}", torch.as_tensor(state)
+    if tracked is not None:
+        yield from tracked.tensors()
 
 
 def save_state(path: Path, step: int, contract: str, tensors: dict[str, Tensor]) -> None:
@@ -51,7 +57,12 @@ def save_state(path: Path, step: int, contract: str, tensors: dict[str, Tensor])
 
 
 def load_state(
-    path: Path, contract: str, module: nn.Module, average: WeightAverage, optimizers: list[torch.optim.Optimizer]
+    path: Path,
+    contract: str,
+    module: nn.Module,
+    average: WeightAverage,
+    optimizers: list[torch.optim.Optimizer],
+    tracked: PowerAverage | None = None,
 ) -> int:
     """Put a checkpoint back, bit for bit, and return its step; 0 when there is none.
 
@@ -74,4 +85,6 @@ def load_state(
             owner[parameter].state[parameter] = {
                 key: t if key == "step" else t.to(parameter.device) for key, t in state.items()
             }
+    for name, value in tracked.tensors() if tracked else ():
+        value.copy_(tensors[name])
     return int(metadata["step"])
