@@ -57,11 +57,11 @@ def emoji() -> ChainConfig:
     draws = (
         DrawConfig(given=("text:en", "style"), target=("image",), weight=24, drop_given=0.1),
         DrawConfig(given=("text:*", "style"), target=("image",), weight=5, drop_given=0.1),
-        DrawConfig(given=("image",), **texts, weight=14, augment=True, masks=2),
-        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=16, augment=True, masks=2),
+        DrawConfig(given=("image",), **texts, weight=17, augment=True, masks=2),
+        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=18, augment=True, masks=2),
         DrawConfig(**heard, target=("speaker",), also=(("text:^",), ("length:^",)), weight=6),
         DrawConfig(given=("text:*",), **texts, weight=19, batch=64),
-        DrawConfig(given=("text:^", "speaker"), target=("audio",), also=(("length:audio",),), weight=10, linked=True),
+        DrawConfig(given=("text:^", "speaker"), target=("audio",), also=(("length:audio",),), weight=4, linked=True),
         DrawConfig(given=("image@16",), target=("image",), weight=1, linked=True, augment=True),
         DrawConfig(given=("image@noisy",), target=("image",), weight=1, linked=True, augment=True),
         DrawConfig(given=("audio@noisy",), target=("audio",), weight=1, linked=True, augment=True),
@@ -102,7 +102,7 @@ def emoji() -> ChainConfig:
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
         fusion_stage=StageConfig(
-            optimizer="muon", steps=4600, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=3
+            optimizer="muon", steps=3700, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=3
         ),
         draws=draws,
         views_per_sample=6,
