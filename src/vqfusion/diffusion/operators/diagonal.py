@@ -65,6 +65,7 @@ class Mask(Operator):
     """
 
     kind: ClassVar[str] = "mask"
+    shows_noise: ClassVar[bool] = False
 
     def __init__(self, seen: Bool[Tensor, "..."], sigma: float | Tensor | None = 0.0):
         super().__init__(sigma)

@@ -50,6 +50,7 @@ class Operator(ABC):
     kind: ClassVar[str]
     ranks: ClassVar[tuple[int, ...]] = (1, 2, 3)
     linear: ClassVar[bool] = True
+    shows_noise: ClassVar[bool] = True  # y is a whole signal with white noise, of which sigma can be estimated
 
     def __init__(self, sigma: float | Tensor | None = 0.0, noise: Noise | None = None):
         self.noise: Noise = noise or GaussianNoise(sigma)

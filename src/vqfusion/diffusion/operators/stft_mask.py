@@ -20,6 +20,7 @@ class STFTMask(Operator):
 
     kind: ClassVar[str] = "stft_mask"
     ranks: ClassVar[tuple[int, ...]] = (1,)
+    shows_noise: ClassVar[bool] = False
 
     def __init__(
         self,
