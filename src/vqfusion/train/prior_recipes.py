@@ -7,7 +7,7 @@ from typing import Any
 from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig, validated
 
 STAGE = StageConfig(
-    steps=8000, batch=12, learning_rate=1.5e-3, warmup_steps=200, weight_decay=0.0, betas=(0.9, 0.99), ema_decay=0.999
+    steps=5000, batch=12, learning_rate=1.5e-3, warmup_steps=200, weight_decay=0.0, betas=(0.9, 0.99), ema_decay=0.999
 )
 
 
@@ -16,7 +16,7 @@ def grey_prior() -> PriorTrainingConfig:
 
     Cost and scores are in docs/zoo/priors.md.
     """
-    return PriorTrainingConfig(name="grey-prior", data="train400", stage=STAGE.model_copy(update={"steps": 10500}))
+    return PriorTrainingConfig(name="grey-prior", data="train400", stage=STAGE.model_copy(update={"steps": 7500}))
 
 
 def photo_prior() -> PriorTrainingConfig:
@@ -28,7 +28,7 @@ def photo_prior() -> PriorTrainingConfig:
         stage=STAGE,
         sizes=(512, 900, 1600),
         candidates=2,
-        error_slope=0.006,
+        error_slope=0.0065,
     )
 
 
@@ -41,7 +41,7 @@ def volume_prior() -> PriorTrainingConfig:
         name="volume-prior",
         data="mni152",
         prior=PriorConfig(modality="volume", widths=(32, 64, 96), depths=(2, 2, 2)),
-        stage=STAGE.model_copy(update={"steps": 1500, "batch": 4, "warmup_steps": 100, "ema_decay": 0.998}),
+        stage=STAGE.model_copy(update={"steps": 750, "batch": 4, "warmup_steps": 50, "ema_decay": 0.995}),
         crop=32,
         focus=(0.02, 0.25),
         error_slope=0.008,
@@ -65,7 +65,7 @@ def sound_prior() -> PriorTrainingConfig:
             depths=(2, 2, 2),
             fold=8,
         ),
-        stage=STAGE.model_copy(update={"steps": 1600, "batch": 12, "warmup_steps": 100, "ema_decay": 0.998}),
+        stage=STAGE.model_copy(update={"steps": 800, "batch": 12, "warmup_steps": 50, "ema_decay": 0.995}),
         crop=4096,
         focus=(0.002, 0.1),
         error_slope=0.004,
