@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ import pytest
 import soundfile
 from PIL import Image
 
+from vqfusion.cli import main
 from vqfusion.hub import ZOO
+from vqfusion.models.vqf import VqfFile
 
 MODEL = ZOO / "emoji"
 
@@ -80,6 +83,18 @@ def hour() -> str:
 def below_a_file() -> str:
     file("plain", "a regular file")
     return "plain/under/it.png"
+
+
+def coded(change=lambda content: content) -> str:
+    """A .vqf file of a picture with something wrong in its bytes."""
+    if not Path("a.vqf").exists():
+        assert main(["encode", picture("small.png", (8, 8)), "-o", "a.vqf"]) == 0
+    return file("a.vqf", change(Path("a.vqf").read_bytes()))
+
+
+def of_another_model(content: bytes) -> bytes:
+    made = VqfFile.from_bytes(content, "a.vqf")
+    return replace(made, header=made.header.model_copy(update={"model": "elsewhere"})).to_bytes()
 
 
 # name: (arguments, made in a fresh folder; words that the line must hold)
@@ -187,6 +202,30 @@ CASES = {
     ),
     "empty manifest": (lambda: ["data", file("my.jsonl", "")], "my.jsonl"),
     "unknown group of rows": (lambda: ["eval", "--only", "beauty"], "beauty"),
+    # codes
+    "encode a missing file": (lambda: ["encode", "nowhere.png"], "nowhere.png"),
+    "encode a file of no known kind": (lambda: ["encode", file("a.xyz", "?")], "a.xyz"),
+    "encode what the model has no codes for": (
+        lambda: ["encode", file("a.csv", "time_s,x\n0,1\n1,2\n2,4\n")],
+        "no tokenizer for series",
+    ),
+    "encode over a file": (lambda: ["encode", picture(), "-o", file("out.vqf", "mine")], "out.vqf"),
+    "encode to another suffix": (lambda: ["encode", picture(), "-o", "out.png"], ".vqf"),
+    "encode by an unknown model": (lambda: ["encode", picture(), "--model", "gpt"], "gpt"),
+    "decode a missing file": (lambda: ["decode", "nowhere.vqf"], "nowhere.vqf"),
+    "decode an empty file": (lambda: ["decode", file("a.vqf", b"")], "a.vqf"),
+    "decode a picture": (lambda: ["decode", picture()], "is not a .vqf file"),
+    "decode a truncated file": (lambda: ["decode", coded(lambda c: c[:-9])], "a.vqf"),
+    "decode a damaged file": (lambda: ["decode", coded(lambda c: c[:40] + bytes([c[40] ^ 1]) + c[41:])], "damaged"),
+    "decode a file of a later version": (lambda: ["decode", coded(lambda c: c[:4] + b"\x63" + c[5:])], "version 99"),
+    "decode without its model": (lambda: ["decode", coded(of_another_model)], "'elsewhere', which is not here"),
+    "decode to another suffix": (lambda: ["decode", coded(), "-o", "out.wav"], ".png"),
+    "decode an empty folder": (lambda: [os.mkdir("nothing"), "decode", "nothing"][1:], "no .vqf file"),
+    "inspect an unknown model": (lambda: ["inspect", "gpt"], "gpt"),
+    "inspect to another suffix": (lambda: ["inspect", "emoji", "-o", "out.png"], ".html"),
+    "inspect over a page": (lambda: ["inspect", "emoji", "-o", file("a.html", "mine")], "a.html"),
+    "inspect on an unknown data set": (lambda: ["inspect", "emoji", "--data", "imagenet"], "imagenet"),
+    "inspect nothing": (lambda: ["inspect", "emoji", "--limit", "0"], "--limit"),
     # outputs
     "output exists": (lambda: ["imagine", "rocket", "-o", picture("out.png")], "out.png"),
     "default output exists": (
