@@ -85,6 +85,31 @@ def below_a_file() -> str:
     return "plain/under/it.png"
 
 
+def prior(modality: str = "image", **more) -> str:
+    """A tiny untrained prior; only mistakes are made with it."""
+    import torch
+
+    from vqfusion.config import PriorConfig
+    from vqfusion.models.prior import Prior
+
+    torch.manual_seed(0)
+    Prior(PriorConfig(modality=modality, widths=(4,), depths=(1,), **more)).save_pretrained("prior")
+    return "prior"
+
+
+def volume(shape: tuple[int, ...] = (8, 8, 8), hole: bool = False) -> str:
+    voxels = np.zeros(shape, np.float32)
+    if hole:
+        voxels[1, 2, 3] = np.nan
+    np.save("v.npy", voxels)
+    return "v.npy"
+
+
+def series(gap: str = "1") -> str:
+    rows = [f"{i},{gap if i == 5 else i}" for i in range(40)]
+    return file("s.csv", "\n".join(["time_s,a", *rows]) + "\n")
+
+
 def coded(change=lambda content: content) -> str:
     """A .vqf file of a picture with something wrong in its bytes."""
     if not Path("a.vqf").exists():
@@ -120,6 +145,75 @@ CASES = {
     ),
     "mask is missing": (lambda: ["inpaint", picture(), "--mask", "none.png", "--model", "emoji"], "none.png"),
     "picture by standard input": (lambda: ["describe", "-"], "-"),
+    # restoration
+    "mask of another size, prior": (
+        lambda: ["inpaint", picture(), "--mask", picture("mask.png", (8, 8), "L"), "--model", prior(channels=3)],
+        "mask.png",
+    ),
+    "mask that is no picture": (
+        lambda: ["inpaint", picture(), "--mask", series(), "--model", prior(channels=3)],
+        "s.csv",
+    ),
+    "mask that hides everything": (
+        lambda: [
+            Image.new("L", (40, 30), 255).save("mask.png"),
+            "inpaint",
+            picture(),
+            "--mask",
+            "mask.png",
+            "--model",
+            prior(channels=3),
+        ][1:],
+        "mask.png",
+    ),
+    "no mask and no gaps": (lambda: ["inpaint", picture(), "--model", prior(channels=3)], "--mask"),
+    "scale of zero": (lambda: ["upscale", picture(), "--scale", "0"], "--scale"),
+    "scale below zero": (lambda: ["upscale", picture(), "--scale", "-2"], "--scale"),
+    "scale that is not whole": (lambda: ["upscale", picture(), "--scale", "2.5"], "--scale"),
+    "scale for a model over codes": (lambda: ["upscale", picture(), "--scale", "4", "--model", "emoji"], "--scale"),
+    "sigma below zero": (lambda: ["denoise", picture(), "--sigma=-0.1"], "--sigma"),
+    "sigma that is no number": (lambda: ["denoise", picture(), "--sigma", "loud"], "'loud'"),
+    "sigma over zero": (lambda: ["denoise", picture(), "--sigma", "25/0"], "25/0"),
+    "sigma that is infinite": (lambda: ["denoise", picture(), "--sigma", "inf"], "inf"),
+    "interval of one": (lambda: ["denoise", picture(), "--interval", "1"], "--interval"),
+    "interval below zero": (lambda: ["denoise", picture(), "--interval=-0.5"], "--interval"),
+    "interval and another mode": (lambda: ["denoise", picture(), "--interval", "0.9", "--mode", "sample"], "--mode"),
+    "unknown mode": (lambda: ["denoise", picture(), "--mode", "median"], "'median'"),
+    "unknown method": (lambda: ["denoise", picture(), "--method", "magic", "--model", prior(channels=3)], "'magic'"),
+    "unknown noise": (lambda: ["denoise", picture(), "--noise", "pink"], "'pink'"),
+    "interval of a model over codes": (
+        lambda: ["denoise", picture(), "--mode", "interval", "--model", "emoji"],
+        "emoji",
+    ),
+    "samples of a mean": (
+        lambda: [
+            "denoise",
+            picture(),
+            "--mode",
+            "mean",
+            "--samples",
+            "3",
+            "--sigma",
+            "0.1",
+            "--model",
+            prior(channels=3),
+        ],
+        "--samples",
+    ),
+    "prior for another number of axes": (
+        lambda: ["denoise", picture(), "--sigma", "0.1", "--model", prior("volume")],
+        "--model",
+    ),
+    "prior for a task of codes": (lambda: ["describe", picture(), "--model", prior()], "prior"),
+    "volume with NaN": (lambda: ["denoise", volume(hole=True), "--model", prior("volume")], "(1, 2, 3)"),
+    "volume in time": (lambda: ["denoise", volume((4, 4, 4, 2)), "--model", prior("volume")], "4 axes"),
+    "series with an empty cell": (lambda: ["denoise", series(""), "--model", prior("audio")], "vqfusion inpaint"),
+    "series with NaN": (lambda: ["denoise", series("nan"), "--model", prior("audio")], "vqfusion inpaint"),
+    "text to denoise": (lambda: ["denoise", file("a.txt", "noise")], "a.txt"),
+    "report below a file": (
+        lambda: ["denoise", picture(), "--sigma", "0.1", "--report", below_a_file(), "--model", prior(channels=3)],
+        "plain",
+    ),
     # sounds
     "missing sound": (lambda: ["transcribe", "nowhere.wav"], "nowhere.wav"),
     "empty sound file": (lambda: ["transcribe", file("a.wav", b"")], "a.wav"),

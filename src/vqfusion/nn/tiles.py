@@ -92,7 +92,7 @@ def run_local(
     """`function(x, slice(B))` for a function that keeps the size and sees `radius` positions to each side, in tiles.
 
     `function(part, rows)` gets a part of the signals `rows`. Every axis of `x` is a multiple of `multiple`, every
-    part begins at one. No more than `most` positions go through at once, unless a single tile with its margins needs
+    part begins at one. No more than `most` positions go through at once, unless tiles as wide as their margins need
     them.
     """
     size = x.shape[2:]
@@ -117,11 +117,15 @@ def run_local(
 
 
 def _parts(size: tuple[int, ...], halo: int, multiple: int, most: int) -> list[list[tuple[int, int]]]:
-    """Where each axis is cut so that all tiles with their margins have the fewest positions, each at most `most`."""
+    """Where each axis is cut so that all tiles with their margins have the fewest positions, each at most `most`.
+
+    A tile is at least as wide as its margin: narrower ones would be margin for the most part.
+    """
     tries = {1: 1 << 16, 2: 64, 3: 16}[len(size)]
     options = []
     for n in size:
         widths = sorted({-(-(n // multiple) // count) * multiple for count in range(1, min(tries, n // multiple) + 1)})
+        widths = [inner for inner in widths if inner >= min(n, halo)]
         options.append([(inner, min(n, inner + 2 * halo), -(-n // inner)) for inner in widths])
 
     def cost(choice: tuple[tuple[int, int, int], ...]) -> tuple[int, int]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vqfusion.types import Sample
 
 MODES = ("mean", "sample", "interval")
+METHODS = ("auto", "ddnm", "ddrm", "diffpir", "dps")
 PRIORS = {"image": "photo", "volume": "volume", "audio": "sound", "series": "sound"}  # of the zoo
 COVERAGE, INTERVAL_SAMPLES = 0.9, 16
 
@@ -35,12 +36,14 @@ class Restoration(Task):
 
     mode: str | None = option(None, "mean (nearest, the default), sample (realistic) or interval (error bars)")
     interval: float | None = option(None, "error bars: the share of true values that they hold, such as 0.9")
-    method: str = option("auto", "auto, or one of ddnm, ddrm, diffpir, dps")
+    method: str = option("auto", f"how samples are drawn: {', '.join(METHODS)}")
     report: str | None = option(None, "folder for a page with before, after, difference and uncertainty")
 
     def __post_init__(self) -> None:
         if self.mode not in (None, *MODES):
             raise UserError(f"--mode {self.mode!r} is not one of {', '.join(MODES)}")
+        if self.method not in METHODS:
+            raise UserError(f"--method {self.method!r} is not one of {', '.join(METHODS)}")
         if self.interval is not None and not 0 < self.interval < 1:
             raise UserError(f"--interval is {self.interval:g}; give a share between 0 and 1, such as 0.9")
         if self.interval is not None and self.mode not in (None, "interval"):
@@ -92,6 +95,10 @@ class Restoration(Task):
 
         return FittedSample.of(sample, prior)
 
+    def used_level(self, fitted: "FittedSample", operator: "Operator", sigma: "float | Tensor") -> float:
+        """The noise level that was used, in the units of the sample; `sigma` is what restoration says of it."""
+        return fitted.level_back(sigma)
+
     def finished(self, sample: "Sample") -> "Sample":
         """The restored sample with what else has changed about it."""
         return sample
@@ -108,15 +115,16 @@ class Restoration(Task):
             raise UserError("--samples: --mode mean has one result; choose --mode sample or interval")
         draws = INTERVAL_SAMPLES if mode == "interval" and sampling.samples == 1 else sampling.samples
         fitted = self.fitted(prior, sample)
+        operator = self.operator(fitted)
         generators = [torch.Generator().manual_seed(sampling.seed * 1_000_003 + i) for i in range(len(fitted.y))]
         made = restore(
             AnySizePrior(prior),
             fitted.y.to(prior.device),
-            self.operator(fitted),
+            operator,
             mode=mode,  # type: ignore[arg-type]  # checked when the task was made
             samples=draws,
             steps=sampling.steps,
-            method=self.method,  # type: ignore[arg-type]  # checked by restore
+            method=self.method,  # type: ignore[arg-type]  # checked when the task was made
             generator=generators,
             coverage=self.interval or COVERAGE,
         )
@@ -125,7 +133,7 @@ class Restoration(Task):
             return self.finished(fitted.back(x))
 
         found = Finding(
-            sigma=fitted.level_back(made.sigma),
+            sigma=self.used_level(fitted, operator, made.sigma),
             coverage=(self.interval or COVERAGE) if mode == "interval" else None,
             lower=None if made.lower is None else whole(made.lower),
             upper=None if made.upper is None else whole(made.upper),

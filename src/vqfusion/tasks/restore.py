@@ -80,6 +80,15 @@ class Denoise(Restoration):
         gain = estimate_gain(fitted.y) if level is None else float(level) ** 2
         return operators.PoissonGaussian(gain)
 
+    def used_level(self, fitted: "FittedSample", operator: "Operator", sigma: "float | Tensor") -> float:
+        """Of photons that at full brightness, of the magnitudes of magnetic resonance that of each part."""
+        from vqfusion.diffusion.operators import PoissonGaussian, Rician
+
+        noise = operator.noise
+        if isinstance(noise, PoissonGaussian):
+            return fitted.level_back(noise.gain**0.5)
+        return fitted.level_back(noise.sigma if isinstance(noise, Rician) and noise.sigma is not None else sigma)
+
 
 @task
 @dataclass(frozen=True, kw_only=True)
