@@ -13,6 +13,7 @@ from vqfusion.config import (
     FusionConfig,
     ImageTokenizerConfig,
     LabelTokenizerConfig,
+    PriorConfig,
     SlotConfig,
     VQVAEConfig,
 )
@@ -26,6 +27,7 @@ from vqfusion.evaluate.report import Report, Row
 from vqfusion.evaluate.sound_baselines import MfccClassifier, mfcc, opus
 from vqfusion.evaluate.table import GROUPS, evaluate
 from vqfusion.models.fusion import Fusion
+from vqfusion.models.prior import Prior
 from vqfusion.models.system import System
 from vqfusion.models.tokenize import SlotTokenizers
 from vqfusion.tokenizers.audio import AudioTokenizer
@@ -214,7 +216,8 @@ class Balance(HTMLParser):
 def test_demo_page_stands_alone(toy, dataset, tmp_path):
     pytest.importorskip("skimage")
     scores = evaluate(toy, only=["describe"], limit=4, dataset=dataset)
-    page = run_demo(toy, tmp_path / "demo", dataset=dataset, scores=scores)
+    prior = Prior(PriorConfig(channels=3, widths=(8, 8), depths=(1, 1))).eval()
+    page = run_demo(toy, tmp_path / "demo", dataset=dataset, scores=scores, prior=prior)
     text = page.read_text(encoding="utf-8")
     parser = Balance()
     parser.feed(text)
@@ -222,6 +225,7 @@ def test_demo_page_stands_alone(toy, dataset, tmp_path):
     assert parser.sources and all(source.startswith(("data:", "#")) for source in parser.sources)
     assert "http://" not in text and "https://" not in text and "url(" not in text and "@import" not in text
     assert "prefers-color-scheme: dark" in text
+    assert text.count("prior, ") >= 18  # six pictures, three repairs, each with its PSNR
     for name in (*ACTS, "scores"):
         assert f'<section id="{name}">' in text
     report = json.loads((page.parent / "report.json").read_text(encoding="utf-8"))

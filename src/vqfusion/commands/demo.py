@@ -23,7 +23,7 @@ def demo(
 
     from vqfusion.evaluate.demo import run_demo
     from vqfusion.evaluate.report import Report
-    from vqfusion.hub import find_model, load_system
+    from vqfusion.hub import find_model, load, load_system, zoo
 
     system = load_system(model)
     scores = find_model(model) / "eval.json"
@@ -34,6 +34,7 @@ def demo(
             seed=seed,
             scores=Report.from_json(scores) if scores.is_file() else None,
             progress=lambda name: status.update(f"demo: {name}"),
+            prior=load("photo") if "photo" in zoo() else None,
         )
     if as_json:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vqfusion.evaluate import demo_pictures, demo_words, page
+from vqfusion.evaluate import demo_pictures, demo_repairs, demo_words, page
 from vqfusion.evaluate.overview import overview
 from vqfusion.evaluate.report import Report
 from vqfusion.evaluate.stage import Section, Stage
@@ -18,6 +18,7 @@ from vqfusion.types import UserError
 
 if TYPE_CHECKING:
     from vqfusion.data import Dataset
+    from vqfusion.models.prior import Prior
     from vqfusion.models.system import System
 
 
@@ -38,9 +39,9 @@ ACTS: dict[str, Act] = {
     "translate": Act(demo_words.translate, ("text:en", "text:de")),
     "classify": Act(demo_pictures.classify, ("image", "label", "text:en")),
     "speaker": Act(demo_words.speaker, ("audio", "speaker")),
-    "inpaint": Act(demo_pictures.inpaint, ("image", "text:en")),
-    "upscale": Act(demo_pictures.upscale, ("image", "image@16", "text:en")),
-    "denoise": Act(demo_pictures.denoise, ("image", "image@noisy", "text:en")),
+    "inpaint": Act(demo_repairs.inpaint, ("image", "text:en")),
+    "upscale": Act(demo_repairs.upscale, ("image", "image@16", "text:en")),
+    "denoise": Act(demo_repairs.denoise, ("image", "image@noisy", "text:en")),
     "enhance": Act(demo_words.enhance, ("audio", "audio@noisy")),
     "write": Act(demo_words.write, ("text:en",)),
     "codes": Act(demo_pictures.round_trip, ("image", "text:en")),
@@ -54,12 +55,13 @@ def run_demo(
     dataset: "Dataset | str" = "emoji",
     scores: Report | None = None,
     progress: Callable[[str], None] | None = None,
+    prior: "Prior | None" = None,
 ) -> Path:
     """Show every verb on held-out items; returns the path of `folder/index.html`.
 
-    Also writes `report.json` (the same in plain data, with times) and `overview.png` (a montage). The items
-    are drawn at random with the seed. `scores` is a report of `vqfusion eval` to print beside
-    them. UserError when the folder cannot be written or the model fits no section.
+    Also writes `report.json` (the same in plain data, with times) and `overview.png` (a montage). The items are drawn
+    at random with the seed. `scores` is a report of `vqfusion eval` to print beside them, `prior` repairs pictures
+    beside the model. UserError when the folder cannot be written or the model fits no section.
     """
     from vqfusion.data import open_dataset
 
@@ -69,7 +71,7 @@ def run_demo(
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     data = (open_dataset(dataset) if isinstance(dataset, str) else dataset).limited(system.config.limit_keys)
-    stage = Stage(system, data, seed=seed)
+    stage = Stage(system, data, seed=seed, prior=prior)
     started, sections, seconds = time.perf_counter(), {}, {}
     for name, act in ACTS.items():
         if stage.has(*act.slots):

@@ -1,9 +1,8 @@
-"""Sections of the demo that show pictures: imagine, describe, classify, and the repair of damaged ones."""
+"""Sections of the demo that show pictures: imagine, describe, classify, and what the codes keep."""
 
 from collections.abc import Sequence
 
 import torch
-from torch.nn.functional import interpolate
 
 from vqfusion.evaluate import page
 from vqfusion.evaluate.bench import top
@@ -153,77 +152,3 @@ def round_trip(stage: Stage) -> Section:
         items,
         pictures=montage,
     )
-
-
-def inpaint(stage: Stage) -> Section:
-    asked = stage.unseen_pictures(6, "inpaint", "text:en")
-    whole = stage.pictures(asked)
-    side = stage.system.image_size
-    keep = torch.ones(side, side, dtype=torch.bool)
-    keep[side // 4 : 3 * side // 4, side // 2 :] = False  # a box over the right half of the middle
-    holes = torch.where(keep, whole, torch.full_like(whole, 0.5))
-    filled = stage.fill([Sample("image", picture) for picture in whole], keep)
-    return _repaired(
-        stage,
-        asked,
-        {"hole": holes, "filled in": filled, "original": whole},
-        "Fill in what is missing",
-        "The grey box is unknown to the model; every code that touches it is drawn anew.",
-        "vqfusion inpaint picture.png --mask box.png -o whole.png --model emoji",
-    )
-
-
-def upscale(stage: Stage) -> Section:
-    asked = stage.unseen_pictures(6, "upscale", "text:en")
-    whole = stage.pictures(asked)
-    small = interpolate(whole, (16, 16), mode="area")
-    bicubic = interpolate(small, whole.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
-    large = stage.pictures(stage.generate({"image@16": [Sample("image", p) for p in small]}, "image"))
-    return _repaired(
-        stage,
-        asked,
-        {"16 pixels": small, "bicubic": bicubic, "upscaled": large, "original": whole},
-        "Enlarge four times",
-        "From 16 to 64 pixels a side. The details are invented: a sample, not a measurement.",
-        "vqfusion upscale small.png -o large.png --model emoji",
-    )
-
-
-def denoise(stage: Stage) -> Section:
-    asked = stage.unseen_pictures(6, "denoise", "text:en")
-    whole = stage.pictures(asked)
-    sigma = stage.system.config.image_noise_sigma
-    generator = torch.Generator().manual_seed(stage.seed)
-    noisy = whole + sigma * torch.randn(whole.shape, generator=generator)
-    clean = stage.pictures(stage.generate({"image@noisy": [Sample("image", p) for p in noisy]}, "image"))
-    return _repaired(
-        stage,
-        asked,
-        {"noisy": noisy.clamp(0, 1), "cleaned": clean, "original": whole},
-        "Clean a noisy picture",
-        f"Gaussian noise of {255 * sigma:.0f}/255 was added.",
-        "vqfusion denoise noisy.png -o clean.png --model emoji",
-    )
-
-
-def _repaired(
-    stage: Stage, asked: list, sheets: dict[str, torch.Tensor], title: str, about: str, command: str
-) -> Section:
-    """Rows of pictures before and after, with PSNR against the original where the size is the same."""
-    whole = sheets["original"]
-    captions = {}
-    for kind, sheet in sheets.items():
-        same = kind != "original" and sheet.shape == whole.shape
-        values = psnr(sheet, whole).tolist() if same else [None] * len(asked)
-        captions[kind] = [kind if v is None else f"{kind}, {v:.1f} dB" for v in values]
-    tiles, items = [], []
-    for i, record in enumerate(asked):
-        parts = [
-            page.picture(sheet[i], captions[kind][i], small=sheet.shape[-1] < whole.shape[-1])
-            for kind, sheet in sheets.items()
-        ]
-        tiles.append(f"{page.word(name_of(record))} {page.tag(record.held_out)}{page.strip(parts)}")
-        shown = [captions[kind][i] for kind in sheets]
-        items.append({"name": name_of(record), "held_out": record.held_out, "shown": shown})
-    pairs = [(captions[kind][i], sheets[kind][i]) for i in range(len(asked)) for kind in list(sheets)[:2]]
-    return Section(title, about, command, page.grid(tiles, 340), items, pictures=pairs)

@@ -11,6 +11,7 @@ from vqfusion.evaluate.bench import Bench
 
 if TYPE_CHECKING:
     from vqfusion.data import Record
+    from vqfusion.models.prior import Prior
 
 SHOWN_LANGUAGES = ("en", "de", "ru", "ar", "ja", "zh", "hi", "fr")
 
@@ -35,7 +36,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Stage(Bench):
-    """A bench that picks what is shown: at random with the seed, never by looking at the answers."""
+    """A bench that picks what is shown: at random with the seed, never by looking at the answers.
+
+    `prior`, where there is one, repairs pictures beside the model over codes.
+    """
+
+    prior: "Prior | None" = None
 
     def draw(self, records: Sequence, n: int, salt: str) -> list:
         """`n` of the records, no thing twice; another salt gives other ones."""
