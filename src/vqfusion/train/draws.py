@@ -78,7 +78,7 @@ class DrawSource:
             for slot in given_slots
         }
         noises = [torch.Generator().manual_seed(noise_seeds[i]) for i in mine]
-        out = []
+        out: list[FusionBatch] = []
         for group in groups:
             masks = row.masks if not out else 1
             times = sampler_times(size * masks, generator).reshape(size, masks)[mine]
