@@ -1,13 +1,13 @@
-"""Every quantizer under the same encoder, decoder, steps and seeds on three small sets, at 9 bits a position.
+"""Every quantizer under the same encoder, decoder, steps and seeds on three small sets, at about 9 bits a position.
 
 Pictures of 32 x 32 become 8 x 8 positions. One row is the mean and the spread over seeds, measured on the test part:
-PSNR, Fréchet distance on the features of `benchmarks/features.py`, perplexity and usage of the codes (of each codebook,
-where there are several), and CPU ms of a training step. Runs that are in the result file are not repeated, so it can
-be stopped at any time.
+PSNR (the mean over pictures), Fréchet distance on the features of `benchmarks/features.py`, perplexity and usage of the
+codes (of each codebook, where there are several), and CPU ms of a training step. What each quantizer costs alone is
+in `benchmarks/quantizers_cost.py`. Runs that are in the result file are not repeated, so it can be stopped at any time.
 
-    python benchmarks/small_data.py                                       # everything, hours on 2 cores
+    python benchmarks/small_data.py                                       # everything, an hour on one core
     python benchmarks/small_data.py --sets mnist --quantizers vq fsq --seeds 1 --steps 500
-    python benchmarks/small_data.py --sets mnist --quantizers vq --steps 20000 --wide   # the best single model
+    python benchmarks/small_data.py --sets mnist --quantizers vq --size large --steps 8000 --keep /tmp/best
 """
 
 import argparse
@@ -31,7 +31,12 @@ from vqfusion.train.loop import fit
 from vqfusion.train.sources import share, step_generator
 
 RESULT = Path(__file__).parent / "results" / "small_data.json"
-BATCH = 64
+BATCH = 32
+SIZES = {  # widths and depths: 0.2 M and 0.9 M parameters
+    "small": ((16, 32, 64), (0, 0, 1)),
+    "large": ((32, 64, 96), (0, 0, 2)),
+}
+ANNEALED = 0.75  # share of training after which a schedule of a quantizer is at its end
 QUANTIZERS: dict[str, dict] = {
     "vq as published (EMA, no k-means, no revival)": dict(
         quantizer="vq", options={"kmeans_init": False, "threshold_ema_dead_code": 0.0}
@@ -41,6 +46,7 @@ QUANTIZERS: dict[str, dict] = {
     "vq, diveq": dict(quantizer="vq", options={"estimator": "diveq"}),
     "gradient_vq": dict(quantizer="gradient_vq"),
     "cosine_vq": dict(quantizer="cosine_vq"),
+    "cosine_gradient_vq": dict(quantizer="cosine_gradient_vq"),
     "projected_vq": dict(quantizer="projected_vq"),
     "soft_vq": dict(quantizer="soft_vq"),
     "gumbel_vq": dict(quantizer="gumbel_vq"),
@@ -49,24 +55,30 @@ QUANTIZERS: dict[str, dict] = {
     "sim_vq": dict(quantizer="sim_vq"),
     "ibq": dict(quantizer="ibq"),
     "fsq": dict(quantizer="fsq", levels=(8, 8, 8)),
+    "residual_fsq, 3 x 8": dict(quantizer="residual_fsq", levels=(2, 2, 2), options={"num_quantizers": 3}),
     "lfq": dict(quantizer="lfq", dim=9),
     "bsq": dict(quantizer="bsq", dim=9),
     "multi_head_vq, 3 x 8": dict(quantizer="multi_head_vq", codebook_size=8, dim=15, options={"heads": 3}),
     "residual_vq, 3 x 8": dict(quantizer="residual_vq", codebook_size=8, options={"num_quantizers": 3}),
+    "grouped_residual_vq, 2 x 2 x 5 (9.3 bits)": dict(
+        quantizer="grouped_residual_vq", codebook_size=5, options={"groups": 2, "num_quantizers": 2}
+    ),
+    "hierarchical_vq, 5 x 147 for 2 x 2 positions": dict(quantizer="hierarchical_vq", codebook_size=147),
 }
+SCHEDULED = ("soft_vq", "gumbel_vq", "sq_vae", "sq_vae_vmf")  # those with `anneal_steps`
 
 
-def tokenizer(name: str, wide: bool) -> ImageTokenizer:
-    widths, depths = ((64, 128, 128), (1, 2, 3)) if wide else ((32, 64, 64), (0, 1, 2))
-    shape = VQVAEConfig(
-        channels=1, widths=widths, depths=depths, **{"codebook_size": 512, "dim": 16, **QUANTIZERS[name]}
-    )
-    return ImageTokenizer(ImageTokenizerConfig(vqvae=shape))
+def tokenizer(name: str, size: str, steps: int) -> ImageTokenizer:
+    widths, depths = SIZES[size]
+    shape = {"codebook_size": 512, "dim": 16, **QUANTIZERS[name]}
+    if shape["quantizer"] in SCHEDULED:
+        shape["options"] = {**shape.get("options", {}), "anneal_steps": round(ANNEALED * steps)}
+    return ImageTokenizer(ImageTokenizerConfig(vqvae=VQVAEConfig(channels=1, widths=widths, depths=depths, **shape)))
 
 
-def run(data: Set32, name: str, seed: int, steps: int, wide: bool, part: str) -> dict[str, float]:
-    """Train once and measure on the hold-out or the test part."""
-    stage = StageConfig(steps=steps, batch=BATCH, learning_rate=2e-3, checkpoint_every_s=3600)
+def run(data: Set32, name: str, seed: int, steps: int, size: str, part: str, keep: Path | None) -> dict[str, float]:
+    """Train once and measure on the hold-out or the test part; with `keep` a stopped run goes on from there."""
+    stage = StageConfig(steps=steps, batch=BATCH, learning_rate=2e-3)
 
     def batches(step: int, rank: int, processes: int) -> Tensor:
         generator = step_generator(seed, step)
@@ -75,10 +87,10 @@ def run(data: Set32, name: str, seed: int, steps: int, wide: bool, part: str) ->
         return data.train[torch.tensor(share(chosen, rank, processes))].roll((down, right), (2, 3))
 
     torch.manual_seed(seed)
-    model = tokenizer(name, wide)
+    model, contract = tokenizer(name, size, steps), f"{data.name}/{name}/{size}/{steps}/{seed}"
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, batches, stage, Path(folder), f"{data.name}/{name}", make_accelerator("cpu"))
+        fit(model, batches, stage, keep or Path(folder), contract, make_accelerator("cpu"), show=False)
     spent = time.process_time() - started
     pictures = data.test if part == "test" else data.holdout
     return {**measure(model, pictures, data.name), "cpu_ms_per_step": round(1000 * spent / steps, 1)}
@@ -95,6 +107,7 @@ def measure(model: ImageTokenizer, pictures: Tensor, features: str) -> dict[str,
     shares = [count / count.sum() for count in counts]
     return {
         "psnr_db": round(float(psnr(back, pictures).mean()), 3),
+        "psnr_of_mean_error_db": round(float(-10 * (back - pictures).square().mean().log10()), 3),
         "frechet": round(frechet_distance(real, made), 5),
         "perplexity": round(statistics.mean(float(torch.special.entr(p).sum().exp()) for p in shares), 1),
         "usage": round(statistics.mean(float((count > 0).double().mean()) for count in counts), 4),
@@ -123,8 +136,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["mnist", "fashion", "speech"])
     parser.add_argument("--quantizers", nargs="+", default=list(QUANTIZERS), choices=list(QUANTIZERS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--wide", action="store_true", help="a larger encoder and decoder")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--size", choices=list(SIZES), default="small", help="of encoder and decoder")
+    parser.add_argument("--keep", type=Path, help="folder for the checkpoints of one long run")
     parser.add_argument("--holdout", action="store_true", help="measure on a tenth of training, to choose by")
     parser.add_argument("--result", type=Path, default=RESULT)
     args = parser.parse_args()
@@ -134,10 +148,9 @@ def main() -> None:
         for set_name in args.sets:
             data = load(set_name)
             for name in args.quantizers:
-                size = "wide, " if args.wide else ""
-                key = f"{set_name} | {size}{args.steps} steps, {part} | {name} | seed {seed}"
+                key = f"{set_name} | {args.size}, {args.steps} steps, {part} | {name} | seed {seed}"
                 if key not in runs:
-                    runs[key] = run(data, name, seed, args.steps, args.wide, part)
+                    runs[key] = run(data, name, seed, args.steps, args.size, part, args.keep)
                     args.result.write_text(json.dumps(runs, indent=2) + "\n")
                     print(key, runs[key], flush=True)
     print(table(runs))
