@@ -55,11 +55,11 @@ def emoji() -> ChainConfig:
     texts = dict(target=("text:*",), also=(("length:*",), ("label",)))
     heard = dict(given=("audio",), linked=True)
     draws = (
-        DrawConfig(given=("text:en", "style"), target=("image",), weight=24, drop_given=0.1),
+        DrawConfig(given=("text:en", "style"), target=("image",), weight=40, drop_given=0.1),
         DrawConfig(given=("text:*", "style"), target=("image",), weight=5, drop_given=0.1),
         DrawConfig(given=("image",), **texts, weight=17, augment=True, masks=2),
-        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=18, augment=True, masks=2),
-        DrawConfig(**heard, target=("speaker",), also=(("text:^",), ("length:^",)), weight=6),
+        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=8, augment=True, masks=2),
+        DrawConfig(**heard, target=("speaker",), also=(("text:^",), ("length:^",)), weight=7),
         DrawConfig(given=("text:*",), **texts, weight=19, batch=64),
         DrawConfig(given=("text:^", "speaker"), target=("audio",), also=(("length:audio",),), weight=4, linked=True),
         DrawConfig(given=("image@16",), target=("image",), weight=1, linked=True, augment=True),
