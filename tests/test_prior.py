@@ -276,6 +276,8 @@ def test_one_command_trains_a_prior_on_ones_own_files_and_goes_on(tmp_path, cli)
     assert json.loads(out)["modality"] == "image"
     assert isinstance(vqfusion.load("run", "cpu"), Prior)
     assert cli("train", own, "-o", "run", "--json", "--device", "cpu")[0] == 0
+    code, _, err = cli("train", own, "-o", "more", "--json", "--device", "cpu", "--start", "run")
+    assert code == 0, err
     own.write_text(own.read_text().replace("steps: 10", "steps: 11"))
     code, _, err = cli("train", own, "-o", "run", "--device", "cpu")
     assert code == 2 and "another config" in err and len(err.strip().splitlines()) == 1

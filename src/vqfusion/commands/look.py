@@ -147,7 +147,7 @@ def _version(package: str) -> str:
 
 
 def _models() -> dict[str, dict[str, Any]]:
-    """Slots, languages and names of each model of the zoo, or what a prior knows; what is wrong where it does not load."""
+    """What each model of the zoo offers, slots or what a prior knows; what is wrong with it where it does not load."""
     from vqfusion.errors import UserError
     from vqfusion.hub import ZOO, kind_of, load, zoo
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqfusion.commands.outputs import make_folder
-from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,7 +26,7 @@ def train(
     output: Annotated[str | None, typer.Option("--output", "-o", help="folder; default: runs/<name>")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="in place of the recipe's")] = None,
-    start: Annotated[str | None, typer.Option(help="model whose tokenizers and weights are the beginning")] = None,
+    start: Annotated[str | None, typer.Option(help="model whose weights (and tokenizers) are the beginning")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="write the metrics for TensorBoard too")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be trained and its cost")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
@@ -42,9 +41,7 @@ def train(
         chain = chain.model_copy(update={"seed": seed})
     folder = Path(output or f"runs/{chain.name}")
     if isinstance(chain, PriorTrainingConfig):
-        if start:
-            raise UserError("--start is for systems; a prior is trained from the beginning")
-        train_a_prior(chain, folder, device, tensorboard, dry_run, as_json)
+        train_a_prior(chain, folder, device, tensorboard, start, dry_run, as_json)
         return
     if not dry_run:
         report = _train(chain, folder, device, tensorboard, start)

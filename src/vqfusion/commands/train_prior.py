@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 
 
 def train_a_prior(
-    training: "PriorTrainingConfig", folder: Path, device: str | None, tensorboard: bool, dry_run: bool, as_json: bool
+    training: "PriorTrainingConfig",
+    folder: Path,
+    device: str | None,
+    tensorboard: bool,
+    start: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Train a prior to `folder`, or show what it would cost."""
     if not dry_run:
-        report = _train(training, folder, device, tensorboard)
+        report = _train(training, folder, device, tensorboard, start)
         print(json.dumps(report) if as_json else f"{folder}: trained; use it with --model {folder}")
         return
     from vqfusion.train.estimate import estimate_prior
@@ -32,22 +38,27 @@ def train_a_prior(
         _show(training, folder, cost)
 
 
-def _train(training: "PriorTrainingConfig", folder: Path, device: str | None, tensorboard: bool) -> dict[str, Any]:
+def _train(
+    training: "PriorTrainingConfig", folder: Path, device: str | None, tensorboard: bool, start: str | None
+) -> dict[str, Any]:
     """Train, and say what came of it."""
     from vqfusion.commands.train import sigterm_stops
+    from vqfusion.hub import find_model
+    from vqfusion.models.prior import Prior
     from vqfusion.nn.weights import count_parameters
     from vqfusion.train.chain import make_accelerator
     from vqfusion.train.loop import Interrupted
     from vqfusion.train.priors import load_signals, train_prior
     from vqfusion.train.track import tensorboard as track
 
+    begin = Prior.from_pretrained(find_model(start)) if start else None
     signals = load_signals(training)
     make_folder(folder)
     on_metrics = track(folder / "tensorboard") if tensorboard else None
     started = time.monotonic()
     try:
         with sigterm_stops():
-            prior = train_prior(training, signals, folder, make_accelerator(device), on_metrics)
+            prior = train_prior(training, signals, folder, make_accelerator(device), on_metrics, begin)
     except Interrupted as stop:
         typer.echo(f"vqfusion: {stop}", err=True)
         raise typer.Exit(stop.exit_code) from None

@@ -15,7 +15,7 @@ from vqfusion.data import open_dataset
 from vqfusion.data.transforms import resample
 from vqfusion.errors import UserError
 from vqfusion.models.prior import NoisyBatch, Prior
-from vqfusion.nn.weights import load_weights
+from vqfusion.nn.weights import fingerprint, load_weights
 from vqfusion.train.chain import round_to_half
 from vqfusion.train.crops import random_box
 from vqfusion.train.loop import OnMetrics, fit
@@ -90,10 +90,14 @@ def train_prior(
     folder: Path,
     accelerator: Accelerator,
     on_metrics: OnMetrics | None = None,
+    start: Prior | None = None,
     stop_after: int | None = None,
     show: bool = True,
 ) -> Prior:
-    """Train a prior on signals `[C, *size]` and save it to `folder`; resumes where it was stopped."""
+    """Train a prior on signals `[C, *size]` and save it to `folder`; resumes where it was stopped.
+
+    `start` is a trained prior of the same config whose weights are the beginning.
+    """
     channels = {signal.shape[0] for signal in signals}
     if channels != {training.prior.channels}:
         raise UserError(f"the prior takes {training.prior.channels} channels and the data have {sorted(channels)}")
@@ -105,6 +109,11 @@ def train_prior(
         return source(step, rank, processes).to(accelerator.device)
 
     contract = json.dumps(training.model_dump(mode="json"))
+    if start is not None:
+        if start.config != training.prior:
+            raise UserError("the prior to start from has another config; give `prior` of the YAML the same values")
+        prior.load_state_dict(start.state_dict())
+        contract += fingerprint(start.state_dict(), "start")
     fit(
         prior,
         batches,
