@@ -122,6 +122,18 @@ def test_the_language_of_what_is_also_asked_is_that_of_the_target():
             assert main.target.keys() == again.target.keys()
 
 
+def test_a_share_of_the_given_positions_is_left_out():
+    shares = []
+    for step in range(40):
+        for draw in source(DrawConfig(given=("audio",), target=("text:^",), linked=True, hide_given=0.5))(step, 0, 1):
+            mask = draw.given["audio"].mask
+            assert mask is not None and torch.equal(mask[:, ::2], mask[:, 1::2])  # whole positions
+            shares += (~mask).float().mean(dim=1).tolist()
+    assert abs(sum(shares) / len(shares) - 0.25) < 4 * 0.4 / len(shares) ** 0.5
+    (draw, *_) = source(DrawConfig(given=("image",), target=("text:*",)))(0, 0, 1)
+    assert draw.given["image"].mask is None
+
+
 def test_what_no_record_has_is_one_line():
     with pytest.raises(UserError, match="no training record"):
         source(DrawConfig(given=("speaker",), target=("image",)))

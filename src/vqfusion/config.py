@@ -202,7 +202,8 @@ class DrawConfig(Config):
     that is spoken in the clip. `linked` takes all slots from one record; otherwise records of the same
     key may be joined. `augment` also draws from augmented views of the record. Each
     example is masked `masks` times; its given part is computed once for all of them, and for the targets in `also`,
-    each asked for by itself, with `*` for the language of the target.
+    each asked for by itself, with `*` for the language of the target. Of the given positions a random share of up
+    to `hide_given` is left out, so that no single one is relied on.
     """
 
     given: tuple[str, ...] = ()
@@ -214,6 +215,7 @@ class DrawConfig(Config):
     batch: int | None = None
     masks: int = 1
     also: tuple[tuple[str, ...], ...] = ()
+    hide_given: float = 0.0
 
 
 class StageConfig(Config):

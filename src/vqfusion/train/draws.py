@@ -78,6 +78,8 @@ class DrawSource:
             for slot in given_slots
         }
         noises = [torch.Generator().manual_seed(noise_seeds[i]) for i in mine]
+        if row.hide_given:
+            given = {slot: _hide(one, self.slots[slot].patch, row.hide_given, noises) for slot, one in given.items()}
         out: list[FusionBatch] = []
         for group in groups:
             masks = row.masks if not out else 1
@@ -215,3 +217,17 @@ def _stack(ids: list[Tensor], dropped: list[bool] | None = None) -> SlotTokens:
         kept = ~torch.tensor(dropped).reshape(-1, *[1] * (stacked.ndim - 1))
         mask = (torch.ones_like(stacked, dtype=torch.bool) if mask is None else mask) & kept
     return SlotTokens(stacked, mask)
+
+
+def _hide(tokens: SlotTokens, patch: tuple[int, ...], most: float, noises: list[torch.Generator]) -> SlotTokens:
+    """Without a random share, of each item its own and at most `most`, of its positions."""
+    kept = []
+    for noise in noises:
+        share = most * torch.rand((), generator=noise)
+        counts = [n // p for n, p in zip(tokens.ids.shape[1:], patch, strict=True)]
+        keep = torch.rand(counts, generator=noise) >= share
+        for axis, size in enumerate(patch):
+            keep = keep.repeat_interleave(size, dim=axis)
+        kept.append(keep)
+    stacked = torch.stack(kept)
+    return SlotTokens(tokens.ids, stacked if tokens.mask is None else stacked & tokens.mask)

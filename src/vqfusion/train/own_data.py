@@ -115,9 +115,10 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
         tokenizer_stages=stages,
         fusion=FusionConfig(dim=dim, layers=layers, heads=heads, slots=slots),
         fusion_stage=StageConfig(
+            optimizer="muon",
             steps=short.steps,
             batch=batch,
-            learning_rate=2e-3,
+            learning_rate=2.5e-3,
             warmup_steps=100,
             ema_decay=0.998,
             draws_per_step=2,
@@ -127,7 +128,7 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
 
 
 def default_draws(slots: dict[str, SlotConfig]) -> tuple[DrawConfig, ...]:
-    """Every slot alone and from every other, pictures and sound most often; lengths from the same."""
+    """Every slot, with its length, alone and from every other; pictures and sound most often."""
     contents = [name for name, slot in slots.items() if not slot.is_length]
     draws = []
     for target in contents:
@@ -135,10 +136,9 @@ def default_draws(slots: dict[str, SlotConfig]) -> tuple[DrawConfig, ...]:
         length = f"length:{SlotName.parse(target).language or target}"
         sources = [()] + [(given,) for given in contents if given != target]
         for given in sources:
-            share = weight if given else weight / 4
-            draws.append(DrawConfig(given=given, target=(target,), weight=share, drop_given=0.1 if given else 0.0))
-            if slots[target].variable:
-                draws.append(DrawConfig(given=given, target=(length,), weight=share / 4))
+            share, drop = (weight, 0.1) if given else (weight / 4, 0.0)
+            also = ((length,),) if slots[target].variable else ()
+            draws.append(DrawConfig(given=given, target=(target,), also=also, weight=share, drop_given=drop))
     return tuple(draws)
 
 

@@ -53,14 +53,14 @@ def emoji() -> ChainConfig:
         **{f"length:{language}": one_token_slot("length:text") for language in EMOJI_LANGUAGES},
     }
     texts = dict(target=("text:*",), also=(("length:*",), ("label",)))
-    heard = dict(given=("audio",), linked=True)
+    heard = dict(given=("audio",), linked=True, hide_given=0.4)
     draws = (
-        DrawConfig(given=("text:en", "style"), target=("image",), weight=40, drop_given=0.1),
+        DrawConfig(given=("text:en", "style"), target=("image",), weight=30, drop_given=0.1),
         DrawConfig(given=("text:*", "style"), target=("image",), weight=5, drop_given=0.1),
-        DrawConfig(given=("image",), **texts, weight=17, augment=True, masks=2),
-        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=8, augment=True, masks=2),
-        DrawConfig(**heard, target=("speaker",), also=(("text:^",), ("length:^",)), weight=7),
-        DrawConfig(given=("text:*",), **texts, weight=19, batch=64),
+        DrawConfig(given=("image",), **texts, weight=20, augment=True, masks=2, hide_given=0.4),
+        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=20, augment=True, masks=2),
+        DrawConfig(**heard, target=("speaker",), also=(("text:^",), ("length:^",)), weight=8),
+        DrawConfig(given=("text:*",), **texts, weight=17, batch=64),
         DrawConfig(given=("text:^", "speaker"), target=("audio",), also=(("length:audio",),), weight=4, linked=True),
         DrawConfig(given=("image@16",), target=("image",), weight=1, linked=True, augment=True),
         DrawConfig(given=("image@noisy",), target=("image",), weight=1, linked=True, augment=True),
@@ -102,7 +102,7 @@ def emoji() -> ChainConfig:
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
         fusion_stage=StageConfig(
-            optimizer="muon", steps=3700, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=3
+            optimizer="muon", steps=4000, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=3
         ),
         draws=draws,
         views_per_sample=6,
@@ -126,11 +126,8 @@ def emoji_small() -> ChainConfig:
         slots=("image", "style", "text:en", "text:de", "label"),
         draws=(
             DrawConfig(given=("text:*", "style"), target=("image",), weight=6, drop_given=0.1),
-            DrawConfig(given=("image",), target=("text:*",), weight=2),
-            DrawConfig(given=("image",), target=("length:*",), weight=0.5),
-            DrawConfig(given=("image",), target=("label",), weight=0.5),
-            DrawConfig(given=("text:*",), target=("text:*",), weight=1),
-            DrawConfig(given=("text:*",), target=("length:*",), weight=0.5),
+            DrawConfig(given=("image",), target=("text:*",), also=(("length:*",), ("label",)), weight=2, masks=2),
+            DrawConfig(given=("text:*",), target=("text:*",), also=(("length:*",), ("label",)), weight=1.5),
             DrawConfig(given=("label", "style"), target=("image",), weight=0.5),
         ),
     )
