@@ -86,8 +86,8 @@ def test_tiles_give_what_the_whole_gives(kind, channels):
     prior = tiny(kind)
     x = torch.rand(2, channels, 141, 170)
     sigma = torch.tensor([0.1, 0.3])
-    whole = AnySizePrior(prior).denoise(x, sigma)
-    tiled = AnySizePrior(prior, most=105 * 105).denoise(x, sigma)
+    whole = AnySizePrior(prior, channels).denoise(x, sigma)
+    tiled = AnySizePrior(prior, channels, most=105 * 105).denoise(x, sigma)
     assert prior.receptive_radius < 40 and (whole - x).abs().max() > 0.01
     torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
     if (kind, channels) == ("grey", 3):
@@ -99,8 +99,26 @@ def test_tiles_of_a_volume_and_of_a_sound_too():
     for kind, size in (("volume", (20, 33, 26)), ("sound", (3001,))):
         prior = tiny(kind)
         x = torch.rand(1, 1, *size)
-        tiled = AnySizePrior(prior, most=4000 if kind == "volume" else 500).denoise(x)
-        torch.testing.assert_close(tiled, prior.denoise(x), atol=1e-5, rtol=0)
+        tiled = AnySizePrior(prior, 1, most=4000 if kind == "volume" else 500).denoise(x, 0.2)
+        torch.testing.assert_close(tiled, prior.denoise(x, 0.2), atol=1e-5, rtol=0)
+
+
+def test_grey_reaches_a_prior_of_colour_as_the_noise_that_it_knows():
+    seen = {}
+
+    class Watched(Prior):
+        def denoise(self, x, sigma=None):
+            seen.update(x=x, sigma=sigma)
+            return x
+
+    grey = 0.1 * torch.randn(2, 1, 200, 200, generator=torch.Generator().manual_seed(3))
+    wide = AnySizePrior(Watched(tiny("photo").config), 1)
+    torch.testing.assert_close(wide.denoise(grey, torch.tensor([0.1, 0.1])), grey, atol=1e-6, rtol=0)
+    expected = 0.1 * 3**0.5
+    torch.testing.assert_close(seen["sigma"], torch.full((2,), expected))
+    covariance = torch.cov(seen["x"].transpose(0, 1).flatten(1))
+    torch.testing.assert_close(covariance, expected**2 * torch.eye(3), atol=5e-4, rtol=0)
+    assert wide.sigma_range[1] * 3**0.5 == pytest.approx(wide.prior.sigma_range[1])
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])

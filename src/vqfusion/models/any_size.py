@@ -9,43 +9,53 @@ from vqfusion.nn.tiles import MOST_ELEMENTS, run_local
 
 
 class AnySizePrior:
-    """The `RestorationPrior` of a prior, where large signals go through in tiles; the result is that of the whole.
+    """The `RestorationPrior` of a prior for signals of `channels`; large ones go through in tiles, as if whole.
 
     A network without statistics sees `receptive_radius` positions to each side, so tiles with such margins have no
-    seams. Colour is restored by a prior of grey channel by channel; grey by a prior of colour as three equal
-    channels, of which the mean is taken. Where gradients are recorded the signal goes through whole.
+    seams. Where gradients are recorded the signal goes through whole.
+
+    Colour is restored by a prior of grey channel by channel. Grey is restored by a prior of n channels as n equal ones
+    with noise between them added: grey noise of sigma and this make independent noise of sigma sqrt(n) in every
+    channel, which the prior knows. Equal noise in all channels it has never seen and takes for texture. The added
+    noise depends on the place alone.
     """
 
-    def __init__(self, prior: Prior, most: int = MOST_ELEMENTS):
-        self.prior, self.most = prior, most
+    def __init__(self, prior: Prior, channels: int, most: int = MOST_ELEMENTS):
+        self.prior, self.channels, self.most = prior, channels, most
+        self._spread = prior.config.channels**0.5 if channels == 1 else 1.0
 
     @property
     def sigma_range(self) -> tuple[float, float]:
-        return self.prior.sigma_range
+        low, high = self.prior.sigma_range
+        return low / self._spread, high / self._spread
 
-    def denoise(
-        self, x: Float[Tensor, "B C ..."], sigma: float | Float[Tensor, " B"] | None = None
-    ) -> Float[Tensor, "B C ..."]:
-        """E[data | data + sigma noise = x] for x `[B, C, *size]`; None lets the network see the level by itself."""
-        given, wanted = x.shape[1], self.prior.config.channels
-        levels = None if sigma is None else torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
-        if given == wanted:
+    def denoise(self, x: Float[Tensor, "B C ..."], sigma: float | Float[Tensor, " B"]) -> Float[Tensor, "B C ..."]:
+        """E[data | data + sigma noise = x] for x `[B, C, *size]`; ValueError for another C."""
+        wanted = self.prior.config.channels
+        if x.shape[1] != self.channels:
+            raise ValueError(f"this prior was adapted to {self.channels} channels, not {x.shape[1]}")
+        levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
+        if self.channels == wanted:
             return self._tiled(x, levels)
-        if given == 1:
-            return self._tiled(x.expand(-1, wanted, *x.shape[2:]), levels).mean(dim=1, keepdim=True)
         if wanted == 1:
-            each = None if levels is None else levels.repeat_interleave(given)
-            return self._tiled(x.flatten(0, 1)[:, None], each)[:, 0].unflatten(0, (-1, given))
-        return self.prior.denoise(x, levels)  # says what it takes
+            made = self._tiled(x.flatten(0, 1)[:, None], levels.repeat_interleave(self.channels))
+            return made[:, 0].unflatten(0, (-1, self.channels))
+        if self.channels != 1:
+            return self.prior.denoise(x, levels)  # says what it takes
+        between = torch.randn(wanted, *x.shape[2:], generator=torch.Generator().manual_seed(0))
+        between = (between - between.mean(dim=0)).to(x)
+        levels = levels * self._spread
+        wide = x + levels.reshape(-1, *[1] * (x.ndim - 1)) * between
+        return self._tiled(wide, levels).mean(dim=1, keepdim=True)
 
-    def _tiled(self, x: Float[Tensor, "B C ..."], levels: Float[Tensor, " B"] | None) -> Float[Tensor, "B C ..."]:
+    def _tiled(self, x: Float[Tensor, "B C ..."], levels: Float[Tensor, " B"]) -> Float[Tensor, "B C ..."]:
         if x[:, 0].numel() <= self.most or (torch.is_grad_enabled() and x.requires_grad):
             return self.prior.denoise(x, levels)
         size, multiple = x.shape[2:], self.prior.multiple
         whole = reflect_to_multiple(x, multiple)
 
         def denoise(part: Tensor, rows: slice) -> Tensor:
-            return self.prior.denoise(part, None if levels is None else levels[rows])
+            return self.prior.denoise(part, levels[rows])
 
         made = run_local(denoise, whole, self.prior.receptive_radius, multiple, self.most)
         return made[(..., *(slice(n) for n in size))]

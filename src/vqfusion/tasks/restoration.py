@@ -118,7 +118,7 @@ class Restoration(Task):
         operator = self.operator(fitted)
         generators = [torch.Generator().manual_seed(sampling.seed * 1_000_003 + i) for i in range(len(fitted.y))]
         made = restore(
-            AnySizePrior(prior),
+            AnySizePrior(prior, fitted.y.shape[1]),
             fitted.y.to(prior.device),
             operator,
             mode=mode,  # type: ignore[arg-type]  # checked when the task was made
