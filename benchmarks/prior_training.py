@@ -59,11 +59,12 @@ class Ours(nn.Module):
 
 
 def build() -> dict[str, nn.Module]:
-    sys.modules.setdefault("torchvision", types.ModuleType("torchvision"))  # lucidrains imports it for its data loader
-    for part in ("transforms", "utils"):
-        setattr(sys.modules["torchvision"], part, types.ModuleType(part))
-    from denoising_diffusion_pytorch import Unet
     from diffusers import UNet2DModel
+
+    stand_in = types.ModuleType("torchvision")  # lucidrains imports it for its data loader, which is not used
+    stand_in.__dict__.update(transforms=types.ModuleType("transforms"), utils=types.ModuleType("utils"))
+    sys.modules.setdefault("torchvision", stand_in)
+    from denoising_diffusion_pytorch import Unet
 
     torch.manual_seed(0)
     ours = Ours()

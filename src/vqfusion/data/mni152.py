@@ -25,7 +25,10 @@ def open_mni152() -> Dataset:
         Record(name, split, sources={"volume": partial(_part, start, stop)})
         for name, (start, stop, split) in parts.items()
     ]
-    return Dataset("mni152", records, licence="MNI ICBM152 2009a, as shipped by nilearn (BSD-3-Clause)")
+    licence = (
+        "Copyright (C) 1993-2004 Louis Collins, McConnell Brain Imaging Centre, McGill University; free with notice"
+    )
+    return Dataset("mni152", records, licence=licence)
 
 
 def _part(start: int, stop: int | None) -> Sample:
