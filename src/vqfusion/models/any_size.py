@@ -9,7 +9,8 @@ from vqfusion.nn.tiles import MOST_ELEMENTS, run_local
 
 
 class AnySizePrior:
-    """The `RestorationPrior` of a prior for signals of `channels`; large ones go through in tiles, as if whole.
+    """The `RestorationPrior` of a prior for signals of `channels`, or its own; large ones go through in tiles, as
+    if whole.
 
     A network without statistics sees `receptive_radius` positions to each side, so tiles with such margins have no
     seams. Where gradients are recorded the signal goes through whole.
@@ -20,9 +21,9 @@ class AnySizePrior:
     noise depends on the place alone.
     """
 
-    def __init__(self, prior: Prior, channels: int, most: int = MOST_ELEMENTS):
-        self.prior, self.channels, self.most = prior, channels, most
-        self._spread = prior.config.channels**0.5 if channels == 1 else 1.0
+    def __init__(self, prior: Prior, channels: int | None = None, most: int = MOST_ELEMENTS):
+        self.prior, self.channels, self.most = prior, channels or prior.config.channels, most
+        self._spread = prior.config.channels**0.5 if self.channels == 1 else 1.0
 
     @property
     def sigma_range(self) -> tuple[float, float]:
