@@ -14,7 +14,7 @@ FLAGS = {
     "speak": [*COMMON, "--language", "--speaker"],
     "transcribe": [*COMMON, "--language"],
     "speaker": COMMON,
-    "translate": [*COMMON, "--from", "--to"],
+    "translate": [*COMMON, "--from", "--to", "--via"],
     "write": [*COMMON, "--language"],
     "classify": [*COMMON, "--language", "--top"],
     "any": [*COMMON, "--given", "--target"],

@@ -24,7 +24,7 @@ from vqfusion.models.tokenize import SlotTokenizers
 from vqfusion.types import Sample
 
 ROWS = 64  # items that go through the network at once
-LENGTHS_TRIED = 3  # candidates for the length of a greedy answer (Ghazvininejad et al., 2019, "length beam")
+LENGTHS_TRIED = 6  # candidates for the length of a greedy answer (Ghazvininejad et al., 2019, "length beam")
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,16 @@ class Translate(Task):
     gives: ClassVar[str] = "text"
     target: str = option(MISSING, "language to translate into", flag="--to")
     source: str = option("en", "language of the text", flag="--from")
+    via: str | None = option(None, "language to go through, for pairs that the model was never trained on")
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
-        given = {text_slot(system, self.source): sample}
-        return self.generate(system, given, text_slot(system, self.target), sampling)
+        source, target = text_slot(system, self.source), text_slot(system, self.target)
+        if self.via is None:
+            return self.generate(system, {source: sample}, target, sampling)
+        between = text_slot(system, self.via)
+        first = self.generate(system, {source: sample}, between, replace(sampling, samples=1))
+        second = self.generate(system, {between: [one[0] for one in first.samples]}, target, sampling)
+        return replace(second, nfe=first.nfe + second.nfe, seconds=first.seconds + second.seconds)
 
 
 @task
