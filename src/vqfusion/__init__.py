@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from vqfusion.diffusion.denoiser import NetworkDenoiser as NetworkDenoiser
     from vqfusion.diffusion.flow import FlowPath as FlowPath
     from vqfusion.diffusion.gaussian import GaussianPath as GaussianPath
+    from vqfusion.diffusion.operators import OPERATORS as OPERATORS
     from vqfusion.diffusion.signal_samplers import sample_signal as sample_signal
     from vqfusion.errors import UserError as UserError
     from vqfusion.hub import load as load
+    from vqfusion.models.any_size import AnySizePrior as AnySizePrior
     from vqfusion.models.diffusion_model import DiffusionModel as DiffusionModel
+    from vqfusion.models.prior import Prior as Prior
+    from vqfusion.models.restore import Restored as Restored
+    from vqfusion.models.restore import restore as restore
     from vqfusion.models.system import Generated as Generated
     from vqfusion.models.system import Likelihood as Likelihood
     from vqfusion.models.system import Sampling as Sampling
@@ -67,6 +72,11 @@ PUBLIC = {
     "DiffusionModel": "models.diffusion_model",
     "UNet": "nn.unet",
     "DenoisingTransformer": "nn.denoising_transformer",
+    "Prior": "models.prior",
+    "AnySizePrior": "models.any_size",
+    "restore": "models.restore",
+    "Restored": "models.restore",
+    "OPERATORS": "diffusion.operators",
     "GaussianPath": "diffusion.gaussian",
     "FlowPath": "diffusion.flow",
     "NetworkDenoiser": "diffusion.denoiser",
