@@ -23,6 +23,7 @@ from vqfusion.train.priors import in_range, load_signals, noise_levels, noisy_ba
 from vqfusion.train.recipes import recipe
 from vqfusion.types import Sample
 
+EXAMPLE = Path(__file__).parent.parent / "examples" / "own_prior.yaml"
 SMALL = {"widths": (8, 12), "depths": (1, 1)}
 STAGE = StageConfig(
     steps=12, batch=4, learning_rate=3e-3, warmup_steps=2, weight_decay=0.0, precision="fp32", checkpoint_every_s=1e9
@@ -281,6 +282,7 @@ def test_one_command_trains_a_prior_on_ones_own_files_and_goes_on(tmp_path, cli)
     own.write_text(own.read_text().replace("steps: 10", "steps: 11"))
     code, _, err = cli("train", own, "-o", "run", "--device", "cpu")
     assert code == 2 and "another config" in err and len(err.strip().splitlines()) == 1
+    assert recipe(str(EXAMPLE)).sizes == (512, 1024) and len(EXAMPLE.read_text().splitlines()) <= 10
     own.write_text("name: mine\ndata: pictures\nprior: {modality: smell}\n")
     code, _, err = cli("train", own)
     assert code == 2 and "prior.modality" in err
@@ -318,6 +320,24 @@ def test_recipes_hold_together_and_every_photograph_has_an_author_and_an_open_li
         assert len(row) == 6 and all(row)
         assert row[4] in {"CC0-1.0", "public-domain"} or row[4].startswith(("CC-BY-", "CC-BY-SA-"))
     assert len({Path(row[2]).stem for row in rows[1:]}) == len(rows) - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "level"),
+    [("photo", (3, 40, 48), 0.1), ("volume", (1, 16, 16, 16), 0.1), ("sound", (1, 800), 0.05)],
+)
+def test_the_shipped_priors_are_small_and_take_noise_away(name, shape, level):
+    folder = vqfusion.hub.ZOO / name
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 16 * 2**20
+    assert {"config.json", "prior.safetensors", "README.md"} <= {file.name for file in folder.iterdir()}
+    prior = vqfusion.load(name, "cpu")
+    ramp = torch.linspace(-0.5, 0.5, shape[-1]).expand(shape)
+    clean = (ramp / 4 if name == "sound" else ramp / 2 + 0.5)[None]
+    noisy = clean + level * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    for sigma in (level, None):
+        assert float((prior.denoise(noisy, sigma) - clean).square().mean()) < level**2 / 2
+    vanishing = prior.denoise(clean, prior.sigma_range[0]) - clean
+    assert float(vanishing.abs().max()) < 0.05
 
 
 def test_a_qt_resource_is_read():
