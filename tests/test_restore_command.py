@@ -1,6 +1,8 @@
 """Restoration by a prior from the command: any size, what files hold beside their values, gaps, error bars, reports."""
 
 import json
+import math
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -15,8 +17,11 @@ from vqfusion.data.io import read, write
 from vqfusion.data.io.picture import Extras
 from vqfusion.models.any_size import AnySizePrior
 from vqfusion.models.fitted import FittedSample
+from vqfusion.models.intervals import Calibration
 from vqfusion.models.photons import estimate_gain
 from vqfusion.models.prior import Prior
+from vqfusion.models.residual_band import ResidualBand
+from vqfusion.models.shipped_intervals import ShippedIntervals
 from vqfusion.types import Sample
 
 KINDS = {
@@ -210,6 +215,29 @@ def test_samples_and_intervals(cli, priors):
     assert cli("denoise", "a.png", "--mode", "interval", "-o", "b.png", *quick)[0] == 2, "nothing is overwritten"
 
 
+def test_intervals_beside_the_weights_are_calibrated_and_say_what_they_held(cli, priors):
+    folder = Path(shutil.copytree(priors["photo"], "mine"))
+    generator = torch.Generator().manual_seed(0)
+    flat = ResidualBand((0.0,) * 9, (1.0,) * 9, ((0.0,) * 9,) * 24, (0.0,) * 24, (0.0,) * 24, math.log(0.1))
+    truth = torch.rand(4, 100, generator=generator)
+    calibration = Calibration.fit(truth - 0.1, truth + 0.1, truth + 0.05, coverage=0.9, band=flat)
+    ShippedIntervals(calibration, {"all": 0.912}, "four made-up pictures").save(folder, "denoise")
+    photo("a.png", size=(24, 20))
+    arguments = ("denoise", "a.png", "--sigma", "0.2", "--interval", "0.9", "--model", "mine", "--json")
+    code, out, _ = cli(*arguments, "-o", "b.png")
+    [row] = json.loads(out)["items"]
+    assert code == 0 and row["nfe"] == 1 and row["mean_width"] == pytest.approx(0.1, abs=1e-3), "scaled by one half"
+    assert (row["measured_coverage"], row["measured_on"]) == (0.912, "four made-up pictures") and not row["warnings"]
+    _, _, err = cli(*arguments[:-1], "-o", "c.png")
+    assert err == "vqfusion: 90 % intervals held 91.2 % of the true values of four made-up pictures\n"
+    for name in ("config.json", "prior.safetensors"):
+        shutil.copy(f"{priors['grey']}/{name}", folder)
+    code, out, _ = cli(*arguments, "--samples", "2", "--steps", "1", "-o", "d.png")
+    [row] = json.loads(out)["items"]
+    assert code == 0 and row["measured_coverage"] is None, "made for other weights"
+    assert any("not calibrated" in line for line in row["warnings"])
+
+
 def test_inpaint_fills_the_white_part_and_keeps_the_rest(cli, priors):
     photo("a.png")
     mask = np.zeros((30, 40), np.uint8)
@@ -333,6 +361,18 @@ def test_the_gain_of_photons_is_read_off_the_picture():
     for gain in (0.002, 0.01):
         noisy = gain * torch.poisson(clean / gain, torch.Generator().manual_seed(1))
         assert estimate_gain(noisy[None, None]) == pytest.approx(gain, rel=0.15)
+
+
+def test_noise_of_a_sound_of_a_low_rate_is_white_at_the_rate_of_the_prior():
+    noise = 0.05 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(1))
+    fitted = FittedSample.of(Sample("audio", noise, sample_rate_hz=8000), tiny("sound")).with_noise_above(None)
+    assert fitted.sigma == pytest.approx(0.05, rel=0.05)
+    level = fitted.level(0.05)
+    assert level == pytest.approx(0.05 * 2**0.5) and fitted.level_back(level) == pytest.approx(0.05)
+    power = torch.fft.rfft(fitted.y[0, 0]).abs().square().chunk(4)
+    assert max(float(part.mean()) for part in power) < 1.35 * min(float(part.mean()) for part in power)
+    back = fitted.back(fitted.y).data
+    assert (back - noise)[:, 100:-100].square().mean() < 0.06 * noise.square().mean()
 
 
 @pytest.mark.parametrize("modality", ["volume", "series"])

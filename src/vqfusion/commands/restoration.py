@@ -136,6 +136,7 @@ def write(job: Job, answer: Answer, i: int) -> dict[str, Any]:
     row |= {"sigma": finding.sigma, "warnings": list(finding.warnings)}
     if job.bounds and finding.lower is not None and finding.upper is not None:
         row |= {"coverage": finding.coverage, "mean_width": _width(finding)}
+        row |= {"measured_coverage": finding.measured, "measured_on": finding.measured_on}
         made = {"lower": finding.lower, "upper": finding.upper}
         if "uncertainty" in job.bounds:
             made["uncertainty"], row["uncertainty_peak"] = uncertainty(finding)
@@ -185,3 +186,11 @@ def _say(report: dict[str, Any], page: Path | None, as_json: bool) -> None:
             print(f"vqfusion: {row['input']}: {warning}", file=sys.stderr)
     if page is not None:
         print(page / "index.html")
+    for text in dict.fromkeys(_promise(row) for row in report["items"] if row.get("measured_coverage") is not None):
+        print(f"vqfusion: {text}", file=sys.stderr)
+
+
+def _promise(row: dict[str, Any]) -> str:
+    """What is known of intervals like these."""
+    held = f"{100 * row['measured_coverage']:.1f} %"
+    return f"{100 * row['coverage']:g} % intervals held {held} of the true values of {row['measured_on']}"

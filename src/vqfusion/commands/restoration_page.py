@@ -82,7 +82,7 @@ def restoration_page(task: str, report: dict[str, Any], shown: Sequence[Shown]) 
     """The whole document."""
     sections: dict[str, str] = {}
     for row, one in zip(report["items"], shown, strict=True):
-        facts = [f"{row['nfe']} network calls", f"{row['seconds']:.2f} s"]
+        facts = [f"{row['nfe']} network call{'s' * (row['nfe'] != 1)}", f"{row['seconds']:.2f} s"]
         if "sigma" in row:
             facts.insert(0, f"noise {_level(row['sigma'], row['modality'])}")
         if "mean_width" in row:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqfusion.data.transforms import resample
+from vqfusion.diffusion.noise_level import estimate_noise
 from vqfusion.errors import UserError
 from vqfusion.models.prior import Prior
 from vqfusion.types import Sample
@@ -23,7 +24,7 @@ class FittedSample:
 
     A value of the sample is `y * scale + offset`, with one scale and one offset for each item of `y`: the channels of
     series are items, so are those of volumes. `seen` is True where there is something; None: everywhere.
-    `sample_rate_hz` is that of `y`.
+    `sample_rate_hz` is that of `y`; `sigma` the noise level of the sample where it had to be found out early.
     """
 
     sample: Sample
@@ -32,6 +33,7 @@ class FittedSample:
     offset: Float[Tensor, " B"]
     seen: Bool[Tensor, "B C ..."] | None = None
     sample_rate_hz: int | None = None
+    sigma: float | None = None
 
     @classmethod
     def of(cls, sample: Sample, prior: Prior, from_zero: bool = False) -> "FittedSample":
@@ -64,13 +66,34 @@ class FittedSample:
         y = torch.where(known, (data - offset.view(wide)) / scale.view(wide), (low + high) / 2)
         return cls(sample, y[:, None], scale, offset, None if bool(known.all()) else known[:, None])
 
+    def with_noise_above(self, sigma: float | None) -> "FittedSample":
+        """Sound of a lower rate than the prior's with noise in the band that it lacks, as strong as in its own.
+
+        White noise of sigma at the lower rate is then white at the higher one, which is what a prior knows. The way
+        back removes the added band. None: sigma is estimated. Other samples stay as they are.
+        """
+        own = self.sample.sample_rate_hz
+        if own is None or self.sample_rate_hz is None or own >= self.sample_rate_hz:
+            return self
+        level = float(estimate_noise(self.sample.data[None].float())) if sigma is None else sigma
+        stronger = level * (self.sample_rate_hz / own) ** 0.5
+        noise = stronger * torch.randn(self.y[0].shape, generator=torch.Generator().manual_seed(0))
+        white = replace(self.sample, data=noise, sample_rate_hz=self.sample_rate_hz)
+        below = resample(resample(white, own), self.sample_rate_hz).data
+        below = functional.pad(below, (0, max(0, noise.shape[1] - below.shape[1])))[:, : noise.shape[1]]
+        return replace(self, y=self.y + (noise - below), sigma=level)
+
     def level(self, sigma: float) -> float | Float[Tensor, " B"]:
-        """A standard deviation in the units of the sample in those of the prior."""
+        """A standard deviation in the units of the sample in those of the prior; of sound at the rate of the prior."""
+        if self.sample_rate_hz and self.sample.sample_rate_hz:
+            return sigma * (self.sample_rate_hz / self.sample.sample_rate_hz) ** 0.5
         return sigma if len(self.scale) == 1 and float(self.scale) == 1.0 else sigma / self.scale
 
     def level_back(self, sigma: float | Tensor) -> float:
         """A standard deviation, or the mean of several, in the units of the sample."""
         levels = torch.as_tensor(sigma, dtype=torch.float32).cpu()
+        if self.sample_rate_hz and self.sample.sample_rate_hz:
+            levels = levels * (self.sample.sample_rate_hz / self.sample_rate_hz) ** 0.5
         if levels.ndim <= 1 and levels.numel() in (1, len(self.scale)):
             return float((levels.reshape(-1) * self.scale).mean())
         return float(levels.mean() * self.scale.mean())

@@ -45,8 +45,10 @@ class Prior(nn.Module):
 
     Values and noise levels are in the units of the samples: pictures in [0, 1], noise of 25 / 255. The posterior
     mean is, by Tweedie's formula, also the score, so the same network denoises and drives every sampler of
-    `vqfusion.diffusion` through `as_denoiser`.
+    `vqfusion.diffusion` through `as_denoiser`. `folder` is where it was read from.
     """
+
+    folder: Path | None = None
 
     def __init__(self, config: PriorConfig, error_slope: float = 0.011):
         super().__init__()
@@ -150,6 +152,7 @@ class Prior(nn.Module):
             raise UserError(f"{folder}: not a prior of format {FORMAT_VERSION}; vqfusion.load tells kinds apart")
         prior = cls(validated(PriorConfig, stored["prior"], f"{folder}/config.json"))
         load_into(prior, load_weights(folder / "prior.safetensors"), folder / "prior.safetensors")
+        prior.folder = folder
         return prior.to(pick_device(device)).eval().requires_grad_(False)
 
 

@@ -109,6 +109,7 @@ class Restoration(Task):
 
         from vqfusion.models.any_size import AnySizePrior
         from vqfusion.models.restore import restore
+        from vqfusion.models.shipped_intervals import shipped_intervals
 
         start, mode = perf_counter(), self.read_out
         if mode == "mean" and sampling.samples > 1:
@@ -117,8 +118,11 @@ class Restoration(Task):
         fitted = self.fitted(prior, sample)
         operator = self.operator(fitted)
         generators = [torch.Generator().manual_seed(sampling.seed * 1_000_003 + i) for i in range(len(fitted.y))]
+        coverage, channels = self.interval or COVERAGE, fitted.y.shape[1]
+        shipped = shipped_intervals(prior, operator, coverage) if mode == "interval" else None
+        group = shipped.group(channels) if shipped else "all"
         made = restore(
-            AnySizePrior(prior, fitted.y.shape[1]),
+            AnySizePrior(prior, channels),
             fitted.y.to(prior.device),
             operator,
             mode=mode,  # type: ignore[arg-type]  # checked when the task was made
@@ -126,7 +130,9 @@ class Restoration(Task):
             steps=sampling.steps,
             method=self.method,  # type: ignore[arg-type]  # checked when the task was made
             generator=generators,
-            coverage=self.interval or COVERAGE,
+            coverage=coverage,
+            calibration=shipped.calibration if shipped else None,
+            group=group,
         )
 
         def whole(x: "Tensor") -> "Sample":
@@ -134,7 +140,9 @@ class Restoration(Task):
 
         found = Finding(
             sigma=self.used_level(fitted, operator, made.sigma),
-            coverage=(self.interval or COVERAGE) if mode == "interval" else None,
+            coverage=coverage if mode == "interval" else None,
+            measured=shipped.measured.get(group) if shipped else None,
+            measured_on=shipped.measured_on if shipped else "",
             lower=None if made.lower is None else whole(made.lower),
             upper=None if made.upper is None else whole(made.upper),
             warnings=made.warnings,

@@ -55,12 +55,13 @@ class Denoise(Restoration):
     def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
         from vqfusion.models.fitted import FittedSample
 
-        return FittedSample.of(sample, prior, from_zero=self.noise in ("poisson", "rician"))
+        fitted = FittedSample.of(sample, prior, from_zero=self.noise in ("poisson", "rician"))
+        return fitted.with_noise_above(parse_level(self.sigma)) if self.noise == "gaussian" else fitted
 
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion import operators
 
-        level = parse_level(self.sigma)
+        level = fitted.sigma if self.sigma is None else parse_level(self.sigma)
         own = None if level is None else fitted.level(level)
         if self.noise == "gaussian":
             return operators.Denoise(own)
@@ -221,7 +222,11 @@ class Enhance(Restoration):
     def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
         return self.clean_view(system, sample, "noisy", sampling)
 
+    def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
+        return super().fitted(prior, sample).with_noise_above(parse_level(self.sigma))
+
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion.operators import Denoise as Noisy
 
-        return Noisy(parse_level(self.sigma))
+        level = fitted.sigma if self.sigma is None else parse_level(self.sigma)
+        return Noisy(None if level is None else fitted.level(level))

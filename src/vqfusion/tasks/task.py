@@ -29,11 +29,14 @@ class Finding:
     """What the restoration of one item says beside its samples.
 
     `sigma` is the noise level that was used, in the units of the item; `lower` and `upper` hold a share `coverage`
-    of the true values; `warnings` are lines for the user.
+    of the true values, and `measured` of those of data like it, `measured_on`, where that is known; `warnings` are
+    lines for the user.
     """
 
     sigma: float
     coverage: float | None = None
+    measured: float | None = None
+    measured_on: str = ""
     lower: "Sample | None" = None
     upper: "Sample | None" = None
     warnings: tuple[str, ...] = ()
