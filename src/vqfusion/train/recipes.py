@@ -102,7 +102,7 @@ def emoji() -> ChainConfig:
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
         fusion_stage=StageConfig(
-            optimizer="muon", steps=4000, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=3
+            optimizer="muon", steps=3800, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=3
         ),
         draws=draws,
         views_per_sample=6,
