@@ -16,6 +16,7 @@ from vqfusion.config import PriorConfig
 from vqfusion.data.io import read, write
 from vqfusion.data.io.picture import Extras
 from vqfusion.models.any_size import AnySizePrior
+from vqfusion.models.autoregressive import fill_gaps
 from vqfusion.models.fitted import FittedSample
 from vqfusion.models.intervals import Calibration
 from vqfusion.models.photons import estimate_gain
@@ -293,8 +294,26 @@ def test_gaps_of_a_series_are_filled_in(cli, priors, gap):
     there = ~before.data.isnan()
     assert code == 0 and int((~there).sum()) == 10
     assert after.rate_hz == pytest.approx(50) and after.channel_names == ("left", "right")
-    torch.testing.assert_close(after.data[there], before.data[there], atol=0.02, rtol=0)
-    assert 3 < after.data[1, 40:50].mean() < 7, "in the units of the channel"
+    torch.testing.assert_close(after.data[there], before.data[there], atol=1e-4, rtol=0)
+    expected = 5 + torch.cos(torch.arange(40, 50) / 7)
+    torch.testing.assert_close(after.data[1, 40:50], expected, atol=0.01, rtol=0)
+    drawn = ("--mode", "sample", "--samples", "2", "--steps", "2", "-o", "c.csv")
+    code, out, err = cli("inpaint", "a.csv", "--model", priors["sound"], *drawn)
+    assert code == 0 and out == "c-1.csv\nc-2.csv\n" and "prior of audio, not of series" in err
+
+
+def test_gaps_of_series_follow_what_the_series_has_shown():
+    t = torch.arange(400, dtype=torch.float64)
+    walk = torch.randn(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64).cumsum(0)
+    y = torch.stack([torch.sin(t / 9) + 0.5 * torch.sin(t / 4), torch.full_like(t, 3.0), walk])[:, None].float()
+    seen = torch.ones_like(y, dtype=torch.bool)
+    seen[..., 100:125] = seen[..., 300:310] = False
+    made = fill_gaps(torch.where(seen, y, 0.0), seen)
+    assert (made == y)[seen].all()
+    torch.testing.assert_close(made[:2], y[:2], atol=1e-3, rtol=0)
+    assert (made - y)[2].abs().max() < 3 * walk.diff().std() * 25**0.5
+    short = torch.tensor([[[1.0, 0.0, 3.0]]])
+    assert fill_gaps(short, short > 0).tolist() == [[[1.0, 2.0, 3.0]]], "too little to learn from: straight lines"
 
 
 def test_rows_that_were_left_out_are_gaps_too(tmp_path):

@@ -95,6 +95,11 @@ class Restoration(Task):
 
         return FittedSample.of(sample, prior)
 
+    def doubts(self, prior: "Prior", sample: "Sample") -> tuple[str, ...]:
+        """A line where the prior was made for another kind of signal."""
+        known = prior.config.modality
+        return () if known == sample.modality else (f"restored by a prior of {known}, not of {sample.modality}",)
+
     def used_level(self, fitted: "FittedSample", operator: "Operator", sigma: "float | Tensor") -> float:
         """The noise level that was used, in the units of the sample; `sigma` is what restoration says of it."""
         return fitted.level_back(sigma)
@@ -145,7 +150,7 @@ class Restoration(Task):
             measured_on=shipped.measured_on if shipped else "",
             lower=None if made.lower is None else whole(made.lower),
             upper=None if made.upper is None else whole(made.upper),
-            warnings=made.warnings,
+            warnings=(*self.doubts(prior, sample), *made.warnings),
         )
         results = made.samples if mode == "sample" and made.samples is not None else made.mean[None]
         return Answer(
