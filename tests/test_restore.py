@@ -87,47 +87,236 @@ def posterior(prior, operator, y, sigma, shape):
 SHAPE = (1, 12)
 WHITE = GaussianPrior(torch.linspace(-1, 1, 12).double(), 0.64 * torch.eye(12).double())
 DISTANCE = (torch.arange(12)[:, None] - torch.arange(12)).abs()
-SMOOTH = GaussianPrior(torch.zeros(12).double(), 0.8**DISTANCE.double())
+SMOOTH = GaussianPrior(torch.zeros(12).double(), 0.8 ** DISTANCE.double())
 LINEAR = {
     "denoise": Denoise(0.3),
     "downsample": Downsample(3, "area", 0.3),
     "mask": Mask(torch.tensor([1, 0, 0, 1, 1, 0] * 2) > 0, 0.3),
     "blur": Blur(gaussian_kernel(0.8, 1), 0.3),
     "band_limit": BandLimit(0.5, 0.3),
-    "stft_mask": STFTMask(torch.rand(5, frames(12, 8, 2), generator=torch.Generator().manual_seed(0)) < 0.6, 12, 8, 2, 0.3),
+    "stft_mask": STFTMask(
+        torch.rand(5, frames(12, 8, 2), generator=torch.Generator().manual_seed(0)) < 0.6, 12, 8, 2, 0.3
+    ),
 }
 
 
-def drawn(method, operator, prior, steps, count=4000, **settings):
-    """Samples of one posterior, the measurement, and the closed form."""
-    truth = prior.mean + torch.linalg.cholesky(prior.covariance) @ torch.randn(
-        12, generator=torch.Generator().manual_seed(5), dtype=torch.float64
-    )
-    y = operator.measure(truth.reshape(1, *SHAPE), seeded(6, 1))
-    many = [torch.Generator().manual_seed(7)]  # one generator draws all, as noise of one wide item
-    wide = y.expand(count, *y.shape[1:])
-    question = Question(CountedPrior(_Together(prior)), operator, wide, torch.full((1, 1, 1), 0.3).double())
-    levels = noise_levels(torch.full((count,), 10.0).double(), torch.full((count,), 1e-2).double(), steps)
-    generators = _Shared(many[0], count)
-    start = prior.mean.reshape(SHAPE) + 10 * torch.randn(count, *SHAPE, generator=many[0], dtype=torch.float64)
-    made = method(question, start, levels, generators, **settings).flatten(1)
-    return made, posterior(prior, operator, y, 0.3, SHAPE)
-
-
-class _Together:
-    """A Gaussian prior for batches of one level."""
+class ManyChannels:
+    """A Gaussian prior of `[1, n]` on `[1, count, n]`: each channel is a sample, so that one draw makes all."""
 
     def __init__(self, prior):
         self.prior, self.sigma_range = prior, prior.sigma_range
 
     def denoise(self, x, sigma):
         cov, eye = self.prior.covariance, torch.eye(12, dtype=x.dtype)
-        gain = cov @ torch.linalg.inv(cov + float(sigma.flatten()[0]) ** 2 * eye)
-        return (self.prior.mean + (x.flatten(1) - self.prior.mean) @ gain.T).reshape(x.shape)
+        gain = cov @ torch.linalg.inv(cov + float(sigma) ** 2 * eye)
+        return self.prior.mean + (x - self.prior.mean) @ gain.T
 
 
-class _Shared(list):
-    """The same generator for each of many items."""
+def drawn(method, operator, prior, steps, y=None, sigma=0.3, count=4000, **settings):
+    """Samples `[count, 12]` of one posterior from noise of level 10, and the posterior in closed form."""
+    truth = prior.mean + torch.linalg.cholesky(prior.covariance) @ normal(12, seed=5)
+    y = operator.measure(truth.reshape(1, *SHAPE), seeded(6, 1)) if y is None else y
+    wide = y.expand(1, count, *y.shape[2:])
+    question = Question(CountedPrior(ManyChannels(prior)), operator, wide, torch.full((1, 1, 1), sigma).double())
+    levels = noise_levels(torch.tensor([10.0]).double(), torch.tensor([1e-2]).double(), steps)
+    start = prior.mean + 10 * normal(1, count, 12, seed=7)
+    made = method(question, start, levels, seeded(8, 1), **settings)[0]
+    return made, posterior(prior, operator, y, sigma, SHAPE) if sigma else (None, None)
 
-    def __init__(self, generator, count):
-        super().__init__([generator] * count)
+
+def normal(*shape, seed):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("method", [diffpir, dps])
+@pytest.mark.parametrize("name", LINEAR)
+def test_samplers_draw_the_linear_gaussian_posterior(method, name):
+    """Independent prior: mean within 0.15 of a deviation and variances within 15 % at 150 steps."""
+    made, (mean, covariance) = drawn(method, LINEAR[name], WHITE, 150, variance=gaussian_prior(0.8), eta=1.0)
+    deviation = covariance.diagonal().sqrt()
+    assert float(((made.mean(0) - mean) / deviation).abs().max()) < 0.15
+    assert float((torch.cov(made.T) - covariance).norm() / covariance.norm()) < 0.15
+
+
+@pytest.mark.parametrize("method, limit", [(diffpir, 0.5), (dps, 0.25)])
+def test_samplers_with_a_correlated_prior(method, limit):
+    """What is taken for the covariance of x_0 given x_t is then wrong, and the mean is off by part of a deviation."""
+    made, (mean, covariance) = drawn(method, LINEAR["blur"], SMOOTH, 100, variance=gaussian_prior(1.0), eta=1.0)
+    assert float(((made.mean(0) - mean) / covariance.diagonal().sqrt()).abs().max()) < limit
+    assert float((torch.cov(made.T) - covariance).norm() / covariance.norm()) < 0.25
+
+
+@pytest.mark.parametrize("method", [ddnm, ddrm, diffpir, dps])
+def test_without_noise_every_sampler_explains_the_measurement(method):
+    """A x = y exactly where the noise is 0, and the null space is drawn from the prior (DDRM narrower: eq. 8)."""
+    operator = Downsample(3, "area")
+    y = torch.tensor([[[0.5, -0.2, 0.3, 0.9]]]).double()
+    options = {} if method in (ddnm, ddrm) else {"variance": gaussian_prior(0.8)}
+    made, _ = drawn(method, operator, WHITE, 150, y, 0.0, **options)
+    torch.testing.assert_close(operator.A(made[None]), y.expand(1, len(made), 4), atol=0.02, rtol=0)
+    matrix = dense(operator, SHAPE)
+    free = torch.eye(12).double() - matrix.T @ torch.linalg.inv(matrix @ matrix.T) @ matrix
+    expected = 0.64 * free
+    assert float((torch.cov(made.T) - expected).norm() / expected.norm()) < (0.6 if method is ddrm else 0.2)
+    centre = free @ WHITE.mean + matrix.T @ torch.linalg.inv(matrix @ matrix.T) @ y.flatten()
+    assert float((made.mean(0) - centre).abs().max()) < 0.1
+
+
+@pytest.mark.parametrize("method", [ddnm, ddrm])
+def test_null_space_methods_with_noise(method):
+    """Approximations: within half a deviation of the mean where the singular values are near one another."""
+    made, (mean, covariance) = drawn(method, LINEAR["downsample"], WHITE, 50)
+    assert float(((made.mean(0) - mean) / covariance.diagonal().sqrt()).abs().max()) < 0.5
+    ratio = torch.cov(made.T).diagonal() / covariance.diagonal()
+    assert 0.4 < float(ratio.min()) and float(ratio.max()) < 1.2
+
+
+def test_denoising_chain_is_exact_for_any_gaussian():
+    y = torch.linspace(-1, 1, 12).double().reshape(1, *SHAPE)
+    levels = noise_levels(torch.tensor([0.5]).double(), torch.tensor([5e-3]).double(), 100)
+    made = ancestral(CountedPrior(ManyChannels(SMOOTH)), y.expand(1, 4000, 12), levels, seeded(0, 1))[0]
+    mean, covariance = posterior(SMOOTH, Denoise(0.5), y, 0.5, SHAPE)
+    assert float(((made.mean(0) - mean) / covariance.diagonal().sqrt()).abs().max()) < 0.1
+    assert float((torch.cov(made.T) - covariance).norm() / covariance.norm()) < 0.1
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_mean_of_a_gaussian(name):
+    """Denoising in one call is the posterior mean; plug-and-play ends within 2 % of it where its levels fall slowly."""
+    operator = LINEAR[name]
+    y = operator.measure(torch.sin(torch.arange(12).double()).reshape(1, *SHAPE), seeded(1, 1))
+    mean, _ = posterior(SMOOTH, operator, y, 0.3, SHAPE)
+    if name == "denoise":
+        made = restore(SMOOTH, y, operator)
+        assert made.nfe == 1
+        torch.testing.assert_close(made.mean.flatten(), mean)
+        return
+    question = Question(CountedPrior(SMOOTH), operator, y, torch.full((1, 1, 1), 0.3).double())
+    levels = noise_levels(torch.ones(1).double(), torch.full((1,), 0.02).double(), 400, rho=100.0)
+    made = plug_and_play(question, operator.first_guess(y), levels, share_of_noise()).flatten()
+    assert float((made - mean).norm() / mean.norm()) < 0.02
+
+
+@pytest.mark.parametrize("method", ["auto", "ddnm", "ddrm", "diffpir", "dps"])
+def test_the_denoiser_is_called_once_a_step(method):
+    operator = Downsample(3, "area", 0.1)
+    prior = GaussianPrior(SMOOTH.mean, SMOOTH.covariance)
+    y = operator.A(torch.ones(2, *SHAPE).double())
+    made = restore(prior, y, operator, "sample", samples=3, steps=7, method=method)
+    assert made.nfe == 21 and prior.calls == 21 and made.samples.shape == (3, 2, *SHAPE)
+    prior.calls = 0
+    assert restore(prior, y, operator, steps=5).nfe == 5 and prior.calls == 5
+    prior.calls = 0
+    assert restore(prior, y[:1], operator, "sample", samples=3, steps=7).nfe == 21 and prior.calls == 7  # together
+
+
+@pytest.mark.parametrize("kind", ["denoise", "low_dose", "downsample", "mask", "blur", "band_limit", "jpeg"])
+def test_an_item_does_not_depend_on_its_batch(kind):
+    operator = random_operator(kind, (1, 16, 16), torch.Generator().manual_seed(3))
+    x = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    y = operator.measure(x, seeded(0, 8))
+    for mode in ("mean", "sample"):
+        settings = dict(mode=mode, samples=2, steps=4)
+        if not operator.noise.kind == "salt_pepper":  # its mask belongs to the batch
+            whole = restore(SmoothPictures(), y, operator, generator=seeded(5, 8), **settings)
+            one = restore(SmoothPictures(), y[3:4], operator, generator=seeded(8, 1), **settings)
+            torch.testing.assert_close(whole.mean[3:4], one.mean, atol=1e-5, rtol=1e-5)
+    assert isinstance(SmoothPictures(), RestorationPrior)
+
+
+@pytest.mark.parametrize("shape", [(1, 64), (1, 16, 16), (1, 8, 8, 8)])
+def test_every_operator_at_every_rank(shape):
+    from vqfusion.diffusion.operators import OPERATORS
+
+    x = 0.5 + 0.2 * torch.randn(2, *shape, generator=torch.Generator().manual_seed(1)).clamp(-2, 2)
+    for kind, made in OPERATORS.items():
+        if len(shape) - 1 in made.ranks:
+            operator = random_operator(kind, shape, torch.Generator().manual_seed(2))
+            y = operator.measure(x, seeded(0, 2))
+            for mode in ("mean", "sample", "interval"):
+                found = restore(SmoothPictures(), y, operator, mode, samples=2, steps=3)
+                assert found.mean.shape == x.shape and bool(torch.isfinite(found.mean).all())
+
+
+def test_noise_that_is_not_gaussian():
+    """Nearer to the truth than the measurement is, and without bias."""
+    x = 0.5 + 0.2 * torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(1)).clamp(-2, 2)
+    for operator in (LowDose(30), Denoise(noise=Rician(0.15)), Denoise(noise=SaltPepper(0.3))):
+        y = operator.measure(x, seeded(2, 1))
+        made = restore(SmoothPictures(), y, operator).mean
+        assert float((made - x).square().mean()) < 0.8 * float((y - x).square().mean())
+        assert abs(float((made - x).mean())) < 0.015
+    seen = SaltPepper(0.3).seen(y)
+    torch.testing.assert_close(made[seen], x[seen])
+
+
+def test_sigma_may_be_a_map():
+    x = torch.full((1, 1, 16, 16), 0.7)
+    sigma = torch.full((1, 1, 16, 16), 0.3)
+    sigma[..., 8:] = 0.0
+    y = x + sigma * torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    made = restore(SmoothPictures(), y, Denoise(sigma)).mean
+    torch.testing.assert_close(made[..., 8:], y[..., 8:])
+    assert float((made - x)[..., :8].square().mean()) < float((y - x)[..., :8].square().mean())
+    with pytest.raises(ValueError, match="one sigma for each item"):
+        restore(SmoothPictures(), y, Denoise(sigma), "sample", method="ddrm")
+
+
+@pytest.mark.parametrize("name", ["camera", "moon", "chelsea", "clock"])
+@pytest.mark.parametrize("sigma", [5, 15, 50])
+def test_noise_level_of_photographs(name, sigma):
+    """Within 5 % for photographs that have next to no noise of their own."""
+    from skimage import data
+
+    picture = torch.from_numpy(np.array(getattr(data, name)())).float()[:300, :300] / 255
+    picture = picture[None] if picture.ndim == 2 else picture.permute(2, 0, 1)
+    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(sigma))
+    estimate = estimate_noise((picture + sigma / 255 * noise)[None])
+    assert float(estimate) * 255 == pytest.approx(sigma, rel=0.05)
+
+
+def test_noise_level_at_other_ranks():
+    t = torch.linspace(0, 60, 20_000)
+    wave = (torch.sin(t) * torch.sin(7 * t))[None]
+    grid = torch.linspace(0, 6, 40)
+    solid = (torch.sin(grid)[:, None, None] * torch.cos(grid)[:, None] * grid)[None]
+    for signal in (wave, solid):
+        noisy = signal + 0.1 * torch.randn(signal.shape, generator=torch.Generator().manual_seed(0))
+        assert float(estimate_noise(noisy[None])) == pytest.approx(0.1, rel=0.05)
+    made = restore(SmoothPictures(), noisy[None])
+    assert float(made.sigma) == pytest.approx(0.1, rel=0.05) and made.nfe == 1
+
+
+PICTURE = torch.full((1, 1, 16, 16), 0.5)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(mode="median"), "mode"),
+        (dict(method="magic"), "method"),
+        (dict(y=PICTURE[0, 0]), "missing axes"),
+        (dict(y=PICTURE / 0 * 0), "NaN or infinity"),
+        (dict(mode="sample", samples=0), "samples must"),
+        (dict(mode="interval", samples=1), "samples must"),
+        (dict(steps=0), "steps must"),
+        (dict(coverage=1.0), "coverage must"),
+        (dict(mode="sample", generator=seeded(0, 2)), "2 generators for 1 signals"),
+        (dict(operator=Mask(torch.ones(8, 8, dtype=torch.bool))), "same size"),
+        (dict(operator=Mask(torch.ones(16, 16, dtype=torch.bool), None)), "give sigma"),
+        (dict(operator=JPEG(50), mode="sample", method="ddnm"), "linear"),
+        (dict(operator=Denoise(), y=PICTURE[..., :8, :8]), "give sigma"),
+        (dict(operator=STFTMask(torch.ones(5, frames(16, 8, 2), dtype=torch.bool), 16, 8, 2)), "spectrogram"),
+    ],
+)
+def test_mistakes_are_one_line(change, words):
+    options = {"y": PICTURE, "operator": Denoise(0.1)} | change
+    with pytest.raises(UserError, match=words) as caught:
+        restore(SmoothPictures(), options.pop("y"), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_level_beyond_the_prior_is_said():
+    made = restore(SmoothPictures(), PICTURE, Denoise(2.0))
+    assert "beyond what the prior" in made.warnings[0]
+    assert random_elements((4,), 1.0, torch.Generator().manual_seed(0)).sum() == 1

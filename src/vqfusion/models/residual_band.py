@@ -1,0 +1,118 @@
+"""How far an estimate may be off, element by element, from what its surroundings look like."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+WINDOWS = (3, 7, 15)  # elements a side
+HIDDEN = 24
+FEATURES = 2 * len(WINDOWS) + 3
+POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+@dataclass(frozen=True)
+class ResidualBand:
+    """The expected magnitude of truth - estimate: a small network over local features, its weights as lists.
+
+    A band that costs nothing beside the estimate; calibrate it (`Calibration.fit`) before you trust it.
+    """
+
+    middle: tuple[float, ...]
+    scale: tuple[float, ...]
+    hidden: tuple[tuple[float, ...], ...]
+    hidden_bias: tuple[float, ...]
+    out: tuple[float, ...]
+    out_bias: float
+
+    @torch.no_grad()
+    def __call__(
+        self, mean: Float[Tensor, "B C ..."], guess: Float[Tensor, "B C ..."], sigma: Float[Tensor, "..."]
+    ) -> Float[Tensor, "B C ..."]:
+        """Half-widths in sample units for an estimate, its operator's first guess and the noise level `[B]`."""
+        features = local_features(mean, guess, sigma)
+        return self._network(features, [torch.as_tensor(part).to(features) for part in self._parts()]).to(mean)
+
+    @classmethod
+    def fit(
+        cls,
+        features: Float[Tensor, "N F"],
+        residuals: Float[Tensor, " N"],
+        steps: int = 400,
+        batch: int = 8192,
+        seed: int = 0,
+    ) -> "ResidualBand":
+        """From `local_features` of elements and how far their estimates were off.
+
+        Maximum likelihood of a Laplace law: log s + |r| / s, so s is the expected magnitude.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        middle, scale = features.mean(0), features.std(0).clamp(min=1e-6)
+        inputs = features.shape[1]
+        hidden = torch.randn(HIDDEN, inputs, generator=generator) / inputs**0.5
+        start = residuals.abs().mean().log()
+        parts = [hidden, torch.zeros(HIDDEN), torch.zeros(HIDDEN), start.reshape(()).float()]
+        parts = [part.requires_grad_() for part in parts]
+        optimizer = torch.optim.Adam(parts, 1e-2)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for _ in range(steps):
+            chosen = torch.randint(len(features), (batch,), generator=generator)
+            width = cls._network(features[chosen].float(), [middle.float(), scale.float(), *parts])
+            loss = (width.log() + residuals[chosen].abs().float() / width).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        made = [middle, scale, *(part.detach() for part in parts)]
+        return cls.from_lists(dict(zip(cls.__dataclass_fields__, (part.tolist() for part in made), strict=True)))
+
+    @classmethod
+    def from_lists(cls, stored: dict[str, Any]) -> "ResidualBand":
+        """From the fields as JSON keeps them."""
+        return cls(**{name: _frozen(value) for name, value in stored.items()})
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self.middle, self.scale, self.hidden, self.hidden_bias, self.out, self.out_bias
+
+    @staticmethod
+    def _network(features: Tensor, parts: Sequence[Tensor]) -> Tensor:
+        middle, scale, hidden, hidden_bias, out, out_bias = parts
+        inner = torch.relu((features - middle) / scale @ hidden.T + hidden_bias)
+        return (inner @ out + out_bias).clamp(-14, 4).exp()
+
+
+def local_features(
+    mean: Float[Tensor, "B C ..."], guess: Float[Tensor, "B C ..."], sigma: Float[Tensor, "..."]
+) -> Float[Tensor, "B C ... F"]:
+    """Of each element: the noise level, the brightness, the change to each neighbour, and over windows of 3, 7 and 15
+    the spread of the estimate and the energy of what was taken away (guess - mean). Logarithms but the brightness."""
+    rank = mean.ndim - 2
+    level = sigma.reshape(-1, *[1] * (mean.ndim - 1)).to(mean).expand(mean.shape) if sigma.ndim <= 1 else sigma
+    steps = [F.pad(mean.diff(dim=axis), _one_more(axis, mean.ndim), mode="replicate") for axis in range(2, mean.ndim)]
+    change = torch.stack([step.square() for step in steps]).sum(0).sqrt()
+    features = [_log(level.expand(mean.shape)), mean, _log(change)]
+    for window in WINDOWS:
+        features.append(_log(_local_mean((mean - _local_mean(mean, window, rank)).square(), window, rank).sqrt()))
+        features.append(_log(_local_mean((guess - mean).square(), window, rank).sqrt()))
+    return torch.stack(features, dim=-1)
+
+
+def _local_mean(x: Tensor, window: int, rank: int) -> Tensor:
+    return POOLS[rank](x, window, stride=1, padding=window // 2, count_include_pad=False)
+
+
+def _one_more(axis: int, ndim: int) -> list[int]:
+    """Padding that repeats the last element along one axis."""
+    return [side for a in range(ndim - 1, 1, -1) for side in (0, int(a == axis))]
+
+
+def _log(x: Tensor) -> Tensor:
+    return (x + 1e-4).log()
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(part) for part in value) if isinstance(value, list | tuple) else value
