@@ -117,25 +117,25 @@ def main() -> None:
         denoise(options.one, options.folder, options.model)
         print(peak_kb())
         return
-    rows = []
+    report: dict = {
+        "processor": platform.processor() or platform.machine(),
+        "threads": THREADS,
+        "sigma": 25,
+        "model": options.model,
+        "note": options.note,
+        "wanted": {"megapixels": 12, "wall_s": LIMIT_S, "peak_mb": LIMIT_MB},
+        "rows": [],
+    }
     for megapixels in options.megapixels:
         with tempfile.TemporaryDirectory() as folder:
             make_pictures(Path(folder), megapixels)
             for method in options.methods:
                 python = options.opencv_python if method.endswith("opencv") else sys.executable
                 row = {"method": method, "megapixels": megapixels}
-                rows.append(row | measure(method, Path(folder), options.model, python))
-                print(rows[-1], flush=True)
-    if options.output:
-        about = {
-            "processor": platform.processor() or platform.machine(),
-            "threads": THREADS,
-            "sigma": 25,
-            "model": options.model,
-        }
-        wanted = {"megapixels": 12, "wall_s": LIMIT_S, "peak_mb": LIMIT_MB}
-        report = about | {"note": options.note, "wanted": wanted, "rows": rows}
-        options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+                report["rows"].append(row | measure(method, Path(folder), options.model, python))
+                print(report["rows"][-1], flush=True)
+                if options.output:
+                    options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

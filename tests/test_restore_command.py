@@ -101,6 +101,13 @@ def test_tiles_give_what_the_whole_gives(kind, channels):
         torch.testing.assert_close(whole[1:, 2:], alone, atol=1e-5, rtol=0)
 
 
+def test_large_pictures_have_no_seams_in_bfloat16_either():
+    prior = tiny("photo")
+    x = torch.rand(1, 3, 141, 170)
+    tiled = AnySizePrior(prior, most=105 * 105, fast_from=0).denoise(x, 0.2)
+    assert (tiled - prior.denoise(x, 0.2)).abs().max() < 1 / 255
+
+
 def test_tiles_of_a_volume_and_of_a_sound_too():
     for kind, size in (("volume", (20, 33, 26)), ("sound", (3001,))):
         prior = tiny(kind)

@@ -13,7 +13,8 @@ class AnySizePrior:
     if whole.
 
     A network without statistics sees `receptive_radius` positions to each side, so tiles with such margins have no
-    seams. Where gradients are recorded the signal goes through whole.
+    seams. Where gradients are recorded the signal goes through whole. Signals of over `fast_from` positions are
+    computed in bfloat16 on processors that have it: half the time, and 0.004 dB less at most (docs/restoring.md).
 
     Colour is restored by a prior of grey channel by channel. Grey is restored by a prior of n channels as n equal ones
     with noise between them added: grey noise of sigma and this make independent noise of sigma sqrt(n) in every
@@ -21,8 +22,15 @@ class AnySizePrior:
     noise depends on the place alone.
     """
 
-    def __init__(self, prior: Prior, channels: int | None = None, most: int = MOST_ELEMENTS):
+    def __init__(
+        self,
+        prior: Prior,
+        channels: int | None = None,
+        most: int = MOST_ELEMENTS,
+        fast_from: int = MOST_ELEMENTS,
+    ):
         self.prior, self.channels, self.most = prior, channels or prior.config.channels, most
+        self.fast_from = fast_from if has_bfloat16() else None
         self._spread = prior.config.channels**0.5 if self.channels == 1 else 1.0
 
     @property
@@ -55,8 +63,17 @@ class AnySizePrior:
         size, multiple = x.shape[2:], self.prior.multiple
         whole = reflect_to_multiple(x, multiple)
 
+        fast = x.device.type == "cpu" and self.fast_from is not None and x[0, 0].numel() > self.fast_from
+
         def denoise(part: Tensor, rows: slice) -> Tensor:
-            return self.prior.denoise(part, levels[rows])
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+                return self.prior.denoise(part, levels[rows])
 
         made = run_local(denoise, whole, self.prior.receptive_radius, multiple, self.most)
         return made[(..., *(slice(n) for n in size))]
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16 by itself, so that it is faster there."""
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("arm_bf16"))
