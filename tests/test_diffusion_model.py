@@ -124,6 +124,21 @@ def test_an_untrained_network_leaves_the_mean_of_the_plain_decoder():
     assert torch.allclose(model(x, mode="mean"), model.decoder(codes))
 
 
+class GivesNoiseBack(nn.Module):
+    """The velocity of residuals that are 0.5 everywhere, learned where x_t is noise: elsewhere it is wrong."""
+
+    def forward(self, x, t, given=None):
+        return torch.where((x.std() > 0.5), x - 0.5 + 0.1 * x, 9.0)  # and a tenth of the noise too much
+
+
+def test_the_mean_of_a_velocity_asks_the_network_where_it_learned():
+    model = make(network=GivesNoiseBack(), path="flow", prediction="velocity").eval()
+    x = batch()
+    m = model.decoder(model.quantizer.indices_to_codes(model.encode(x)).movedim(-1, 1))
+    assert torch.allclose(model(x, mode="mean"), m + 0.5, atol=1e-5)
+    assert torch.allclose(model(x[:1], mode="mean"), model(x, mode="mean")[:1], atol=1e-6)
+
+
 class Known(nn.Module):
     """The exact v of residuals N(0, 1) that do not depend on what is given: zero."""
 

@@ -45,10 +45,12 @@ class DiffusionModel(nn.Module):
     from both losses, m from its own alone.
 
     Reconstruction has two modes. `sample` draws x = m + std * r in `steps` calls: it looks like data. `mean` is the
-    best guess in the sense of squared error, m + std * E[r | codes], by one call at t = 1, where x_t says nothing of r
-    and the denoiser's x_0 is that expectation; nothing is drawn, x_t is the mean of the noise, zero. A mean over many
-    samples estimates the same at many times the cost. Item i of a batch draws from the seed `seed + i`, so it does not
-    depend on the batch.
+    best guess in the sense of squared error, m + std * E[r | codes], at t = 1, where x_t says nothing of r and the
+    denoiser's x_0 is that expectation: one call at the mean of the noise, zero. A velocity holds the noise itself,
+    which the network must give back, and at zero, which it never saw, it does not (on 8 x 8 digits 0.15 dB below m).
+    There the mean of two calls is taken, at a fixed noise and its negative (0.24 dB above m): what is odd in the noise
+    cancels. A mean over many samples estimates the same at many times the cost. Item i of a batch draws from the seed
+    `seed + i`, so it does not depend on the batch.
 
     The data should be centred, as in [-1, 1]. `encoder` and `decoder` are `VQVAEEncoder` and `VQVAEDecoder`, or modules
     like them if `quantizer` and `network` are given too; without a quantizer there are 512 codes. `path` is `flow`,
@@ -157,8 +159,7 @@ class DiffusionModel(nn.Module):
         codes = codes if self.quantizer.channel_first else codes.movedim(-1, 1)
         m = self.decoder(codes).float()
         if mode == "mean":
-            nothing, t = torch.zeros_like(m), torch.ones(len(m), device=m.device)
-            residual = self.path.convert(self.denoiser(nothing, t, (m, codes)), nothing, t, "x0")
+            residual = self._expected_residual(m, codes)
         else:
             times = time_grid(self.path, steps or self.steps)
             generators = seeded(seed, len(m))
@@ -195,6 +196,18 @@ class DiffusionModel(nn.Module):
             "perplexity": codes.perplexity,
             "usage": codes.usage,
         }
+
+    def _expected_residual(self, m: Float[Tensor, "B C ..."], codes: Float[Tensor, "B D ..."]) -> Tensor:
+        """E[r | codes] in units of `residual_std`, the same whatever the batch."""
+        t = torch.ones(len(m), device=m.device)
+
+        def x0(x_t: Tensor) -> Tensor:
+            return self.path.convert(self.denoiser(x_t, t, (m, codes)), x_t, t, "x0")
+
+        if self.prediction != "velocity":
+            return x0(torch.zeros_like(m))
+        noise = draw_noise(m.shape[1:], seeded(0, 1), device=m.device).expand_as(m) * float(self.path.sigma(t[:1]))
+        return (x0(noise) + x0(-noise)) / 2
 
     def _quantize(self, z: Float[Tensor, "B D ..."]) -> Quantized:
         return self.quantizer(z if self.quantizer.channel_first else z.movedim(1, -1))
