@@ -7,6 +7,7 @@ what it held before the step.
 
     python benchmarks/quantizers_speed.py            # about 5 minutes; memory needs 13 GB free
     python benchmarks/quantizers_speed.py --quick    # the smallest size, prints only
+    python benchmarks/quantizers_speed.py --entropy  # LFQ and BSQ with 2^16 codes, prints only
 """
 
 import argparse
@@ -25,16 +26,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqfusion.tokenizers.nearest import nearest_code, nearest_code_backend
-from vqfusion.tokenizers.quantizers import VectorQuantizer
+from vqfusion.tokenizers.quantizers import QUANTIZERS, Quantizer, VectorQuantizer
 
 try:
     from vector_quantize_pytorch import VectorQuantize
 except ImportError:
-    sys.exit("the peer is missing: pip install --no-deps vector-quantize-pytorch==1.32.0 einx frozendict")
+    sys.exit(
+        "the peer is missing: pip install --no-deps vector-quantize-pytorch==1.32.0 "
+        "einx frozendict loguru torch-einops-utils"
+    )
 
 DIM, BATCH, THREADS, ROUNDS = 64, 16, 2, 7
 SPEED = [(16384, 1024), (65536, 1024), (16384, 8192)]
 MEMORY = [*SPEED, (65536, 8192)]
+BINARY = ("lfq", "bsq")
 PEER = "vector-quantize-pytorch"
 NAMES = ["vqfusion", "vqfusion, plain torch", PEER, f"{PEER}, straight-through", "audiocraft-style"]
 RESULT = Path(__file__).parent / "results" / "quantizers_speed.json"
@@ -70,6 +75,8 @@ class OneHotQuantizer(nn.Module):
 
 
 def build(name: str, codebook_size: int) -> nn.Module:
+    if name in BINARY:
+        return QUANTIZERS[name](codebook_size.bit_length() - 1)
     if name == "audiocraft-style":
         return OneHotQuantizer(codebook_size)
     if name.startswith(PEER):
@@ -85,14 +92,14 @@ def step(name: str, quantizer: nn.Module, x: Tensor, w: Tensor) -> None:
     choose_search(name)
     quantized, _, loss = quantizer(x)
     ((quantized * w).sum() + loss.sum()).backward()
-    if isinstance(quantizer, VectorQuantizer):
+    if isinstance(quantizer, Quantizer):
         quantizer.update()
     x.grad = None
 
 
-def data(n: int) -> tuple[Tensor, Tensor]:
+def data(n: int, dim: int = DIM) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    x, w = (torch.randn(BATCH, n // BATCH, DIM, generator=generator) for _ in range(2))
+    x, w = (torch.randn(BATCH, n // BATCH, dim, generator=generator) for _ in range(2))
     return x.requires_grad_(), w
 
 
@@ -152,12 +159,18 @@ def memory_here(name: str, n: int, k: int) -> None:
     """Print the high-water mark of one step over what the process held before."""
     quantizer = build(name, k)
     for rows in (BATCH, n):  # a small step first loads what the libraries load late
-        x, w = data(rows)
+        x, w = data(rows, quantizer.dim if name in BINARY else DIM)
         before = status_mib("/proc/self/status", "VmRSS")
         if rows == BATCH and name == "vqfusion":
             nearest_code_backend()
         step(name, quantizer, x, w)
     print(status_mib("/proc/self/status", "VmHWM") - before)
+
+
+def memory_of(name: str, n: int, k: int) -> float:
+    """The same in a process of its own."""
+    command = [sys.executable, "-W", "ignore", __file__, "--memory", name, str(n), str(k)]
+    return round(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout), 1)
 
 
 def memory(sizes: list[tuple[int, int]]) -> list[dict]:
@@ -169,9 +182,7 @@ def memory(sizes: list[tuple[int, int]]) -> list[dict]:
             if status_mib("/proc/meminfo", "MemAvailable") < wanted:
                 row["peak_mib"][name] = None  # not measured: it would not fit
                 continue
-            command = [sys.executable, "-W", "ignore", __file__, "--memory", name, str(n), str(k)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            row["peak_mib"][name] = round(float(done.stdout), 1)
+            row["peak_mib"][name] = memory_of(name, n, k)
         rows.append(row)
     return rows
 
@@ -218,12 +229,15 @@ def table(report: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="the smallest size, 3 rounds; writes nothing")
+    parser.add_argument("--entropy", action="store_true", help="memory of LFQ and BSQ with 2^16 codes; writes nothing")
     parser.add_argument("--memory", nargs=3, metavar=("NAME", "VECTORS", "CODES"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
     if arguments.memory:
         name, n, k = arguments.memory
         return memory_here(name, int(n), int(k))
+    if arguments.entropy:
+        return print("\n".join(f"{name}, 4096 x 2^16: {memory_of(name, 4096, 2**16)} MiB" for name in BINARY))
     rounds, sizes = (3, 1) if arguments.quick else (ROUNDS, None)
     report = {
         "what": f"median of {rounds - 1} rounds, processor milliseconds; ratio: median of paired ratios to ours",

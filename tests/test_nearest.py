@@ -71,7 +71,17 @@ def assert_nearest(indices: torch.Tensor, x: torch.Tensor, codebook: torch.Tenso
     assert (chosen != best).float().mean() < 0.01, "near-ties are rare in these data"
 
 
-SHAPES = [(1, 1, 1), (1, 7, 3), (13, 33, 5), (97, 300, 64), (200, 31, 17), (49, 1025, 100), (500, 257, 2), (3, 64, 700)]
+SHAPES = [
+    (1, 1, 1),
+    (1, 7, 3),
+    (13, 33, 5),
+    (97, 300, 64),
+    (200, 31, 17),
+    (49, 1025, 100),
+    (500, 257, 2),
+    (3, 64, 700),
+    (300, 140, 19),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -97,6 +107,27 @@ def test_ties_go_to_the_lower_index(case):
     distances = (x[:, None] - codebook).square().sum(dim=2)
     first = (distances == distances.amin(dim=1, keepdim=True)).int().argmax(dim=1)
     assert torch.equal(search(x.to(device), codebook.to(device)).cpu(), first)
+
+
+def test_ties_of_many_codes_of_many_dimensions(case):
+    """Enough of both that a processor with bfloat16 products rounds first."""
+    search, device = case
+    generator = torch.Generator().manual_seed(0)
+    some = torch.randint(-1, 2, (100, 16), generator=generator).float()
+    codebook = torch.cat([some, some.flip(0), -some, -some])  # each twice at least; the mean is exactly 0
+    x = torch.randint(-1, 2, (200, 16), generator=generator).float()
+    distances = (x[:, None] - codebook).square().sum(dim=2)
+    first = (distances == distances.amin(dim=1, keepdim=True)).int().argmax(dim=1)
+    assert torch.equal(search(x.to(device), codebook.to(device)).cpu(), first)
+
+
+def test_codes_that_rounding_cannot_tell_apart(case):
+    search, device = case
+    x, codebook = draw(400, 200, 32)
+    codebook = codebook[:1] + 1e-3 * codebook
+    found = search(x.to(device), codebook.to(device))
+    assert_nearest(found.cpu(), x, codebook)
+    assert torch.equal(search(x[::3].to(device), codebook.to(device)), found[::3])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
