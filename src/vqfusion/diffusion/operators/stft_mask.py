@@ -40,7 +40,7 @@ class STFTMask(Operator):
             raise UserError("the mask hides everything: there is nothing to restore from")
         self.seen, self.length, self.window, self.hop = seen, length, window, hop
 
-    def signal_shape(self, y: Float[Tensor, "B C F N 2"]) -> tuple[int, ...]:
+    def signal_shape(self, y: Float[Tensor, "B ..."]) -> tuple[int, ...]:
         if tuple(y.shape[2:]) != (*self.seen.shape, 2):
             raise UserError(f"the spectrogram measures {list(y.shape[2:])} and must be {[*self.seen.shape, 2]}")
         return (y.shape[1], self.length)
