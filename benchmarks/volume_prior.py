@@ -18,6 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
 from vqfusion.data import open_dataset
+from vqfusion.models.mirrored import MirroredPrior
 
 SIDE = 64
 RESULT = Path(__file__).parent / "results" / "volume_prior.json"
@@ -45,6 +46,7 @@ def main() -> None:
             "noisy, clipped": given.clip(0, 1),
             "prior, blind": prior.denoise(noisy[None, None])[0, 0].numpy(),
             "prior, told": prior.denoise(noisy[None, None], sigma)[0, 0].numpy(),
+            "prior, told, 8 mirrored copies": MirroredPrior(prior).denoise(noisy[None, None], sigma)[0, 0].numpy(),
             "prior, told, noise clipped": prior.denoise(noisy[None, None].clamp(0, 1), sigma)[0, 0].numpy(),
         }
     for weight in (0.05, 0.1, 0.15):

@@ -13,6 +13,7 @@ from vqfusion.data.photos import SOURCES, read_resources
 from vqfusion.diffusion.gaussian import GaussianPath
 from vqfusion.diffusion.signal_samplers import sample_signal
 from vqfusion.errors import UserError
+from vqfusion.models.mirrored import MirroredPrior
 from vqfusion.models.prior import NoisyBatch, Prior, reflect_to_multiple
 from vqfusion.nn.restoration import RestorationNet, fold_positions, unfold_positions
 from vqfusion.nn.weights import load_weights, save_json
@@ -113,6 +114,21 @@ def test_a_batch_is_its_items_and_a_level_is_one_number_or_one_for_each():
     assert torch.equal(prior.denoise(x, 0.1), prior.denoise(x, torch.full((8,), 0.1)))
     assert not torch.equal(prior.denoise(x), prior.denoise(x, 0.1)), "blind is not told"
     assert torch.equal(prior.denoise(x, 0.0), prior.denoise(x, prior.sigma_range[0])), "zero is not blind"
+
+
+@pytest.mark.parametrize(
+    ("modality", "size", "axes"), [("audio", (16,), ()), ("image", (16, 16), (2,)), ("volume", (8, 8, 8), (3, 4))]
+)
+def test_the_mean_over_mirrored_copies_does_not_change_with_the_mirror(modality, size, axes):
+    prior = MirroredPrior(small(modality))
+    x = torch.rand(2, 1, *size)
+    if modality == "audio":
+        assert torch.allclose(prior.denoise(-x, 0.1), -prior.denoise(x, 0.1), atol=1e-5)
+    else:
+        assert torch.allclose(prior.denoise(x.flip(axes), 0.1), prior.denoise(x, 0.1).flip(axes), atol=1e-5)
+    if modality == "image":
+        assert torch.allclose(prior.denoise(x.mT, 0.1), prior.denoise(x, 0.1).mT, atol=1e-5)
+    assert prior.sigma_range == (0.002, 1.0)
 
 
 def test_the_answer_has_a_gradient():
