@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageCms
 from vqfusion.config import PriorConfig
 from vqfusion.data.io import read, write
 from vqfusion.data.io.picture import Extras
+from vqfusion.hub import find_model, kind_of
 from vqfusion.models.any_size import AnySizePrior
 from vqfusion.models.autoregressive import fill_gaps
 from vqfusion.models.fitted import FittedSample
@@ -23,6 +24,7 @@ from vqfusion.models.photons import estimate_gain
 from vqfusion.models.prior import Prior
 from vqfusion.models.residual_band import ResidualBand
 from vqfusion.models.shipped_intervals import ShippedIntervals
+from vqfusion.tasks.restoration import PRIORS
 from vqfusion.types import Sample
 
 KINDS = {
@@ -368,6 +370,11 @@ def test_a_report_is_one_page_with_pictures_beside_it(cli, priors):
     assert made >= {"a-side-by-side.png", "a-difference.png", "a-uncertainty.png"}
     code, _, err = cli("denoise", "in/a.png", "--model", priors["photo"], "--report", "report-photo-a", "-o", "x.png")
     assert code == 2 and "exists already" in err
+
+
+def test_every_kind_of_input_has_a_prior_in_the_zoo():
+    for modality in ("image", "volume", "audio", "series"):
+        assert kind_of(find_model(PRIORS[modality])) == "prior"
 
 
 @pytest.mark.parametrize("noise", ["poisson", "salt-and-pepper", "rician"])
