@@ -13,6 +13,7 @@ from vqfusion.data.photos import SOURCES, read_resources
 from vqfusion.diffusion.gaussian import GaussianPath
 from vqfusion.diffusion.signal_samplers import sample_signal
 from vqfusion.errors import UserError
+from vqfusion.hub import ZOO
 from vqfusion.models.mirrored import MirroredPrior
 from vqfusion.models.prior import NoisyBatch, Prior, reflect_to_multiple
 from vqfusion.nn.restoration import RestorationNet, fold_positions, unfold_positions
@@ -197,7 +198,7 @@ def test_saved_and_loaded_it_says_the_same_and_foreign_folders_are_refused(tmp_p
         with pytest.raises(UserError, match=said):
             Prior.from_pretrained(tmp_path / "mine")
     with pytest.raises(UserError, match="not a prior"):
-        Prior.from_pretrained(vqfusion.hub.ZOO / "emoji")
+        Prior.from_pretrained(ZOO / "emoji")
 
 
 def test_noise_levels_are_mostly_in_focus_and_cover_the_range():
@@ -343,7 +344,7 @@ def test_recipes_hold_together_and_every_photograph_has_an_author_and_an_open_li
     [("photo", (3, 40, 48), 0.1), ("volume", (1, 16, 16, 16), 0.1), ("sound", (1, 800), 0.05)],
 )
 def test_the_shipped_priors_are_small_and_take_noise_away(name, shape, level):
-    folder = vqfusion.hub.ZOO / name
+    folder = ZOO / name
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 16 * 2**20
     assert {"config.json", "prior.safetensors", "README.md"} <= {file.name for file in folder.iterdir()}
     prior = vqfusion.load(name, "cpu")
