@@ -2,8 +2,8 @@
 
 Pictures of 32 x 32 become 8 x 8 positions. One row is the mean and the spread over seeds, measured on the test part:
 PSNR (the mean over pictures), Fréchet distance on the features of `benchmarks/features.py`, perplexity and usage of the
-codes (of each codebook, where there are several), and CPU ms of a training step. What each quantizer costs alone is
-in `benchmarks/quantizers_cost.py`. Runs that are in the result file are not repeated, so it can be stopped at any time.
+codes (of each codebook, where there are several), and CPU ms of a training step. Runs that are in the result file are
+not repeated, so it can be stopped at any time.
 
     python benchmarks/small_data.py                                       # everything, an hour on one core
     python benchmarks/small_data.py --sets mnist --quantizers vq fsq --seeds 1 --steps 500

@@ -50,7 +50,8 @@ for when, quantizers in (("before", early), ("after", {name: make(name) for name
         parts = [torch.zeros_like(x.grad) for _ in range(processes)]
         dist.all_gather(parts, x.grad) if processes > 1 else parts.__setitem__(0, x.grad)
         results[f"{when}/{name}/gradient"] = torch.cat(parts) / processes
-save_file({name: value.detach().contiguous() for name, value in results.items()}, f"{folder}/{processes}-{rank}.safetensors")
+kept = {name: value.detach().contiguous() for name, value in results.items()}
+save_file(kept, f"{folder}/{processes}-{rank}.safetensors")
 """
 
 
