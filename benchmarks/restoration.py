@@ -108,14 +108,19 @@ class HalfPrecision:
     def __init__(self, prior: AnySizePrior):
         self.prior, self.sigma_range = prior, prior.sigma_range
 
-    def denoise(self, x: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return self.prior.denoise(x, sigma).float()
+
+    def blind(self, x: Tensor) -> Tensor:
+        """What the network says when it is not told the level."""
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return self.prior.prior.denoise(x, None).float()
 
 
 def one(prior: HalfPrecision, y: Tensor, operator: Operator, mode: str = "mean", steps: int | None = None) -> Tensor:
     """A mean, or a single sample of seed 0."""
-    return restore(prior, y, operator, mode=mode, samples=1, steps=steps, generator=seeded(0, 1)).mean  # type: ignore[arg-type]
+    return restore(prior, y, operator, mode=mode, samples=1, steps=steps, generator=seeded(0, 1)).mean
 
 
 def denoise(table: Table, prior: HalfPrecision, mode: str) -> None:
@@ -134,8 +139,7 @@ def denoise(table: Table, prior: HalfPrecision, mode: str) -> None:
             return scores([f.mean for f in found], pictures) | {"nfe": 1, "estimates": levels}
 
         def blind(given: list[Tensor] = given) -> dict:
-            with torch.no_grad():
-                return scores([prior.denoise(y, None) for y in given], pictures) | {"nfe": 1}
+            return scores([prior.blind(y) for y in given], pictures) | {"nfe": 1}
 
         def non_local(given: list[Tensor] = given, sigma: int = sigma) -> dict:
             from skimage.restoration import denoise_nl_means

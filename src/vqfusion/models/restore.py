@@ -70,10 +70,10 @@ def restore(
     prior: RestorationPrior,
     y: Float[Tensor, "B ..."],
     operator: Operator | None = None,
-    mode: Mode = "mean",
+    mode: str = "mean",
     samples: int = 8,
     steps: int | None = None,
-    method: Method = "auto",
+    method: str = "auto",
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
     coverage: float = 0.9,
     calibration: Calibration | None = None,
@@ -146,7 +146,7 @@ def _mean(question: Question, steps: int | None) -> Tensor:
     return plug_and_play(question, start, levels, sloped(SLOPE), schedule.momentum)
 
 
-def _samples(question: Question, method: Method, samples: int, steps: int, generators: Generators) -> Tensor:
+def _samples(question: Question, method: str, samples: int, steps: int, generators: Generators) -> Tensor:
     """`[samples, B, C, *size]`: sample k of an item depends on its generator, not on its batch or on the others."""
     seeds = [torch.randint(2**62, (samples,), generator=g, device=g.device).tolist() for g in generators]
     sampler, size = _sampler(question, method, steps), question.y[0].numel()
@@ -162,7 +162,7 @@ def _samples(question: Question, method: Method, samples: int, steps: int, gener
     return torch.cat(made)[:, None]
 
 
-def _sampler(question: Question, method: Method, steps: int) -> Callable[[Question, Generators], Tensor]:
+def _sampler(question: Question, method: str, steps: int) -> Callable[[Question, Generators], Tensor]:
     """The sampler of a method with its start and levels."""
     operator, one_level = question.operator, question.sigma[0].numel() == 1
     if isinstance(operator, Denoise) and one_level and method == "auto":
