@@ -206,7 +206,7 @@ def test_a_new_task_is_one_class():
 def test_version_doctor_and_data(cli):
     assert cli("--version") == (0, vqfusion.__version__ + "\n", "")
     code, out, _ = cli("doctor")
-    assert code == 0 and "emoji" in out and "torch" in out
+    assert code == 0 and "emoji" in out and "torch" in out and "prior of volume" in out
     code, out, _ = cli("data", "digits")
     assert code == 0 and "1797" in out
 

@@ -100,6 +100,10 @@ def doctor(as_json: Json = False) -> None:
         if "error" in model:
             table.add_row(f"model {name}", f"does not load: {model['error']}")
             continue
+        if "prior" in model:
+            known = model["prior"]
+            table.add_row(f"model {name}", f"prior of {known['modality']}, {known['channels']} channels")
+            continue
         table.add_row(f"model {name}", f"slots {', '.join(model['slots'])}")
         table.add_row("  languages", ", ".join(model["languages"]))
         for slot, labels in model["names"].items():

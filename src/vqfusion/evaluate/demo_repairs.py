@@ -27,7 +27,8 @@ def inpaint(stage: Stage) -> Section:
         "Fill in what is missing",
         "The grey box is unknown. The model over codes draws every code that touches it anew; the prior, which has "
         "only seen photographs, gives its best guess of every pixel.",
-        "vqfusion inpaint picture.png --mask box.png -o whole.png",
+        "vqfusion inpaint picture.png --mask box.png -o whole.png --model emoji",
+        best="codes",
     )
 
 
@@ -94,6 +95,6 @@ def _repaired(stage: Stage, asked: list, sheets: dict[str, Tensor], title: str, 
         items.append(
             {"name": name_of(record), "held_out": record.held_out, "shown": [captions[kind][i] for kind in sheets]}
         )
-    shown = [list(sheets)[0], list(sheets)[-2]]  # before, and the last repair
+    shown = [list(sheets)[0], best if best in sheets else "codes"]
     pairs = [(captions[kind][i], sheets[kind][i]) for i in range(len(asked)) for kind in shown]
     return Section(title, about, command, page.grid(tiles, 430), items, pictures=pairs)

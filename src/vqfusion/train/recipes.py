@@ -39,7 +39,7 @@ def emoji() -> ChainConfig:
     sound = dict(tokenizer="audio", shape=(192,), patch=(4,), variable=True, steps=16)
     slots = {
         "image": SlotConfig(
-            **picture, shape=(16, 16), sampling="random", steps=8, temperature=0.3, guidance_scale=4.0
+            **picture, shape=(16, 16), sampling="random", steps=64, temperature=0.1, guidance_scale=2.0
         ),
         "image@16": SlotConfig(**picture, shape=(4, 4), steps=8),
         "image@noisy": SlotConfig(**picture, shape=(16, 16), steps=16),
