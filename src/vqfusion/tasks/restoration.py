@@ -130,10 +130,10 @@ class Restoration(Task):
             AnySizePrior(prior, channels),
             fitted.y.to(prior.device),
             operator,
-            mode=mode,  # type: ignore[arg-type]  # checked when the task was made
+            mode=mode,
             samples=draws,
             steps=sampling.steps,
-            method=self.method,  # type: ignore[arg-type]  # checked when the task was made
+            method=self.method,
             generator=generators,
             coverage=coverage,
             calibration=shipped.calibration if shipped else None,
