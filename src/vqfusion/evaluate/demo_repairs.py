@@ -77,8 +77,19 @@ def _by_prior(stage: Stage, damaged: Tensor, operator: Operator) -> dict[str, Te
     return {"prior": restore(prior, damaged, operator).mean.clamp(0, 1)}
 
 
-def _repaired(stage: Stage, asked: list, sheets: dict[str, Tensor], title: str, about: str, command: str) -> Section:
-    """Rows of pictures before and after, with PSNR against the original where the size is the same."""
+def _repaired(
+    stage: Stage,
+    asked: list,
+    sheets: dict[str, Tensor],
+    title: str,
+    about: str,
+    command: str,
+    best: str = "prior",
+) -> Section:
+    """Rows of pictures before and after, with PSNR against the original where the size is the same.
+
+    `best` is the repair that the montage shows, where it is there.
+    """
     whole = sheets["original"]
     captions = {}
     for kind, sheet in sheets.items():
