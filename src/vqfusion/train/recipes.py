@@ -112,7 +112,7 @@ def emoji() -> ChainConfig:
 def emoji_small() -> ChainConfig:
     """A small chain to try things on: pictures, English and German names and groups of 100 emoji at 32 pixels.
 
-    4 to 6 minutes on 2 cores from raw data (docs/speed.md); drawings of many trained names are recognisable.
+    About 5 minutes on 2 cores from raw data (docs/speed.md).
     """
     short = ShortConfig(
         name="emoji-small",
@@ -122,7 +122,7 @@ def emoji_small() -> ChainConfig:
         languages=("en", "de"),
         limit_keys=100,
         tokenizer_steps=300,
-        steps=1050,
+        steps=900,
         slots=("image", "style", "text:en", "text:de", "label"),
         draws=(
             DrawConfig(given=("text:*", "style"), target=("image",), weight=6, drop_given=0.1),
