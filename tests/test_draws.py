@@ -21,7 +21,7 @@ SLOTS = {
 }
 
 
-def source(*draws: DrawConfig, held_out=frozenset()) -> DrawSource:
+def source(*draws: DrawConfig, held_out=frozenset(), keys=None) -> DrawSource:
     records = []
     for key in range(6):
         texts = {f"text:{name}": torch.full((3 + i,), 10 * key + i) for i, name in enumerate(("en", "de", "fr"))}
@@ -35,7 +35,7 @@ def source(*draws: DrawConfig, held_out=frozenset()) -> DrawSource:
         name="x", languages=("en", "de", "fr"), fusion=FusionConfig(slots=SLOTS), draws=draws,
         fusion_stage=StageConfig(batch=8, draws_per_step=3),
     )  # fmt: skip
-    return DrawSource(records, chain, held_out)
+    return DrawSource(records, chain, held_out, keys)
 
 
 def test_held_out_pairs_never_meet():
@@ -137,3 +137,22 @@ def test_a_share_of_the_given_positions_is_left_out():
 def test_what_no_record_has_is_one_line():
     with pytest.raises(UserError, match="no training record"):
         source(DrawConfig(given=("speaker",), target=("image",)))
+
+
+def test_a_share_of_the_examples_shows_nothing_of_its_target():
+    whole = 0
+    for step in range(50):
+        for draw in source(DrawConfig(given=("text:en",), target=("image",), all_hidden=0.5))(step, 0, 1):
+            assert draw.hidden["image"][draw.t == 1].all()
+            whole += int((draw.t == 1).sum())
+    n = 50 * 3 * 8
+    assert abs(whole - n / 2) < 4 * (n / 4) ** 0.5
+
+
+def test_rows_draw_beyond_the_limit_only_where_they_say_so():
+    rows = dict(given=("image",), target=("text:en",))
+    kept = frozenset({"1", "4"})
+    for row, wanted in ((DrawConfig(**rows), {1, 4}), (DrawConfig(**rows, all_keys=True), set(range(6)))):
+        draws = source(row, keys=kept)
+        seen = {int(ids) for step in range(20) for draw in draws(step, 0, 1) for ids in draw.given["image"].ids[:, 0, 0]}
+        assert seen == wanted

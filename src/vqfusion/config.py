@@ -203,7 +203,9 @@ class DrawConfig(Config):
     key may be joined. `augment` also draws from augmented views of the record. Each
     example is masked `masks` times; its given part is computed once for all of them, and for the targets in `also`,
     each asked for by itself, with `*` for the language of the target. Of the given positions a random share of up
-    to `hide_given` is left out, so that no single one is relied on.
+    to `hide_given` is left out, so that no single one is relied on. A share of `all_hidden` of the examples shows
+    nothing of the target, which is where a sampler begins. With `all_keys` the row also draws from what is beyond the
+    chain's `limit_keys`.
     """
 
     given: tuple[str, ...] = ()
@@ -216,6 +218,8 @@ class DrawConfig(Config):
     masks: int = 1
     also: tuple[tuple[str, ...], ...] = ()
     hide_given: float = 0.0
+    all_hidden: float = 0.0
+    all_keys: bool = False
 
 
 class StageConfig(Config):

@@ -149,8 +149,8 @@ class Fusion(nn.Module):
 
         Within an example: for each target slot the sum over hidden tokens, weighted by 1 / (t + (1 - t) / 5),
         over the slot's number of real tokens; then the mean over its target slots, weighted by their coefficients. The
-        report has each draw's ELBO in bits per token (weight 1 / t over uniform times), given `sampler_times`; where
-        t is 1 everything is hidden, and the mean is the cross entropy itself.
+        report has each draw's ELBO in bits per token (weight 1 / t over uniform times), given `sampler_times`, from
+        the examples that were not hidden as a whole; where all were, it has their cross entropy.
         """
         total, examples = torch.zeros((), device=self.sink.device), 0
         report: dict[str, Tensor] = {}
@@ -171,9 +171,7 @@ class Fusion(nn.Module):
                 real = tokens.ids[0].numel() if tokens.mask is None else tokens.mask.flatten(1).sum(1)
                 mean = nll.flatten(1).sum(1) / real
                 total = total + (mean * weight).sum() * slot.coefficient / coefficients
-                density = torch.where(batch.t == 1, 1.0, sampler_density(batch.t))
-                elbo = mean.detach() * path.elbo_weight(batch.t) / density
-                bits = elbo.mean() / torch.log(torch.tensor(2.0))
+                bits = _elbo_bits(mean.detach(), batch.t, path)
                 report[f"bits/{batch.name or 'draw'}/{name}"] = bits
             examples += size
         return total / examples, report
@@ -206,6 +204,13 @@ class Fusion(nn.Module):
             grid = part.tokens + unpatchify(out, part.tokens.shape[1:-1], slot.patch)
             out = patchify(self.local_out[key](grid, part.token_mask), slot.patch)
         return F.linear(out, self.embeddings[key].weight[:-1])
+
+
+def _elbo_bits(nll: Float[Tensor, " B"], t: Float[Tensor, " B"], path: MaskedPath) -> Tensor:
+    """The bound in bits per token from a sum over hidden tokens divided by all tokens, at times of `sampler_times`."""
+    drawn = t < 1
+    nats = nll[drawn] * path.elbo_weight(t[drawn]) / sampler_density(t[drawn]) if drawn.any() else nll
+    return nats.mean() / math.log(2.0)
 
 
 @torch.no_grad()

@@ -60,12 +60,15 @@ def train_chain(
     slots = SlotTokenizers(chain, tokenizers)
     if not chain.fusion.slots:
         return _saved(System(chain, slots, None), folder, accelerator)
-    records = tokenize_records(dataset.limited(chain.limit_keys), slots, chain, cache=folder / "tokens.safetensors")
+    limited = dataset.limited(chain.limit_keys)
+    wanted = dataset if any(row.all_keys for row in chain.draws) else limited
+    records = tokenize_records(wanted, slots, chain, cache=folder / "tokens.safetensors")
     torch.manual_seed(chain.seed)
     fusion = Fusion(chain.fusion, slots.vocabularies, slots.codebooks)
     if begin and begin.fusion is not None:
         copy_weights(fusion, tokenizers, begin)
-    source = DrawSource(records, chain, dataset.held_out_pairs)
+    keys = frozenset(record.key for record in limited.select(split="train"))
+    source = DrawSource(records, chain, dataset.held_out_pairs, keys)
     contract = [chain.model_dump(mode="json"), {n: t.fingerprint() for n, t in tokenizers.items()}]
     if begin and begin.fusion is not None:
         contract.append(fingerprint(begin.fusion.state_dict(), "start"))

@@ -32,7 +32,8 @@ class TokenRecord:
 class DrawSource:
     """Batches of draws as a function of step, rank and number of processes.
 
-    `held_out_pairs` of languages never meet as given and target.
+    `held_out_pairs` of languages never meet as given and target. `keys` are those that rows without `all_keys` draw
+    from; None stands for all.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class DrawSource:
         records: list[TokenRecord],
         chain: ChainConfig,
         held_out_pairs: frozenset[frozenset[str]] = frozenset(),
+        keys: frozenset[str] | None = None,
     ):
-        self.chain, self.held_out_pairs = chain, held_out_pairs
+        self.chain, self.held_out_pairs, self.limited = chain, held_out_pairs, keys
         self.slots = chain.fusion.slots
         self.languages = [name for name in chain.languages if f"text:{name}" in self.slots]
         self.language_weights = list(chain.language_weights or [1.0] * len(self.languages))
@@ -83,7 +85,10 @@ class DrawSource:
         out: list[FusionBatch] = []
         for group in groups:
             masks = row.masks if not out else 1
-            times = sampler_times(size * masks, generator).reshape(size, masks)[mine]
+            times = sampler_times(size * masks, generator)
+            if row.all_hidden:
+                times[torch.rand(len(times), generator=generator) < row.all_hidden] = 1.0
+            times = times.reshape(size, masks)[mine]
             if all(self.slots[slot].shape == (1,) for slot in group):
                 times = torch.ones_like(times)  # one token tells nothing of itself: always hidden
             target, hidden = {}, {}
@@ -190,7 +195,8 @@ class DrawSource:
 
     def _eligible(self, row: DrawConfig) -> list[str]:
         fixed = {_content(slot) for slot in _all_slots(row) if not slot.endswith((":*", ":^"))}
-        return sorted(key for key, slots in self.by_key.items() if all(slot in slots for slot in fixed))
+        allowed = self.by_key.keys() if row.all_keys or self.limited is None else self.limited & self.by_key.keys()
+        return sorted(key for key in allowed if all(slot in self.by_key[key] for slot in fixed))
 
 
 def _all_slots(row: DrawConfig) -> list[str]:

@@ -27,7 +27,7 @@ from vqfusion.train.own_data import chain_for, expand, numbers, one_token_slot, 
 from vqfusion.train.prior_recipes import PRIOR_RECIPES, prior_training_for
 
 EMOJI_LANGUAGES = ("en", "de", "fr", "es", "it", "ru", "zh")
-EMOJI_WEIGHTS = (3.0, 3.0, 3.0, 2.0, 2.0, 0.4, 0.4)
+EMOJI_WEIGHTS = (3.0, 3.0, 3.0, 2.0, 2.0, 1.0, 1.0)
 
 
 def emoji() -> ChainConfig:
@@ -53,20 +53,29 @@ def emoji() -> ChainConfig:
         **{f"length:{language}": one_token_slot("length:text") for language in EMOJI_LANGUAGES},
     }
     texts = dict(target=("text:*",), also=(("length:*",), ("label",)))
-    heard = dict(given=("audio",), linked=True, hide_given=0.4)
+    heard = dict(given=("audio",), linked=True, hide_given=0.3)
+    drawn = dict(target=("image",), drop_given=0.1, all_hidden=0.5)
     draws = (
-        DrawConfig(given=("text:en", "style"), target=("image",), weight=30, drop_given=0.1),
-        DrawConfig(given=("text:*", "style"), target=("image",), weight=5, drop_given=0.1),
-        DrawConfig(given=("image",), **texts, weight=20, augment=True, masks=2, hide_given=0.4),
-        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=20, augment=True, masks=2),
-        DrawConfig(**heard, target=("speaker",), also=(("text:^",), ("length:^",)), weight=8),
-        DrawConfig(given=("text:*",), **texts, weight=17, batch=64),
-        DrawConfig(given=("text:^", "speaker"), target=("audio",), also=(("length:audio",),), weight=4, linked=True),
-        DrawConfig(given=("image@16",), target=("image",), weight=1, linked=True, augment=True),
-        DrawConfig(given=("image@noisy",), target=("image",), weight=1, linked=True, augment=True),
-        DrawConfig(given=("audio@noisy",), target=("audio",), weight=1, linked=True, augment=True),
-        DrawConfig(given=("audio",), target=("image",), weight=1, drop_given=0.1, augment=True),
-        DrawConfig(given=("image", "speaker"), target=("audio",), weight=0.5),
+        DrawConfig(given=("text:en", "style"), **drawn, weight=26),
+        DrawConfig(given=("text:*", "style"), **drawn, weight=8),
+        DrawConfig(given=("image",), **texts, weight=10, augment=True, masks=2, hide_given=0.4),
+        DrawConfig(given=("image",), target=("label",), weight=6, augment=True, hide_given=0.5, all_keys=True),
+        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=10, augment=True, masks=2),
+        DrawConfig(given=("audio",), target=("speaker",), weight=6, linked=True, hide_given=0.2, all_keys=True),
+        DrawConfig(given=("text:*",), **texts, weight=11, batch=64),
+        DrawConfig(
+            given=("text:^", "speaker"),
+            target=("audio",),
+            also=(("length:audio",),),
+            weight=18,
+            linked=True,
+            all_hidden=0.5,
+        ),
+        DrawConfig(given=("image@16",), target=("image",), weight=1, linked=True, augment=True, all_keys=True),
+        DrawConfig(given=("image@noisy",), target=("image",), weight=1, linked=True, augment=True, all_keys=True),
+        DrawConfig(given=("audio@noisy",), target=("audio",), weight=1, linked=True, augment=True, all_keys=True),
+        DrawConfig(given=("audio",), **drawn, weight=1.5, augment=True),
+        DrawConfig(given=("image", "speaker"), target=("audio",), weight=0.5, all_hidden=0.5),
         DrawConfig(given=("label", "style"), target=("image",), weight=1),
         DrawConfig(**texts, weight=0.5, batch=64),
     )
@@ -102,7 +111,7 @@ def emoji() -> ChainConfig:
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
         fusion_stage=StageConfig(
-            optimizer="muon", steps=3800, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=3
+            optimizer="muon", steps=4200, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=4
         ),
         draws=draws,
         views_per_sample=6,
