@@ -165,6 +165,17 @@ def test_text_comes_from_standard_input(cli, monkeypatch):
     assert code == 0 and out.count("\n") == 1
 
 
+def test_a_pair_of_languages_that_was_never_trained_goes_through_another(cli):
+    """German and French never met; English met both."""
+    answers = [
+        json.loads(cli("translate", "Apfel", "--from", "de", "--to", to, *via, "--json", *QUICK)[1])
+        for to, via in (("fr", ()), ("fr", ("--via", "en")), ("es", ()))
+    ]
+    chosen, told, met = answers
+    assert (chosen["texts"], chosen["nfe"]) == (told["texts"], told["nfe"])
+    assert met["nfe"] < told["nfe"]
+
+
 def test_an_existing_file_is_refused_before_any_work_and_replaced_when_forced(cli):
     Path("rocket.imagine.png").write_text("mine")
     code, _, err = cli("imagine", "rocket", "--model", "nowhere")

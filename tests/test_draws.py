@@ -154,5 +154,7 @@ def test_rows_draw_beyond_the_limit_only_where_they_say_so():
     kept = frozenset({"1", "4"})
     for row, wanted in ((DrawConfig(**rows), {1, 4}), (DrawConfig(**rows, all_keys=True), set(range(6)))):
         draws = source(row, keys=kept)
-        seen = {int(ids) for step in range(20) for draw in draws(step, 0, 1) for ids in draw.given["image"].ids[:, 0, 0]}
+        seen = {
+            int(ids) for step in range(20) for draw in draws(step, 0, 1) for ids in draw.given["image"].ids[:, 0, 0]
+        }
         assert seen == wanted

@@ -300,7 +300,8 @@ class ChainConfig(Config):
     """A whole system from raw data: data set, tokenizers, Fusion, and how each is trained.
 
     Fusion learns `limit_keys` things of the training split (all by default), tokenizers learn from everything. With
-    no slots the chain is tokenizers alone: they encode, decode and can be inspected.
+    no slots the chain is tokenizers alone: they encode, decode and can be inspected. `untrained_pairs` of languages,
+    filled in from the data, were never given and asked for together.
     """
 
     name: str
@@ -310,6 +311,7 @@ class ChainConfig(Config):
     image_size: int = 64
     languages: tuple[str, ...] = ("en",)
     language_weights: tuple[float, ...] | None = None
+    untrained_pairs: tuple[tuple[str, str], ...] = ()
     tokenizers: dict[str, TokenizerConfig] = {}
     tokenizer_stages: dict[str, StageConfig] = {}
     fusion: FusionConfig = FusionConfig()
@@ -318,6 +320,10 @@ class ChainConfig(Config):
     image_noise_sigma: float = 25 / 255
     audio_noise_snr_db: float = 5.0
     views_per_sample: int = 1
+
+    def trained_together(self, source: str, target: str) -> bool:
+        """Whether these two languages were ever given and asked for together."""
+        return tuple(sorted((source, target))) not in self.untrained_pairs
 
     def uses_view(self, view: str) -> bool:
         """Whether some slot is this view of a modality."""

@@ -36,16 +36,27 @@ class Translate(Task):
     gives: ClassVar[str] = "text"
     target: str = option(MISSING, "language to translate into", flag="--to")
     source: str = option("en", "language of the text", flag="--from")
-    via: str | None = option(None, "language to go through, for pairs that the model was never trained on")
+    via: str | None = option(
+        None, "language to go through; default: none, or the model's first where it was never trained on the pair"
+    )
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
         source, target = text_slot(system, self.source), text_slot(system, self.target)
-        if self.via is None:
+        via = self.via or self.detour(system)
+        if via is None:
             return self.generate(system, {source: sample}, target, sampling)
-        between = text_slot(system, self.via)
+        between = text_slot(system, via)
         first = self.generate(system, {source: sample}, between, replace(sampling, samples=1))
         second = self.generate(system, {between: [one[0] for one in first.samples]}, target, sampling)
         return replace(second, nfe=first.nfe + second.nfe, seconds=first.seconds + second.seconds)
+
+    def detour(self, system: "System") -> str | None:
+        """The first language of the model that was trained with both, where they were not trained together."""
+        trained = system.config.trained_together
+        if trained(self.source, self.target):
+            return None
+        others = [name for name in system.config.languages if name not in (self.source, self.target)]
+        return next((name for name in others if trained(self.source, name) and trained(name, self.target)), None)
 
 
 @task

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from vqfusion.config import ChainConfig, LabelTokenizerConfig
-from vqfusion.data import open_dataset
+from vqfusion.data import Dataset, open_dataset
 from vqfusion.errors import UserError
 from vqfusion.models.fusion import Fusion
 from vqfusion.models.pretrained import load_parts, save_tokenizer
@@ -56,7 +56,7 @@ def train_chain(
             save_tokenizer(tokenizer, folder, name)
             add_entropy_model(tokenizer, name, dataset, chain, folder)
         tokenizers[name] = tokenizer
-    chain = with_names(chain, tokenizers)
+    chain = with_untrained_pairs(with_names(chain, tokenizers), dataset)
     slots = SlotTokenizers(chain, tokenizers)
     if not chain.fusion.slots:
         return _saved(System(chain, slots, None), folder, accelerator)
@@ -118,6 +118,12 @@ def with_names(chain: ChainConfig, tokenizers: dict) -> ChainConfig:
         for name, config in chain.tokenizers.items()
     }
     return chain.model_copy(update={"tokenizers": filled})
+
+
+def with_untrained_pairs(chain: ChainConfig, dataset: Dataset) -> ChainConfig:
+    """The chain with those pairs of its languages that the data holds out."""
+    pairs = sorted(tuple(sorted(pair)) for pair in dataset.held_out_pairs if pair <= set(chain.languages))
+    return chain.model_copy(update={"untrained_pairs": tuple(pairs)})
 
 
 @torch.no_grad()

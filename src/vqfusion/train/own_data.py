@@ -128,17 +128,24 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
 
 
 def default_draws(slots: dict[str, SlotConfig]) -> tuple[DrawConfig, ...]:
-    """Every slot, with its length, alone and from every other; pictures and sound most often."""
+    """Every slot, with its length, alone and from every other; pictures and sound most often.
+
+    Half of the pictures and sounds that are made from something are made without a hint of the answer.
+    """
     contents = [name for name, slot in slots.items() if not slot.is_length]
     draws = []
     for target in contents:
-        weight = {"image": 3.0, "audio": 3.0, "text": 2.0}.get(SlotName.parse(target).modality, 1.0)
+        modality = SlotName.parse(target).modality
+        weight = {"image": 3.0, "audio": 3.0, "text": 2.0}.get(modality, 1.0)
         length = f"length:{SlotName.parse(target).language or target}"
         sources = [()] + [(given,) for given in contents if given != target]
         for given in sources:
             share, drop = (weight, 0.1) if given else (weight / 4, 0.0)
             also = ((length,),) if slots[target].variable else ()
-            draws.append(DrawConfig(given=given, target=(target,), also=also, weight=share, drop_given=drop))
+            whole = 0.5 if given and modality in ("image", "audio") else 0.0
+            draws.append(
+                DrawConfig(given=given, target=(target,), also=also, weight=share, drop_given=drop, all_hidden=whole)
+            )
     return tuple(draws)
 
 

@@ -134,7 +134,7 @@ def emoji_small() -> ChainConfig:
         steps=900,
         slots=("image", "style", "text:en", "text:de", "label"),
         draws=(
-            DrawConfig(given=("text:*", "style"), target=("image",), weight=6, drop_given=0.1),
+            DrawConfig(given=("text:*", "style"), target=("image",), weight=6, drop_given=0.1, all_hidden=0.5),
             DrawConfig(given=("image",), target=("text:*",), also=(("length:*",), ("label",)), weight=2, masks=2),
             DrawConfig(given=("text:*",), target=("text:*",), also=(("length:*",), ("label",)), weight=1.5),
             DrawConfig(given=("label", "style"), target=("image",), weight=0.5),
