@@ -165,7 +165,8 @@ class SlotConfig(Config):
 
     `tokenizer` names the vocabulary, which views share. `shape` is the largest grid of tokens; the first axis
     of a `variable` slot may be shorter. `patch` tokens along each axis share one position of the
-    transformer. `coefficient` weighs the slot in the loss.
+    transformer. `coefficient` weighs the slot in the loss. `calibration` has, for a label slot, the temperature of its
+    probabilities by the modality that is given.
     """
 
     tokenizer: str
@@ -177,6 +178,7 @@ class SlotConfig(Config):
     steps: int = 16
     temperature: float = 1.0
     guidance_scale: float = 1.0
+    calibration: dict[str, float] = {}
 
     @property
     def is_length(self) -> bool:

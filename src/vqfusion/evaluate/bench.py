@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything a row needs. `split` is "test" for results and "val" for choices; `limit` caps every n."""
+    """Everything a row needs. `split` is "test" for results and "val" for choices; `limit` caps every n.
+
+    `dataset` has the things that the system knows, `everything` also those that some tasks alone were learned from.
+    """
 
     system: "System"
     dataset: "Dataset"
@@ -28,6 +31,7 @@ class Bench:
     limit: int | None = None
     seed: int = 0
     progress: Callable[[str], None] = lambda text: None
+    everything: "Dataset | None" = None
 
     def held_out(self, kind: str, *slots: str) -> list["Record"]:
         """Records that training never saw: of a held-out "concept", "pair" or "voice", with these slots.
@@ -47,6 +51,13 @@ class Bench:
 
     def training(self, *slots: str) -> list["Record"]:
         return self._fitting(self.dataset.select("train", slots=slots), slots)
+
+    def learned_from(self, given: str, target: str) -> list["Record"]:
+        """Training records from which the system learned to tell `target` from `given`: a baseline's, too."""
+        rows = self.system.config.draws
+        beyond = any(row.all_keys and given in row.given and target in row.target for row in rows)
+        dataset = self.everything if beyond and self.everything else self.dataset
+        return self._fitting(dataset.select("train", slots=(given, target)), (given, target))
 
     def pick(self, records: Sequence, n: int) -> list:
         """At most `n` (and at most `limit`) of the records to measure, the same ones for the same seed."""

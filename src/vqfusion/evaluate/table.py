@@ -70,9 +70,10 @@ def evaluate(
         raise UserError(f"split must be test or val, not {split!r}: training data says nothing about the model")
     if limit is not None and limit < 1:
         raise UserError(f"limit must be at least 1, not {limit}")
-    data = (open_dataset(dataset) if isinstance(dataset, str) else dataset).limited(system.config.limit_keys)
+    everything = open_dataset(dataset) if isinstance(dataset, str) else dataset
+    data = everything.limited(system.config.limit_keys)
     say = progress or (lambda text: None)
-    bench = Bench(system, data, split, limit, seed, say)
+    bench = Bench(system, data, split, limit, seed, say, everything)
     rows: list[Row] = []
     skipped: dict[str, str] = {}
     started = time.perf_counter()

@@ -163,15 +163,22 @@ class System:
             nfe = max(nfe, calls)
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
-    def distribution(self, given: Mapping[str, Sample | Sequence[Sample]], target: str) -> list[dict[str, float]]:
-        """Probability of every name of a label slot for each item, most probable first."""
-        names = self.labels(target)
+    def distribution(
+        self, given: Mapping[str, Sample | Sequence[Sample]], target: str, temperature: float | None = None
+    ) -> list[dict[str, float]]:
+        """Probability of every name of a label slot for each item, most probable first.
+
+        At the `temperature` that was fitted for what is given (of several modalities, the least sure one's).
+        """
+        names, fitted = self.labels(target), self.config.fusion.slots[target].calibration
+        if temperature is None:
+            temperature = max((fitted.get(SlotName.parse(slot).modality, 1.0) for slot in given), default=1.0)
         items, count = self._encode_given(given, None)
         out = []
         for at in range(0, count, ROWS):
             part = {name: ids[at : at + ROWS] for name, ids in items.items()}
             log_p = slot_distribution(self.fusion, target, self._prefix(part, min(ROWS, count - at)))
-            for row in log_p.exp().tolist():
+            for row in (log_p / temperature).softmax(dim=-1).tolist():
                 out.append(dict(sorted(zip(names, row, strict=True), key=lambda pair: -pair[1])))
         return out
 

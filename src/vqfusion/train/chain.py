@@ -19,6 +19,7 @@ from vqfusion.train.draws import DrawSource
 from vqfusion.train.entropy import add_entropy_model
 from vqfusion.train.loop import OnMetrics, fit
 from vqfusion.train.start import adopted_tokenizers, copy_weights
+from vqfusion.train.temperature import calibrated
 from vqfusion.train.tokenizers import train_tokenizer
 from vqfusion.train.views import tokenize_records
 
@@ -79,7 +80,7 @@ def train_chain(
     hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
     fit(fusion, batches, chain.fusion_stage, folder / "fusion", json.dumps(contract), accelerator, hook, on_metrics)
     round_to_half(fusion)
-    return _saved(System(chain, slots, fusion), folder, accelerator)
+    return _saved(calibrated(System(chain, slots, fusion), dataset), folder, accelerator)
 
 
 def _saved(system: System, folder: Path, accelerator: Accelerator) -> System:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha1
 from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ class Preview:
     """Called with (step, System), writes `folder/step-000900.png` and `.txt` at 10, 25, 50 and 100 % of the steps.
 
     Questions are the heaviest draws of the chain: from names to pictures, and to texts from every modality.
-    They are asked about the same records every time: of the validation split, then of the training split. Every
+    They are asked about the same records every time, of the training and of the validation split in turn. Every
     number is drawn from a generator of its own, so that training goes on as if nobody had looked.
     """
 
@@ -38,11 +39,12 @@ class Preview:
     def records(self) -> list[Record]:
         """Those to ask about, in the order of a hash, so that the first few are not all of one kind."""
         dataset = open_dataset(self.chain.data).limited(self.chain.limit_keys)
-        return [
-            record
-            for split in ("val", "train")
-            for record in sorted(dataset.select(split=split), key=lambda one: sha1(one.key.encode()).digest())
-        ]
+        seen, unseen = (
+            sorted(dataset.select(split=split), key=lambda one: sha1(one.key.encode()).digest())
+            for split in ("train", "val")
+        )
+        together = zip_longest(seen, unseen)
+        return [record for pair in together for record in pair if record is not None]
 
     def __call__(self, step: int, system: System) -> None:
         steps = self.chain.fusion_stage.steps

@@ -61,7 +61,7 @@ def emoji() -> ChainConfig:
         DrawConfig(given=("image",), **texts, weight=10, augment=True, masks=2, hide_given=0.4),
         DrawConfig(given=("image",), target=("label",), weight=6, augment=True, hide_given=0.5, all_keys=True),
         DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=10, augment=True, masks=2),
-        DrawConfig(given=("audio",), target=("speaker",), weight=6, linked=True, hide_given=0.2, all_keys=True),
+        DrawConfig(given=("audio",), target=("speaker",), weight=3, linked=True, hide_given=0.2, all_keys=True),
         DrawConfig(given=("text:*",), **texts, weight=11, batch=64),
         DrawConfig(
             given=("text:^", "speaker"),
@@ -111,7 +111,7 @@ def emoji() -> ChainConfig:
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
         fusion_stage=StageConfig(
-            optimizer="muon", steps=4200, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=4
+            optimizer="muon", steps=3900, batch=32, learning_rate=2.5e-3, warmup_steps=100, draws_per_step=4
         ),
         draws=draws,
         views_per_sample=6,
@@ -131,7 +131,7 @@ def emoji_small() -> ChainConfig:
         languages=("en", "de"),
         limit_keys=100,
         tokenizer_steps=300,
-        steps=900,
+        steps=800,
         slots=("image", "style", "text:en", "text:de", "label"),
         draws=(
             DrawConfig(given=("text:*", "style"), target=("image",), weight=6, drop_given=0.1, all_hidden=0.5),
