@@ -1,17 +1,17 @@
 """Sound to codes and back."""
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from vqfusion.config import AudioTokenizerConfig
 from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, stft
-from vqfusion.nn.weights import fingerprint
+from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
 
-class AudioTokenizer(nn.Module):
+class AudioTokenizer(TokenizerNetwork):
     """A 1-D VQ-VAE over the compressed magnitude spectrogram of mono sound in [-1, 1].
 
     One code per `samples_per_code` samples; the end is padded with silence. Phases are not coded: decoding
@@ -42,18 +42,11 @@ class AudioTokenizer(nn.Module):
         sound = self.decode_batch(tokens.ids[None])
         return Sample(self.modality, sound, sample_rate_hz=self.config.sample_rate_hz)
 
-    @torch.no_grad()
-    def encode_batch(self, sound: Float[Tensor, "B T"]) -> Int[Tensor, "B n *Q"]:
-        """Codes of sounds of one length."""
-        return self.vqvae.encode(self.prepare(sound))
-
-    @torch.no_grad()
-    def decode_batch(self, ids: Int[Tensor, "B n *Q"]) -> Float[Tensor, "B T"]:
-        """Sounds in [-1, 1] of rows of codes."""
-        compressed = self.vqvae.decode(ids).float()
-        config = self.config
+    def finish(self, signal: Float[Tensor, "B F N"]) -> Float[Tensor, "B T"]:
+        """Sounds in [-1, 1] of compressed magnitude frames."""
+        compressed, config = signal.float(), self.config
         mag = expand_magnitude(torch.cat([compressed, compressed[..., -1:]], dim=-1))
-        length = ids.shape[1] * self.samples_per_code
+        length = compressed.shape[-1] * config.hop_samples
         return griffin_lim(mag, config.window_samples, config.hop_samples, length, config.griffin_lim_steps).clamp(
             -1, 1
         )
@@ -71,6 +64,3 @@ class AudioTokenizer(nn.Module):
         spectral = error.abs().mean() + error.square().mean()
         report = {"spectral": spectral.detach(), "perplexity": out.codes.perplexity, "usage": out.codes.usage}
         return spectral + out.codes.loss, report
-
-    def fingerprint(self) -> str:
-        return fingerprint(self.state_dict(), self.config.model_dump_json())

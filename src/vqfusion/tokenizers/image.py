@@ -1,17 +1,16 @@
 """Pictures to codes and back."""
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.config import ImageTokenizerConfig
-from vqfusion.nn.weights import fingerprint
+from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
 
-class ImageTokenizer(nn.Module):
+class ImageTokenizer(TokenizerNetwork):
     """A 2-D VQ-VAE over pictures `[C, H, W]` in [0, 1]; grey and colour are converted to its channels.
 
     A side that is no multiple of the downsampling is extended by its edge.
@@ -31,16 +30,6 @@ class ImageTokenizer(nn.Module):
     def decode(self, tokens: Tokens) -> Sample:
         return Sample(self.modality, self.decode_batch(tokens.ids[None])[0])
 
-    @torch.no_grad()
-    def encode_batch(self, pictures: Float[Tensor, "B C H W"]) -> Int[Tensor, "B h w *Q"]:
-        """Codes of pictures of one size."""
-        return self.vqvae.encode(self.prepare(pictures))
-
-    @torch.no_grad()
-    def decode_batch(self, ids: Int[Tensor, "B h w *Q"]) -> Float[Tensor, "B C H W"]:
-        """Pictures of grids of codes, in [0, 1]."""
-        return (self.vqvae.decode(ids) * 0.5 + 0.5).clamp(0, 1)
-
     def prepare(self, pictures: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         """To the network's channels, multiples of its downsampling, and [-1, 1]."""
         channels, f = self.config.vqvae.channels, self.vqvae.downsampling
@@ -50,6 +39,10 @@ class ImageTokenizer(nn.Module):
         if extra_h or extra_w:
             pictures = F.pad(pictures, (0, extra_w, 0, extra_h), mode="replicate")
         return pictures * 2 - 1
+
+    def finish(self, signal: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """To [0, 1]."""
+        return (signal * 0.5 + 0.5).clamp(0, 1)
 
     def loss(self, pictures: Float[Tensor, "B C H W"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss: mean squared error in [-1, 1] plus the quantizer's."""
@@ -62,6 +55,3 @@ class ImageTokenizer(nn.Module):
             "perplexity": out.codes.perplexity,
             "usage": out.codes.usage,
         }
-
-    def fingerprint(self) -> str:
-        return fingerprint(self.state_dict(), self.config.model_dump_json())

@@ -1,18 +1,17 @@
 """Series to codes and back."""
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from vqfusion.config import SeriesTokenizerConfig
 from vqfusion.nn.blocks import extend_to_multiple
-from vqfusion.nn.weights import fingerprint
+from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.units import moments, restored, standardised, standardised_loss
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
 
-class SeriesTokenizer(nn.Module):
+class SeriesTokenizer(TokenizerNetwork):
     """A 1-D VQ-VAE that takes each channel of a series `[C, T]` by itself, so that any number of them will do.
 
     Independent channels as in Nie, Nguyen, Sinthong, Kalagnanam (2023), "A time series is worth 64 words". Mean and
@@ -37,19 +36,14 @@ class SeriesTokenizer(nn.Module):
     def decode(self, tokens: Tokens) -> Sample:
         return restored(Sample(self.modality, self.decode_batch(tokens.ids)[:, 0]), tokens)
 
-    @torch.no_grad()
-    def encode_batch(self, channels: Float[Tensor, "B 1 T"]) -> Int[Tensor, "B n *Q"]:
-        """Codes of channels of one length with mean 0 and deviation 1."""
-        return self.vqvae.encode(extend_to_multiple(channels, self.vqvae.downsampling))
+    def prepare(self, channels: Float[Tensor, "B 1 T"]) -> Float[Tensor, "B 1 T2"]:
+        """Channels with mean 0 and deviation 1, extended to a multiple of the downsampling."""
+        return extend_to_multiple(channels, self.vqvae.downsampling)
 
-    @torch.no_grad()
-    def decode_batch(self, ids: Int[Tensor, "B n *Q"]) -> Float[Tensor, "B 1 T"]:
-        """Channels of rows of codes, with mean about 0 and deviation about 1."""
-        return self.vqvae.decode(ids)
+    def finish(self, signal: Float[Tensor, "B 1 T"]) -> Float[Tensor, "B 1 T"]:
+        """Channels with mean about 0 and deviation about 1, as they are."""
+        return signal
 
     def loss(self, channels: Float[Tensor, "B 1 T"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss: mean squared error of standardised values plus the quantizer's."""
         return standardised_loss(self.vqvae, channels)
-
-    def fingerprint(self) -> str:
-        return fingerprint(self.state_dict(), self.config.model_dump_json())

@@ -6,14 +6,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqfusion.config import TextVQVAEConfig
-from vqfusion.nn.weights import fingerprint
+from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
 END = 0  # no text holds the byte 0: it fills the last code
 
 
-class TextVQVAETokenizer(nn.Module):
+class TextVQVAETokenizer(TokenizerNetwork):
     """A 1-D VQ-VAE over embeddings of UTF-8 bytes, with a categorical reconstruction of each byte.
 
     One code for `downsampling` bytes. Unlike BPE it may lose: `decode(encode(text))` is the text where the codes say
@@ -39,19 +39,13 @@ class TextVQVAETokenizer(nn.Module):
         text = bytes(self.decode_batch(tokens.ids[None])[0].tolist())
         return Sample(self.modality, text.rstrip(b"\0").replace(b"\0", b"").decode(errors="replace"))
 
-    @torch.no_grad()
-    def encode_batch(self, text: Int[Tensor, "B T"]) -> Int[Tensor, "B n *Q"]:
-        """Codes of rows of bytes, 0 where a text has ended."""
-        return self.vqvae.encode(self._embedded(text))
-
-    @torch.no_grad()
-    def decode_batch(self, ids: Int[Tensor, "B n *Q"]) -> Int[Tensor, "B T"]:
+    def finish(self, signal: Float[Tensor, "B E T"]) -> Int[Tensor, "B T"]:
         """The most probable byte at each place."""
-        return self.head(self.vqvae.decode(ids).movedim(1, -1)).argmax(dim=-1)
+        return self.head(signal.movedim(1, -1)).argmax(dim=-1)
 
     def loss(self, text: Int[Tensor, "B T"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss: cross-entropy of the bytes plus the quantizer's; `accuracy` counts real bytes only."""
-        out = self.vqvae(self._embedded(text))
+        out = self.vqvae(self.prepare(text))
         logits = self.head(out.signal.movedim(1, -1)).float()
         text = F.pad(text, (0, logits.shape[1] - text.shape[1]))
         entropy = F.cross_entropy(logits.flatten(0, 1), text.flatten())
@@ -64,9 +58,7 @@ class TextVQVAETokenizer(nn.Module):
             "usage": out.codes.usage,
         }
 
-    def fingerprint(self) -> str:
-        return fingerprint(self.state_dict(), self.config.model_dump_json())
-
-    def _embedded(self, text: Int[Tensor, "B T"]) -> Float[Tensor, "B E T2"]:
+    def prepare(self, text: Int[Tensor, "B T"]) -> Float[Tensor, "B E T2"]:
+        """Embeddings of rows of bytes, 0 where a text has ended."""
         padded = F.pad(text, (0, -text.shape[1] % self.vqvae.downsampling), value=END)
         return self.embedding(padded).movedim(-1, 1)

@@ -1,19 +1,18 @@
 """Volumes to codes and back."""
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from vqfusion.config import VolumeTokenizerConfig
 from vqfusion.errors import UserError
 from vqfusion.nn.blocks import extend_to_multiple
-from vqfusion.nn.weights import fingerprint
+from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.units import moments, restored, standardised, standardised_loss
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
 
-class VolumeTokenizer(nn.Module):
+class VolumeTokenizer(TokenizerNetwork):
     """A 3-D VQ-VAE over volumes `[1, D, H, W]` in any unit; their mean and deviation travel with the tokens.
 
     A side that is no multiple of the downsampling is extended by its edge. The spacing is not looked at: codes
@@ -38,19 +37,14 @@ class VolumeTokenizer(nn.Module):
     def decode(self, tokens: Tokens) -> Sample:
         return restored(Sample(self.modality, self.decode_batch(tokens.ids[None])[0]), tokens)
 
-    @torch.no_grad()
-    def encode_batch(self, volumes: Float[Tensor, "B 1 D H W"]) -> Int[Tensor, "B d h w *Q"]:
-        """Codes of volumes of one size with mean 0 and deviation 1."""
-        return self.vqvae.encode(extend_to_multiple(volumes, self.vqvae.downsampling))
+    def prepare(self, volumes: Float[Tensor, "B 1 D H W"]) -> Float[Tensor, "B 1 D2 H2 W2"]:
+        """Volumes with mean 0 and deviation 1, extended to multiples of the downsampling."""
+        return extend_to_multiple(volumes, self.vqvae.downsampling)
 
-    @torch.no_grad()
-    def decode_batch(self, ids: Int[Tensor, "B d h w *Q"]) -> Float[Tensor, "B 1 D H W"]:
-        """Volumes of grids of codes, with mean about 0 and deviation about 1."""
-        return self.vqvae.decode(ids)
+    def finish(self, signal: Float[Tensor, "B 1 D H W"]) -> Float[Tensor, "B 1 D H W"]:
+        """Volumes with mean about 0 and deviation about 1, as they are."""
+        return signal
 
     def loss(self, volumes: Float[Tensor, "B 1 D H W"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss: mean squared error of standardised voxels plus the quantizer's."""
         return standardised_loss(self.vqvae, volumes)
-
-    def fingerprint(self) -> str:
-        return fingerprint(self.state_dict(), self.config.model_dump_json())

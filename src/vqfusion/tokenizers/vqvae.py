@@ -53,6 +53,24 @@ class VQVAE(nn.Module):
         """Signal of a grid of indices, of any size."""
         return run_tiled(self.decoder, self.quantizer.indices_to_codes(indices), up=self.encoder.downsampling)
 
+    @property
+    def latent_channels(self) -> int:
+        """Width of the vectors that codes stand for."""
+        return self.encoder.dim
+
+    @torch.no_grad()
+    def to_latents(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B D ..."]:
+        """Vectors of a signal before they are quantised, in float32."""
+        self._check(x)
+        return run_tiled(self.encoder, x, down=self.encoder.downsampling).float()
+
+    @torch.no_grad()
+    def from_latents(self, z: Float[Tensor, "B D ..."], snap: bool = True) -> Float[Tensor, "B C ..."]:
+        """Signal of vectors; `snap` takes them to the nearest codes first, which is what the decoder was trained on."""
+        if snap:
+            return self.decode(self.quantizer(z).indices)
+        return run_tiled(self.decoder, z, up=self.encoder.downsampling)
+
     def _check(self, x: Tensor) -> None:
         if any(n % self.downsampling for n in x.shape[2:]) or x.shape[1] != self.config.channels:
             raise ValueError(
