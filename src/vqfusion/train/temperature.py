@@ -1,11 +1,9 @@
 """Temperature scaling: probabilities of labels that are right as often as they say, fitted on validation data."""
 
-import math
 import random
 
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,12 +20,17 @@ def fitted_temperature(log_p: Float[Tensor, "N K"], truth: Int[Tensor, " N"]) ->
 
     The cross entropy is convex in 1 / T, so the minimum is the only one.
     """
+    inverse = torch.ones((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([inverse], max_iter=100, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
 
-    def cross_entropy(log_t: float) -> float:
-        return float(F.cross_entropy(log_p.double() / math.exp(log_t), truth))
+    def cross_entropy() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(log_p.double() * inverse, truth)
+        loss.backward()
+        return loss
 
-    bound = math.log(20)
-    return math.exp(minimize_scalar(cross_entropy, bounds=(-bound, bound), method="bounded").x)
+    optimizer.step(cross_entropy)
+    return 1 / min(max(inverse.item(), 1 / 20), 20.0)
 
 
 def calibrated(system: System, dataset: Dataset) -> System:
