@@ -2,16 +2,20 @@
 
 Pictures of 32 x 32 become 8 x 8 positions. One row is the mean and the spread over seeds, measured on the test part:
 PSNR (the mean over pictures), Fréchet distance on the features of `benchmarks/features.py`, perplexity and usage of the
-codes (of each codebook, where there are several), and CPU ms of a training step. Runs that are in the result file are
-not repeated, so it can be stopped at any time.
+codes (of each codebook, where there are several), CPU ms of a training step, and the memory that a step takes at its
+peak. Each set and seed has a file in `benchmarks/results/small_data/`; rows that are there are not run again, so it can
+be stopped and resumed at any time, and two sets or seeds can run side by side.
 
     python benchmarks/small_data.py                                       # everything, an hour on one core
-    python benchmarks/small_data.py --sets mnist --quantizers vq fsq --seeds 1 --steps 500
-    python benchmarks/small_data.py --sets mnist --quantizers vq --size large --steps 8000 --keep /tmp/best
+    python benchmarks/small_data.py --table                               # the table of what is there, as markdown
+    python benchmarks/small_data.py --memory                              # the column MiB, seconds
+    python benchmarks/small_data.py --sets mnist --quantizers vq fsq --seeds 0 --steps 500
+    python benchmarks/small_data.py --sets mnist --quantizers vq --size large --seeds 0 --steps 8000 --keep /tmp/best
 """
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -30,7 +34,8 @@ from vqfusion.train.chain import make_accelerator
 from vqfusion.train.loop import fit
 from vqfusion.train.sources import share, step_generator
 
-RESULT = Path(__file__).parent / "results" / "small_data.json"
+RESULTS = Path(__file__).parent / "results" / "small_data"
+SETS = ("mnist", "fashion", "speech")
 BATCH = 32
 SIZES = {  # widths and depths: 0.2 M and 0.9 M parameters
     "small": ((16, 32, 64), (0, 0, 1)),
@@ -115,45 +120,82 @@ def measure(model: ImageTokenizer, pictures: Tensor, features: str) -> dict[str,
     }
 
 
-def table(runs: dict[str, dict]) -> str:
-    """Mean and spread over the seeds of each setting, as markdown."""
-    rows: dict[str, list[dict]] = {}
-    for key, values in runs.items():
-        rows.setdefault(key.rsplit(" | ", 1)[0], []).append(values)
-    lines = ["| set, steps, quantizer | PSNR dB | Frechet | perplexity | usage | CPU ms | seeds |", "|" + "---|" * 7]
-    for key, seeds in sorted(rows.items()):
-        cells = []
-        for name in ("psnr_db", "frechet", "perplexity", "usage", "cpu_ms_per_step"):
-            values = [seed[name] for seed in seeds]
-            spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-            cells.append(f"{statistics.mean(values):.4g}{spread}")
-        lines.append(f"| {key.replace(' | ', ', ')} | {' | '.join(cells)} | {len(seeds)} |")
-    return "\n".join(lines)
+def peak_mib(name: str, size: str, steps: int) -> float:
+    """Peak memory of a training step over what the process held before it, in a process of its own."""
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        model = tokenizer(name, size, steps)
+        for batch in (2, BATCH):  # the small step loads what is loaded late
+            pictures, before = torch.rand(batch, 1, 32, 32), resident_mib("VmRSS")
+            with torch.autocast("cpu", torch.bfloat16):
+                loss, _ = model.loss(pictures)
+            loss.backward()
+        os.write(write_end, f"{resident_mib('VmHWM') - before:.1f}".encode())
+        os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        return float(pipe.read())
+
+
+def resident_mib(field: str) -> float:
+    """Resident memory of this process as Linux counts it: `VmRSS` now, `VmHWM` at its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def table(sets: list[str], settings: str) -> str:
+    """Mean and spread over the seeds of every quantizer, as markdown; where one is missing, so many as there are."""
+    columns = ("psnr_db", "frechet", "perplexity", "usage", "cpu_ms_per_step")
+    memory_file = RESULTS / "memory.json"
+    memory = json.loads(memory_file.read_text()) if memory_file.exists() else {}
+    lines = []
+    for set_name in sets:
+        files = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{set_name}-*.json"))]
+        lines += ["", f"| {set_name}: quantizer | PSNR dB | Fréchet | perplexity | usage | CPU ms | MiB | seeds |"]
+        lines.append("|" + "---|" * 8)
+        rows = {name: [f[key] for f in files if (key := f"{settings} | {name}") in f] for name in QUANTIZERS}
+        ranked = sorted((n for n in rows if rows[n]), key=lambda n: -statistics.mean(r["psnr_db"] for r in rows[n]))
+        for name in ranked:
+            cells = []
+            for column in columns:
+                scale = 100 if column == "usage" else 1
+                values = [scale * row[column] for row in rows[name]]
+                spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+                cells.append(f"{statistics.mean(values):.4g}{' %' if column == 'usage' else ''}{spread}")
+            cells += [str(memory.get(name, "")), str(len(rows[name]))]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines[1:])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sets", nargs="+", default=["mnist", "fashion", "speech"])
+    parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--quantizers", nargs="+", default=list(QUANTIZERS), choices=list(QUANTIZERS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--size", choices=list(SIZES), default="small", help="of encoder and decoder")
     parser.add_argument("--keep", type=Path, help="folder for the checkpoints of one long run")
     parser.add_argument("--holdout", action="store_true", help="measure on a tenth of training, to choose by")
-    parser.add_argument("--result", type=Path, default=RESULT)
+    parser.add_argument("--table", action="store_true", help="print the table and run nothing")
+    parser.add_argument("--memory", action="store_true", help="measure the memory of a training step only")
     args = parser.parse_args()
     part = "holdout" if args.holdout else "test"
-    runs = json.loads(args.result.read_text()) if args.result.exists() else {}
-    for seed in range(args.seeds):
+    settings = f"{args.size}, {args.steps} steps, {part}"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    if args.memory:
+        peaks = {name: peak_mib(name, args.size, args.steps) for name in args.quantizers}
+        (RESULTS / "memory.json").write_text(json.dumps(peaks, indent=2) + "\n")
+    for seed in [] if args.table or args.memory else args.seeds:
         for set_name in args.sets:
-            data = load(set_name)
+            path, data = RESULTS / f"{set_name}-{seed}.json", load(set_name)
             for name in args.quantizers:
-                key = f"{set_name} | {args.size}, {args.steps} steps, {part} | {name} | seed {seed}"
+                runs = json.loads(path.read_text()) if path.exists() else {}
+                key = f"{settings} | {name}"
                 if key not in runs:
                     runs[key] = run(data, name, seed, args.steps, args.size, part, args.keep)
-                    args.result.write_text(json.dumps(runs, indent=2) + "\n")
-                    print(key, runs[key], flush=True)
-    print(table(runs))
+                    path.write_text(json.dumps(runs, indent=2) + "\n")
+                    print(set_name, seed, key, runs[key], flush=True)
+    print(table(args.sets, settings))
 
 
 if __name__ == "__main__":
