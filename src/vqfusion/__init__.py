@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vqfusion.hub import load as load
     from vqfusion.models.any_size import AnySizePrior as AnySizePrior
     from vqfusion.models.diffusion_model import DiffusionModel as DiffusionModel
+    from vqfusion.models.latent_diffusion import LatentDiffusion as LatentDiffusion
+    from vqfusion.models.mirrored import MirroredPrior as MirroredPrior
     from vqfusion.models.prior import Prior as Prior
     from vqfusion.models.restore import Restored as Restored
     from vqfusion.models.restore import restore as restore
@@ -70,10 +72,12 @@ PUBLIC = {
     "GaussianVQVAE": "tokenizers.gaussian_vqvae",
     "bits_per_dim": "tokenizers.gaussian_vqvae",
     "DiffusionModel": "models.diffusion_model",
+    "LatentDiffusion": "models.latent_diffusion",
     "UNet": "nn.unet",
     "DenoisingTransformer": "nn.denoising_transformer",
     "Prior": "models.prior",
     "AnySizePrior": "models.any_size",
+    "MirroredPrior": "models.mirrored",
     "restore": "models.restore",
     "Restored": "models.restore",
     "OPERATORS": "diffusion.operators",

@@ -160,6 +160,32 @@ TokenizerConfig = Annotated[
 ]
 
 
+LatentTokenizerConfig = Annotated[
+    ImageTokenizerConfig | AudioTokenizerConfig | VolumeTokenizerConfig | SeriesTokenizerConfig | TextVQVAEConfig,
+    Field(discriminator="kind"),
+]
+
+
+class LatentDiffusionConfig(Config):
+    """Diffusion in the latents of a tokenizer, which is a part of the model; `width` is the dial of the denoiser.
+
+    The U-Net has `levels` resolutions. `classes` are the names that samples can be asked for, `grid` is the size of
+    the latents of a sample: both are filled in from the data.
+    """
+
+    tokenizer: LatentTokenizerConfig | VQVAEConfig = ImageTokenizerConfig()
+    network: Literal["unet", "transformer"] = "unet"
+    width: int = 64
+    levels: int = 2
+    path: Literal["flow", "cosine", "linear", "sigmoid", "edm"] = "cosine"
+    prediction: Literal["eps", "x0", "v", "velocity"] = "v"
+    weighting: Literal["simple", "min_snr", "edm", "elbo"] = "simple"
+    steps: int = 20
+    guidance_scale: float = 1.0
+    classes: tuple[str, ...] = ()
+    grid: tuple[int, ...] = ()
+
+
 class SlotConfig(Config):
     """One slot: modality x view, e.g. `image`, `image@16`, `text:de`, `length:de`, `speaker`.
 
@@ -296,6 +322,24 @@ class PriorTrainingConfig(Config):
     error_slope: float = 0.011
     sizes: tuple[int, ...] = ()
     candidates: int = 1
+
+
+class LatentTrainingConfig(Config):
+    """How a latent diffusion is trained from raw data: first its tokenizer, then the denoiser of the latents.
+
+    `data` as for a prior; pictures are resized to `image_size`. With `label`, the slot of that name tells classes, of
+    which a share of `drop_label` of the items is not told, for guidance.
+    """
+
+    name: str
+    data: str
+    seed: int = 0
+    image_size: int = 32
+    latent: LatentDiffusionConfig = LatentDiffusionConfig()
+    tokenizer_stage: StageConfig = StageConfig(steps=1000)
+    stage: StageConfig = StageConfig(steps=2000, batch=64, learning_rate=2e-3, weight_decay=0.0, betas=(0.9, 0.99))
+    label: str | None = None
+    drop_label: float = 0.1
 
 
 class ChainConfig(Config):

@@ -65,7 +65,8 @@ def load(name: Literal["photo", "volume", "sound"], device: str | None = None) -
 @overload
 def load(name: str, device: str | None = None) -> Any: ...
 def load(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
-    """Load a model, ready to be asked: a `System` with its tokenizers, or a `Prior`, as its config.json says.
+    """Load a model, ready to be asked: a `System` with its tokenizers, a `Prior` or a `LatentDiffusion`, as its
+    config.json says.
 
     `name` as for `find_model`; `device` is `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is
     one. UserError where the name, the folder or the device is unusable.
@@ -75,20 +76,36 @@ def load(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
         from vqfusion.models.prior import Prior
 
         return Prior.from_pretrained(folder, device)
+    if kind_of(folder) == "latent-diffusion":
+        from vqfusion.models.latent_diffusion import LatentDiffusion
+
+        return LatentDiffusion.from_pretrained(folder, device)
     from vqfusion.models.system import System
 
     return System.from_pretrained(folder, device)
 
 
 def load_system(name: str = DEFAULT_MODEL, device: str | None = None) -> "System":
-    """`load` where a System is needed; UserError where the name is that of a prior."""
-    if kind_of(find_model(name)) == "prior":
+    """`load` where a System is needed; UserError where the name is that of something else."""
+    kind = kind_of(find_model(name))
+    if kind == "prior":
         raise UserError(f"model {name!r} is a prior, for restoration only; give a system such as {DEFAULT_MODEL}")
+    if kind != "system":
+        raise UserError(f"model {name!r} is a {kind} model, for `vqfusion any`; give a system such as {DEFAULT_MODEL}")
     return load(name, device)
 
 
+def load_for_slots(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
+    """`load` where slots are asked for: a System, or a diffusion of latents that is spoken to as one."""
+    if kind_of(find_model(name)) != "latent-diffusion":
+        return load_system(name, device)
+    from vqfusion.models.latent_system import LatentSystem
+
+    return LatentSystem(load(name, device))
+
+
 def kind_of(folder: Path) -> str:
-    """`system` or `prior`: what the config.json of a model says that it is."""
+    """`system`, `prior` or `latent-diffusion`: what the config.json of a model says that it is."""
     from vqfusion.nn.weights import load_json
 
     return str(load_json(folder / "config.json").get("kind", "system"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vqfusion.commands import outputs
 from vqfusion.commands.inputs import Item, collect
 from vqfusion.data.io.file import suffix_of
+from vqfusion.errors import UserError
 from vqfusion.tasks import Answer
 from vqfusion.tasks.restoration import PRIORS, Restoration
 from vqfusion.tasks.restore import Inpaint
@@ -52,6 +53,9 @@ def run(task: Restoration, arguments: list[str], request: "Request") -> None:
     if page is not None:
         outputs.check([page / "index.html", page / "report.json"], request.force)
     kinds = {name: kind_of(find_model(name)) for name in dict.fromkeys(job.model for job in jobs)}
+    for name, kind in kinds.items():
+        if kind not in ("prior", "system"):
+            raise UserError(f"model {name!r} is a {kind} model and restores nothing; choose a prior as --model")
     models: dict[str, Any] = {}
     sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
     rows: list[dict[str, Any]] = []

@@ -31,9 +31,10 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be trained and its cost")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:
-    """Train tokenizers and model, or a prior, from raw data; goes on where it was stopped."""
+    """Train tokenizers and model, a prior, or a diffusion of latents, from raw data; goes on where it was stopped."""
+    from vqfusion.commands.train_latent import train_a_latent
     from vqfusion.commands.train_prior import train_a_prior
-    from vqfusion.config import PriorTrainingConfig
+    from vqfusion.config import LatentTrainingConfig, PriorTrainingConfig
     from vqfusion.train.recipes import recipe as find
 
     chain = find(recipe)
@@ -42,6 +43,9 @@ def train(
     folder = Path(output or f"runs/{chain.name}")
     if isinstance(chain, PriorTrainingConfig):
         train_a_prior(chain, folder, device, tensorboard, start, dry_run, as_json)
+        return
+    if isinstance(chain, LatentTrainingConfig):
+        train_a_latent(chain, folder, device, tensorboard, start, dry_run, as_json)
         return
     if not dry_run:
         report = _train(chain, folder, device, tensorboard, start)

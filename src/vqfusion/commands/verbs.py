@@ -114,7 +114,7 @@ def _command(kind: type[Task]) -> Callable[..., None]:
 
 def run(task: Task, arguments: list[str], request: Request) -> None:
     """Plan the outputs, read the inputs, ask the model, write or print the answers."""
-    from vqfusion.hub import DEFAULT_MODEL, find_model, load_system
+    from vqfusion.hub import DEFAULT_MODEL, find_model, load_for_slots
 
     name = request.model or DEFAULT_MODEL
     items = collect(arguments, task.accepts)
@@ -131,7 +131,7 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
         given = [item.read() for item in batch]
         from vqfusion.models.system import Sampling
 
-        system = system or load_system(name, request.device)
+        system = system or load_for_slots(name, request.device)
         sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
         answer = task(system, given if items else None, sampling)
         done.append(answer)

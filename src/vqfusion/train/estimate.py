@@ -12,7 +12,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from vqfusion.config import ChainConfig, LabelTokenizerConfig, PriorTrainingConfig, StageConfig, TextTokenizerConfig
+from vqfusion.config import (
+    ChainConfig,
+    LabelTokenizerConfig,
+    LatentTrainingConfig,
+    PriorTrainingConfig,
+    StageConfig,
+    TextTokenizerConfig,
+)
 from vqfusion.data import open_dataset
 from vqfusion.models.fusion import Fusion
 from vqfusion.models.prior import Prior
@@ -21,6 +28,7 @@ from vqfusion.nn.weights import count_parameters
 from vqfusion.tokenizers.build import NetworkTokenizer, build_network
 from vqfusion.train.chain import make_accelerator
 from vqfusion.train.draws import DrawSource, TokenRecord
+from vqfusion.train.latents import LabelledSignals, crop_of, fresh_model, kind_of_tokenizer, tokenizer_chain
 from vqfusion.train.loop import Interrupted, fit
 from vqfusion.train.priors import noisy_batches
 from vqfusion.train.tokenizers import MADE_UP, batches_for, label_names
@@ -123,6 +131,27 @@ def estimate_prior(training: PriorTrainingConfig, device: str | None = None) -> 
         return source(step, rank, processes).to(accelerator.device)
 
     return _measure("prior", Prior(config), batches, training.stage, accelerator)
+
+
+def estimate_latent(training: LatentTrainingConfig, device: str | None = None) -> list[Estimate]:
+    """The cost of a latent diffusion: of its tokenizer and of its denoiser, on random data."""
+    accelerator, kind, chain = make_accelerator(device), kind_of_tokenizer(training.latent), tokenizer_chain(training)
+    network = build_network(chain.tokenizers[kind])
+    assert network is not None, "the config names networks only"
+    crop = crop_of(network, training.image_size)
+    first = estimate_tokenizer(kind, network, chain, accelerator)
+    if training.label:
+        names = label_names(open_dataset(training.data), training.label)
+        latent = training.latent.model_copy(update={"classes": names})
+        training = training.model_copy(update={"latent": latent})
+    signals = torch.rand(MADE_UP, 1, *crop, generator=torch.Generator().manual_seed(0))
+    made_up = LabelledSignals(list(signals), torch.zeros(MADE_UP, dtype=torch.int64), crop)
+    model, source = fresh_model(training, made_up, network.eval())
+
+    def batches(step: int, rank: int, processes: int) -> Any:
+        return source(step, rank, processes).to(accelerator.device)
+
+    return [first, _measure("latent diffusion", model, batches, training.stage, accelerator)]
 
 
 def _measure(

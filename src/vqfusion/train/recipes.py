@@ -10,6 +10,7 @@ from vqfusion.config import (
     FusionConfig,
     ImageTokenizerConfig,
     LabelTokenizerConfig,
+    LatentTrainingConfig,
     PriorTrainingConfig,
     SeriesTokenizerConfig,
     ShortConfig,
@@ -23,6 +24,7 @@ from vqfusion.config import (
 )
 from vqfusion.data import open_dataset
 from vqfusion.errors import UserError
+from vqfusion.train.latent_recipes import LATENT_RECIPES, latent_training_for
 from vqfusion.train.own_data import chain_for, expand, numbers, one_token_slot, text_slot
 from vqfusion.train.prior_recipes import PRIOR_RECIPES, prior_training_for
 
@@ -192,15 +194,20 @@ RECIPES: dict[str, Callable[[], ChainConfig]] = {
 }
 
 
-def recipe(name: str) -> ChainConfig | PriorTrainingConfig:
-    """The config of a named recipe or of a YAML file, which has a section `prior` where a prior is to be trained."""
+def recipe(name: str) -> ChainConfig | PriorTrainingConfig | LatentTrainingConfig:
+    """The config of a named recipe or of a YAML file, which has a section `prior` where a prior is to be trained, and
+    `latent` where a diffusion of latents is."""
     if name in RECIPES:
         return RECIPES[name]()
     if name in PRIOR_RECIPES:
         return PRIOR_RECIPES[name]()
+    if name in LATENT_RECIPES:
+        return LATENT_RECIPES[name]()
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
         data = load_yaml(path)
+        if "latent" in data:
+            return latent_training_for(data, path)
         return prior_training_for(data, path) if "prior" in data else chain_for(data, path)
-    known = ", ".join([*RECIPES, *PRIOR_RECIPES])
+    known = ", ".join([*RECIPES, *PRIOR_RECIPES, *LATENT_RECIPES])
     raise UserError(f"no recipe {name!r}: give one of {known}, or a file that ends in .yaml")
