@@ -19,6 +19,7 @@ from skimage import data as pictures_of
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.restoration import denoise_nl_means
 
+from vqfusion.models.mirrored import MirroredPrior
 from vqfusion.models.prior import Prior
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket", "stereo_motorcycle")
@@ -31,7 +32,7 @@ def picture(name: str) -> np.ndarray:
     return np.asarray(loaded[0] if isinstance(loaded, tuple) else loaded)[..., :3].astype(np.float32) / 255
 
 
-def by_prior(prior: Prior, noisy: np.ndarray, sigma: float | None) -> np.ndarray:
+def by_prior(prior: Prior | MirroredPrior, noisy: np.ndarray, sigma: float | None) -> np.ndarray:
     x = torch.from_numpy(noisy.transpose(2, 0, 1))[None]
     with torch.no_grad():
         return prior.denoise(x, sigma)[0].permute(1, 2, 0).numpy()
@@ -76,6 +77,7 @@ def main() -> None:
         "noisy": lambda y: y,
         "prior, blind": lambda y: by_prior(prior, y, None),
         "prior, told": lambda y: by_prior(prior, y, sigma),
+        "prior, told, self-ensemble": lambda y: by_prior(MirroredPrior(prior), y, sigma),
         **{f"nl means, h {h} sigma": lambda y, h=h: by_nl_means(y, sigma, h) for h in (0.4, 0.6, 0.8)},
     }
     if arguments.bm3d:

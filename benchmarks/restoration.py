@@ -138,6 +138,9 @@ def denoise(table: Table, prior: HalfPrecision, mode: str) -> None:
             levels = [round(float(f.sigma) * 255, 2) for f in found]
             return scores([f.mean for f in found], pictures) | {"nfe": 1, "estimates": levels}
 
+        def ensemble(given: list[Tensor] = given) -> dict:
+            return scores([restore(prior, y, self_ensemble=True).mean for y in given], pictures) | {"nfe": 8}
+
         def blind(given: list[Tensor] = given) -> dict:
             return scores([prior.blind(y) for y in given], pictures) | {"nfe": 1}
 
@@ -152,6 +155,7 @@ def denoise(table: Table, prior: HalfPrecision, mode: str) -> None:
         table.row(f"denoise set12 sigma {sigma}: {mode}, sigma given", told)
         if mode == "mean":
             table.row(f"denoise set12 sigma {sigma}: mean, sigma estimated", estimated)
+            table.row(f"denoise set12 sigma {sigma}: mean, sigma estimated, self-ensemble", ensemble)
             table.row(f"denoise set12 sigma {sigma}: mean, blind network", blind)
             table.row(f"denoise set12 sigma {sigma}: NLM (scikit-image)", non_local)
 

@@ -6,7 +6,7 @@ import typer
 from vqfusion.cli import app
 
 COMMON = ["--device", "--force", "--json", "--model", "--output", "--samples", "--seed", "--steps"]
-RESTORE = [*COMMON, "--interval", "--method", "--mode", "--report", "--sigma"]
+RESTORE = [*COMMON, "--interval", "--method", "--mode", "--report", "--self-ensemble", "--sigma"]
 EVAL = ["--data", "--limit", "--only", "--split"]
 FLAGS = {
     "imagine": [*COMMON, "--language", "--style"],

@@ -20,6 +20,7 @@ from vqfusion.models.any_size import AnySizePrior
 from vqfusion.models.autoregressive import fill_gaps
 from vqfusion.models.fitted import FittedSample
 from vqfusion.models.intervals import Calibration
+from vqfusion.models.mirrored import MirroredPrior
 from vqfusion.models.photons import estimate_gain
 from vqfusion.models.prior import Prior
 from vqfusion.models.residual_band import ResidualBand
@@ -201,6 +202,24 @@ def test_the_mean_is_the_prior_asked_once(cli, priors):
     cli("denoise", "a.png", "--sigma", "25/255", "--model", priors["photo"], "-o", "b.png")
     expected = Prior.from_pretrained(priors["photo"]).denoise(read("a.png").data[None], 25 / 255)[0]
     torch.testing.assert_close(read("b.png").data, expected.clamp(0, 1), atol=0.51 / 255, rtol=0)
+
+
+def test_self_ensemble_is_the_mean_over_mirrored_copies_in_tiles_too(cli, priors, monkeypatch):
+    photo("a.png", size=(38, 22))
+    arguments = ("--sigma", "25/255", "--self-ensemble", "--json")
+    code, out, _ = cli("denoise", "a.png", *arguments, "--model", priors["photo"], "-o", "b.png")
+    assert code == 0 and json.loads(out)["nfe"] == 8 and json.loads(out)["options"]["self_ensemble"]
+    noisy, prior = read("a.png").data[None], Prior.from_pretrained(priors["photo"])
+    expected = MirroredPrior(prior).denoise(noisy, 25 / 255)
+    torch.testing.assert_close(read("b.png").data, expected[0].clamp(0, 1), atol=0.51 / 255, rtol=0)
+    assert not torch.allclose(expected, prior.denoise(noisy, 25 / 255), atol=1e-4)
+    tiled = MirroredPrior(AnySizePrior(prior, 3, most=256)).denoise(noisy, 25 / 255)
+    torch.testing.assert_close(tiled, expected, atol=1e-5, rtol=0)
+    volume("v.nii.gz")
+    code, out, _ = cli("denoise", "v.nii.gz", "--self-ensemble", "--model", priors["volume"], "--json")
+    assert code == 0 and json.loads(out)["nfe"] == 8
+    code, out, err = cli("denoise", "a.png", "--self-ensemble", "--interval", "0.9", "-o", "c.png")
+    assert (code, out, err.count("\n")) == (2, "", 1) and "calibrated for the answer without it" in err
 
 
 def test_samples_and_intervals(cli, priors):

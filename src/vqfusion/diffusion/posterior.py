@@ -61,7 +61,7 @@ class Question:
     one by one.
     """
 
-    prior: CountedPrior
+    prior: RestorationPrior
     operator: Operator
     y: Tensor
     sigma: Tensor

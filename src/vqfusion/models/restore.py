@@ -19,6 +19,7 @@ from vqfusion.diffusion.posterior_null_space import ddnm, ddrm
 from vqfusion.diffusion.posterior_proximal import diffpir, plug_and_play
 from vqfusion.errors import UserError
 from vqfusion.models.intervals import EVERYTHING, Calibration, statistics
+from vqfusion.models.mirrored import MirroredPrior
 
 Mode = Literal["mean", "sample", "interval"]
 Method = Literal["auto", "ddnm", "ddrm", "diffpir", "dps"]
@@ -78,6 +79,7 @@ def restore(
     coverage: float = 0.9,
     calibration: Calibration | None = None,
     group: str = EVERYTHING,
+    self_ensemble: bool = False,
 ) -> Restored:
     """The signal behind y = A(x) + noise, `[B, ...]` in sample units.
 
@@ -90,7 +92,9 @@ def restore(
     `method` chooses the sampler: ddnm and ddrm for linear operators with a singular value decomposition, diffpir for
     any, dps for priors that let gradients pass; auto is the chain started at y itself to denoise, else diffpir.
     `steps` calls of the prior make one estimate or sample. `generator`: one for the batch, or one for each item, and
-    then an item does not depend on its batch; None is seed 0.
+    then an item does not depend on its batch; None is seed 0. With `self_ensemble` every answer of the prior is the
+    mean over 8 mirrored copies (2 for rank 1; see `MirroredPrior`), so that `nfe` counts 8 for each step; a
+    calibration of intervals is of other answers, and refused.
 
     Raises UserError for what cannot be restored: y that does not fit the operator or is not finite, unknown modes and
     methods, a method that does not suit the operator.
@@ -101,11 +105,14 @@ def restore(
         raise UserError(
             f"the calibration is for a coverage of {calibration.coverage}, not {coverage}: fit one for that"
         )
+    if calibration is not None and self_ensemble:
+        raise UserError("the calibration is of answers without self_ensemble: leave one of them out")
     problem, counted = operator.gaussian_problem(y), CountedPrior(prior)
+    asked = MirroredPrior(counted) if self_ensemble else counted
     like = problem.y.new_empty(1, *problem.operator.signal_shape(problem.y))
     problem.operator.check_rank(like)
     sigma = _level(problem.operator, problem.y)
-    question = Question(counted, problem.operator, problem.y, broadcast_level(sigma, like))
+    question = Question(asked, problem.operator, problem.y, broadcast_level(sigma, like))
     warnings = []
     if float(sigma.max()) > counted.sigma_range[1]:
         warnings.append(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vqfusion.data.io import read
 from vqfusion.errors import UserError
-from vqfusion.tasks.restoration import Restoration, parse_level
+from vqfusion.tasks.restoration import Restoration
 from vqfusion.tasks.task import Answer, Finding, option, task
 
 if TYPE_CHECKING:
@@ -29,26 +29,20 @@ class Denoise(Restoration):
     name: ClassVar[str] = "denoise"
     accepts: ClassVar[tuple[str, ...]] = ("image", "audio", "volume", "series")
     gives: ClassVar[str] = "image"
-    sigma: str | None = option(
-        None,
-        "standard deviation of the noise in the units of the input, such as 25/255 for pictures; default: estimated",
-    )
     noise: str = option("gaussian", "gaussian, poisson (sigma is that at full brightness), salt-and-pepper or rician")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.noise not in NOISES:
             raise UserError(f"--noise {self.noise!r} is not one of {', '.join(NOISES)}")
-        level = parse_level(self.sigma)
-        if self.noise == "salt-and-pepper" and level is not None:
+        if self.noise == "salt-and-pepper" and self.level is not None:
             raise UserError("--sigma has no meaning for salt-and-pepper noise; leave it out")
-        if self.noise == "rician" and not level:
+        if self.noise == "rician" and not self.level:
             raise UserError("--noise rician needs --sigma above 0, in the units of the volume")
 
     @property
     def beyond_codes(self) -> dict[str, bool]:
-        own = {"--sigma": self.sigma is not None, "--noise": self.noise != "gaussian"}
-        return super().beyond_codes | own
+        return super().beyond_codes | {"--noise": self.noise != "gaussian"}
 
     def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
         return self.clean_view(system, sample, "noisy", sampling)
@@ -57,12 +51,12 @@ class Denoise(Restoration):
         from vqfusion.models.fitted import FittedSample
 
         fitted = FittedSample.of(sample, prior, from_zero=self.noise in ("poisson", "rician"))
-        return fitted.with_noise_above(parse_level(self.sigma)) if self.noise == "gaussian" else fitted
+        return fitted.with_noise_above(self.level) if self.noise == "gaussian" else fitted
 
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion import operators
 
-        level = fitted.sigma if self.sigma is None else parse_level(self.sigma)
+        level = fitted.sigma if self.level is None else self.level
         own = None if level is None else fitted.level(level)
         if self.noise == "gaussian":
             return operators.Denoise(own)
@@ -101,11 +95,9 @@ class Upscale(Restoration):
     accepts: ClassVar[tuple[str, ...]] = ("image", "volume")
     gives: ClassVar[str] = "image"
     scale: int | None = option(None, "how many times as many pixels a side: 2 (the default), 3, 4, ...")
-    sigma: str | None = option(None, "standard deviation of the noise in the input, such as 5/255; default: none")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_level(self.sigma)
         if self.scale is not None and not 2 <= self.scale <= 16:
             raise UserError(f"--scale is {self.scale}; give a whole number from 2 to 16")
 
@@ -115,7 +107,7 @@ class Upscale(Restoration):
 
     @property
     def beyond_codes(self) -> dict[str, bool]:
-        return super().beyond_codes | {"--scale": self.scale is not None, "--sigma": self.sigma is not None}
+        return super().beyond_codes | {"--scale": self.scale is not None}
 
     def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
         return self.clean_view(system, sample, "16", sampling)
@@ -123,7 +115,7 @@ class Upscale(Restoration):
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion.operators import Downsample
 
-        return Downsample(self.factor, sigma=fitted.level(parse_level(self.sigma) or 0.0))
+        return Downsample(self.factor, sigma=fitted.level(self.level or 0.0))
 
     def finished(self, sample: "Sample") -> "Sample":
         """Transparency at the new size; voxels of the new spacing, with the volume's outer faces where they were."""
@@ -150,15 +142,6 @@ class Inpaint(Restoration):
     mask: str | None = option(
         None, "file of the same size, white (or 1) where to fill in; volumes and series may hold NaN there instead"
     )
-    sigma: str | None = option(None, "standard deviation of the noise in the rest, such as 5/255; default: none")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        parse_level(self.sigma)
-
-    @property
-    def beyond_codes(self) -> dict[str, bool]:
-        return super().beyond_codes | {"--sigma": self.sigma is not None}
 
     def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
         if self.mask is None:
@@ -170,7 +153,7 @@ class Inpaint(Restoration):
         from vqfusion.diffusion.operators import Mask
 
         seen = self._seen(fitted)
-        level = fitted.level(parse_level(self.sigma) or 0.0)
+        level = fitted.level(self.level or 0.0)
         if not bool(seen.any()):
             raise UserError(f"{self.mask or 'the input'}: nothing is left to restore from; mask a part only")
         return Mask(seen, sigma=level)
@@ -182,6 +165,8 @@ class Inpaint(Restoration):
         """
         if sample.modality != "series" or prior.config.modality == "series" or self.read_out != "mean":
             return super().restored(prior, sample, sampling)
+        if self.self_ensemble:
+            raise UserError("--self-ensemble: the gaps of a series are filled in by itself, not by a prior")
         from vqfusion.models.autoregressive import fill_gaps
 
         start, fitted = perf_counter(), self.fitted(prior, sample)
@@ -227,24 +212,15 @@ class Enhance(Restoration):
     name: ClassVar[str] = "enhance"
     accepts: ClassVar[tuple[str, ...]] = ("audio",)
     gives: ClassVar[str] = "audio"
-    sigma: str | None = option(None, "standard deviation of the noise, full scale being 1; default: estimated")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        parse_level(self.sigma)
-
-    @property
-    def beyond_codes(self) -> dict[str, bool]:
-        return super().beyond_codes | {"--sigma": self.sigma is not None}
 
     def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
         return self.clean_view(system, sample, "noisy", sampling)
 
     def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
-        return super().fitted(prior, sample).with_noise_above(parse_level(self.sigma))
+        return super().fitted(prior, sample).with_noise_above(self.level)
 
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion.operators import Denoise as Noisy
 
-        level = fitted.sigma if self.sigma is None else parse_level(self.sigma)
+        level = fitted.sigma if self.level is None else self.level
         return Noisy(None if level is None else fitted.level(level))
