@@ -11,7 +11,13 @@ from torch import nn
 from vqfusion import DiffusionModel, UserError, VectorQuantizer, VQVAEDecoder, VQVAEEncoder
 from vqfusion.config import DiffusionModelConfig, StageConfig, VQVAEConfig
 from vqfusion.nn.weights import save_weights
-from vqfusion.tokenizers.gaussian_vqvae import GaussianVQVAE, bits_per_dim, discretised_gaussian_bits
+from vqfusion.tokenizers.gaussian_vqvae import (
+    GaussianVQVAE,
+    bits_per_dim,
+    discretised_gaussian_bits,
+    gaussian_nats,
+    weighed_nats,
+)
 from vqfusion.tokenizers.quantizers import QUANTIZERS, FiniteScalarQuantizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.train.loop import Interrupted, fit
@@ -299,6 +305,30 @@ def test_gaussian_ends_train_and_reconstruct(rank):
     assert last[:4].abs().sum() > 0 and last[4:].abs().sum() > 0
     model.eval()
     assert torch.equal(model.decode(model.encode(x)), model(x).signal)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_the_weighed_likelihood_has_the_gradients_of_its_formula(beta):
+    generator = torch.Generator().manual_seed(0)
+    x, mean, log_variance = torch.randn(3, 200, generator=generator, dtype=torch.float64)
+    mean, log_variance = mean.requires_grad_(), (2 * log_variance - 3).requires_grad_()
+    loss = weighed_nats(x, mean, log_variance, beta)
+    loss.sum().backward()
+    error, variance = (mean - x).detach(), log_variance.detach().exp()
+    assert torch.allclose(mean.grad, error * variance ** (beta - 1))
+    assert torch.allclose(log_variance.grad, variance**beta * (1 - error.square() / variance) / 2)
+    if beta == 0:
+        assert torch.equal(loss, gaussian_nats(x, mean, log_variance))
+    if beta == 1:  # the mean learns as by half the squared error, whatever the variance
+        assert torch.allclose(mean.grad, error)
+    fitted = error.square().log().requires_grad_()  # the best variance is the squared error for any beta
+    weighed_nats(x, mean.detach(), fitted, beta).sum().backward()
+    assert fitted.grad.abs().max() < 1e-12
+
+
+def test_gaussian_ends_refuse_a_weight_that_is_none():
+    with pytest.raises(ValueError, match="between 0"):
+        GaussianVQVAE(VQVAEConfig(channels=1, widths=(4, 8), depths=(0, 1), codebook_size=16, dim=4), beta=2.0)
 
 
 def test_masses_of_all_bins_add_up_to_one_and_follow_the_normal_distribution():

@@ -31,16 +31,21 @@ class GaussianReconstruction:
 class GaussianVQVAE(nn.Module):
     """Encoder z = mu + sigma * xi, nearest code, decoder N(mean, variance), all four learned.
 
-    The likelihood replaces the squared error of the VQ-VAE, so that nothing has to be weighed by hand: Kingma, Welling
-    (2014); with codes and a learned variance Takida et al. (2022), "SQ-VAE". sigma is kept from vanishing by its part
-    of the divergence of N(mu, sigma^2) from N(code, 1), `latent_weight` times; the part of mu is the quantizer's
-    commitment loss. In evaluation mode xi = 0, so encoding is deterministic. Sizes are multiples of `downsampling`.
+    The likelihood replaces the squared error of the VQ-VAE: Kingma, Welling (2014); with codes and a learned variance
+    Takida et al. (2022), "SQ-VAE". By itself it lets the mean learn slowly wherever the variance is still large, and
+    counts there what is easy; so each value's likelihood is weighed by its variance^`beta`, see `weighed_nats`. sigma
+    is kept from vanishing by its part of the divergence of N(mu, sigma^2) from N(code, 1), `latent_weight` times; the
+    part of mu is the quantizer's commitment loss. In evaluation mode xi = 0, so encoding is deterministic. Sizes are
+    multiples of `downsampling`.
     """
 
-    def __init__(self, config: VQVAEConfig, latent_weight: float = 1e-3):
+    def __init__(self, config: VQVAEConfig, latent_weight: float = 1e-3, beta: float = 0.5):
         super().__init__()
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta must be between 0 (likelihood) and 1 (squared error), not {beta}")
         self.config = config
         self.latent_weight = latent_weight
+        self.beta = beta
         self.quantizer = build_quantizer(config)
         shape = dict(widths=config.widths, depths=config.depths, rank=config.rank)
         self.encoder = VQVAEEncoder(config.channels, 2 * self.quantizer.dim, **shape)
@@ -74,19 +79,23 @@ class GaussianVQVAE(nn.Module):
     def loss(
         self, x: Float[Tensor, "B C ..."], generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Training loss in nats per value of x: negative log likelihood, the latents' divergence, the quantizer's."""
+        """Training loss: weighed negative log likelihood, the latents' divergence, the quantizer's.
+
+        The report has the likelihood as it is, in nats per value of x.
+        """
         out = self(x, generator)
-        nll = gaussian_nats(x, out.signal, out.log_variance).mean()
+        nats = gaussian_nats(x, out.signal, out.log_variance).detach().mean()
         spread = out.latent_log_variance.exp() - out.latent_log_variance - 1
         divergence = (spread / 2).mean()
         report = {
-            "nats_per_dim": nll.detach(),
+            "nats_per_dim": nats,
             "mse": (x - out.signal).detach().square().mean(),
             "divergence": divergence.detach(),
             "perplexity": out.codes.perplexity,
             "usage": out.codes.usage,
         }
-        return nll + self.latent_weight * divergence + out.codes.loss, report
+        weighed = weighed_nats(x, out.signal, out.log_variance, self.beta).mean()
+        return weighed + self.latent_weight * divergence + out.codes.loss, report
 
     def _decode(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         signal, log_variance = self.decoder(codes).float().chunk(2, dim=1)
@@ -102,6 +111,16 @@ def soft_clamp(x: Tensor, low: float, high: float) -> Tensor:
 def gaussian_nats(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """-log N(x; mean, variance) of each value."""
     return (math.log(2 * math.pi) + log_variance + (x - mean).square() * (-log_variance).exp()) / 2
+
+
+def weighed_nats(x: Tensor, mean: Tensor, log_variance: Tensor, beta: float) -> Tensor:
+    """Each value's -log N(x; mean, variance) times its variance^beta, a weight without gradient.
+
+    Seitzer, Tavakoli, Antic, Martius (2022), "On the pitfalls of heteroscedastic uncertainty estimation with
+    probabilistic neural networks", eq. 5. The gradient for the mean is (mean - x) variance^(beta - 1): with beta = 0
+    that of the likelihood, with beta = 1 that of half the squared error. The best variance is the same for any beta.
+    """
+    return log_variance.detach().mul(beta).exp() * gaussian_nats(x, mean, log_variance)
 
 
 def discretised_gaussian_bits(
