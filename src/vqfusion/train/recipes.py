@@ -148,7 +148,7 @@ def emoji_small() -> ChainConfig:
 def volumes() -> ChainConfig:
     """A tokenizer for volumes, on the made-up `solids`: 512 codes, one for 64 voxels.
 
-    Its cost and its error have not been measured yet.
+    70 s of processor time. 15.2 dB of signal to error (by the variance of each) over 36 unseen volumes of 32^3.
     """
     return ChainConfig(
         name="volumes",
@@ -161,7 +161,7 @@ def volumes() -> ChainConfig:
 def series() -> ChainConfig:
     """A tokenizer for series, on the made-up `waves`: 512 codes, one for 4 values.
 
-    Its cost and its error have not been measured yet.
+    54 s of processor time. 29.5 dB of signal to error (by the variance of each), the mean of 62 unseen series.
     """
     return ChainConfig(
         name="series",
@@ -174,7 +174,8 @@ def series() -> ChainConfig:
 def text_codes() -> ChainConfig:
     """A tokenizer that takes text as bytes, on the emoji names in 7 languages: 2,048 codes, one for 2 bytes.
 
-    Its cost and its error have not been measured yet.
+    69 s of processor time. Of 5,377 names of the test part 77 % of the bytes come back right and 5 % of the names whole
+    (Russian 91 % of the bytes, Chinese 44 %): a start to go on from, not a codec to trust.
     """
     return ChainConfig(
         name="text-codes",
