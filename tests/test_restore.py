@@ -36,6 +36,8 @@ from vqfusion.diffusion.posterior_gradient import dps
 from vqfusion.diffusion.posterior_null_space import ddnm, ddrm
 from vqfusion.diffusion.posterior_proximal import diffpir, plug_and_play
 from vqfusion.errors import UserError
+from vqfusion.models.intervals import Calibration
+from vqfusion.models.mirrored import MirroredPrior
 from vqfusion.models.restore import restore
 
 
@@ -210,6 +212,31 @@ def test_the_denoiser_is_called_once_a_step(method):
     assert restore(prior, y[:1], operator, "sample", samples=3, steps=7).nfe == 21 and prior.calls == 7  # together
 
 
+class Slanted:
+    """A prior that treats no two directions alike."""
+
+    sigma_range = (1e-3, 1.0)
+
+    def denoise(self, x, sigma):
+        level = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+        return (x + level * x.roll((1, 2), (2, 3))) / (1 + level)
+
+
+@pytest.mark.parametrize(
+    "operator, mode, calls", [(Denoise(0.2), "mean", 8), (Downsample(2), "mean", 24), (Denoise(0.2), "sample", 48)]
+)
+def test_self_ensemble_asks_about_mirrored_copies_at_every_step(operator, mode, calls):
+    y = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    settings = dict(mode=mode, samples=2, steps=None if operator.kind == "denoise" and mode == "mean" else 3)
+    made = restore(Slanted(), y, operator, self_ensemble=True, **settings)
+    assert made.nfe == calls
+    assert torch.equal(made.mean, restore(MirroredPrior(Slanted()), y, operator, **settings).mean)
+    assert not torch.allclose(made.mean, restore(Slanted(), y, operator, **settings).mean, atol=1e-3)
+    if mode == "mean":
+        turned = restore(Slanted(), y.mT, operator, self_ensemble=True, **settings).mean
+        assert torch.allclose(turned, made.mean.mT, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["denoise", "low_dose", "downsample", "mask", "blur", "band_limit", "jpeg"])
 def test_an_item_does_not_depend_on_its_batch(kind):
     operator = random_operator(kind, (1, 16, 16), torch.Generator().manual_seed(3))
@@ -314,6 +341,10 @@ PICTURE = torch.full((1, 1, 16, 16), 0.5)
         (dict(mode="interval", samples=1), "samples must"),
         (dict(steps=0), "steps must"),
         (dict(coverage=1.0), "coverage must"),
+        (
+            dict(mode="interval", calibration=Calibration(0.9, {"all": 1.0}, {}), self_ensemble=True),
+            "leave one of them",
+        ),
         (dict(mode="sample", generator=seeded(0, 2)), "2 generators for 1 signals"),
         (dict(operator=Mask(torch.ones(8, 8, dtype=torch.bool))), "same size"),
         (dict(operator=Mask(torch.ones(16, 16, dtype=torch.bool), None)), "give sigma"),

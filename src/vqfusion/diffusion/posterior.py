@@ -130,7 +130,7 @@ def step_noises(
 
 
 def ancestral(
-    prior: CountedPrior,
+    prior: RestorationPrior,
     y: Float[Tensor, "B C ..."],
     levels: Float[Tensor, "N B"],
     generators: Generators,
