@@ -58,8 +58,8 @@ def emoji() -> ChainConfig:
     heard = dict(given=("audio",), linked=True, hide_given=0.3)
     drawn = dict(target=("image",), drop_given=0.1, all_hidden=0.5)
     draws = (
-        DrawConfig(given=("text:en", "style"), **drawn, weight=18),
-        DrawConfig(given=("text:*", "style"), **drawn, weight=6),
+        DrawConfig(given=("text:en", "style"), **drawn, weight=16),
+        DrawConfig(given=("text:*", "style"), **drawn, weight=5),
         DrawConfig(given=("image",), **texts, weight=7, augment=True, masks=2, hide_given=0.4),
         DrawConfig(given=("image",), target=("label",), weight=5, augment=True, hide_given=0.5, all_keys=True),
         DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=7, augment=True, masks=2),
@@ -69,7 +69,7 @@ def emoji() -> ChainConfig:
             given=("text:^", "speaker"),
             target=("audio",),
             also=(("length:audio",),),
-            weight=40,
+            weight=50,
             linked=True,
             all_hidden=0.5,
         ),
@@ -113,7 +113,7 @@ def emoji() -> ChainConfig:
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
         fusion_stage=StageConfig(
-            optimizer="muon", steps=3300, batch=32, learning_rate=2e-3, warmup_steps=100, draws_per_step=4
+            optimizer="muon", steps=3100, batch=32, learning_rate=2e-3, warmup_steps=100, draws_per_step=4
         ),
         draws=draws,
         views_per_sample=6,
