@@ -10,11 +10,13 @@ from torch.nn import functional
 from vqfusion.data.transforms import resample
 from vqfusion.diffusion.noise_level import estimate_noise
 from vqfusion.errors import UserError
+from vqfusion.models.channel_noise import independent_noise
 from vqfusion.models.prior import Prior
 from vqfusion.types import Sample
 
 NEAR_ENDS = 0.001  # a volume's range is that between these quantiles
 MOST_COUNTED = 2**20  # values that quantiles are taken of
+SMALLEST = 32  # pixels a side of which noise of the channels can be told apart
 DEVIATION = 0.1  # of a series, in half the range of the prior
 
 
@@ -24,7 +26,8 @@ class FittedSample:
 
     A value of the sample is `y * scale + offset`, with one scale and one offset for each item of `y`: the channels of
     series are items, so are those of volumes. `seen` is True where there is something; None: everywhere.
-    `sample_rate_hz` is that of `y`; `sigma` the noise level of the sample where it had to be found out early.
+    `sample_rate_hz` is that of `y`; `sigma` the noise level of the sample where it had to be found out early, and
+    `stronger` how many times as strong the noise of `y` is.
     """
 
     sample: Sample
@@ -34,6 +37,7 @@ class FittedSample:
     seen: Bool[Tensor, "B C ..."] | None = None
     sample_rate_hz: int | None = None
     sigma: float | None = None
+    stronger: float = 1.0
 
     @classmethod
     def of(cls, sample: Sample, prior: Prior, from_zero: bool = False) -> "FittedSample":
@@ -83,15 +87,30 @@ class FittedSample:
         below = functional.pad(below, (0, max(0, noise.shape[1] - below.shape[1])))[:, : noise.shape[1]]
         return replace(self, y=self.y + (noise - below), sigma=level)
 
+    def with_independent_noise(self, sigma: float | None) -> "FittedSample":
+        """A picture in colour with noise between its channels where they share theirs; other samples as they are."""
+        if self.sample.modality != "image" or self.y.shape[1] == 1 or min(self.y.shape[2:]) < SMALLEST:
+            return self
+        picture, level, stronger = independent_noise(self.y[0], sigma, torch.Generator().manual_seed(0))
+        return self if stronger == 1.0 else replace(self, y=picture[None], sigma=level, stronger=stronger)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """A line where the noise of the sample is not what priors and error bars were made for."""
+        if self.stronger == 1.0:
+            return ()
+        return ("its colours share their noise, as in a JPEG; noise was added between them first",)
+
     def level(self, sigma: float) -> float | Float[Tensor, " B"]:
-        """A standard deviation in the units of the sample in those of the prior; of sound at the rate of the prior."""
+        """A standard deviation in the units of the sample in those of `y`; of sound at the rate of the prior."""
+        sigma = sigma * self.stronger
         if self.sample_rate_hz and self.sample.sample_rate_hz:
             return sigma * (self.sample_rate_hz / self.sample.sample_rate_hz) ** 0.5
         return sigma if len(self.scale) == 1 and float(self.scale) == 1.0 else sigma / self.scale
 
     def level_back(self, sigma: float | Tensor) -> float:
         """A standard deviation, or the mean of several, in the units of the sample."""
-        levels = torch.as_tensor(sigma, dtype=torch.float32).cpu()
+        levels = torch.as_tensor(sigma, dtype=torch.float32).cpu() / self.stronger
         if self.sample_rate_hz and self.sample.sample_rate_hz:
             levels = levels * (self.sample.sample_rate_hz / self.sample_rate_hz) ** 0.5
         if levels.ndim <= 1 and levels.numel() in (1, len(self.scale)):

@@ -51,7 +51,11 @@ class Denoise(Restoration):
         from vqfusion.models.fitted import FittedSample
 
         fitted = FittedSample.of(sample, prior, from_zero=self.noise in ("poisson", "rician"))
-        return fitted.with_noise_above(self.level) if self.noise == "gaussian" else fitted
+        if self.noise != "gaussian":
+            return fitted
+        if prior.config.channels == fitted.y.shape[1]:
+            fitted = fitted.with_independent_noise(self.level)
+        return fitted.with_noise_above(self.level)
 
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion import operators
