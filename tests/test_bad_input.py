@@ -245,6 +245,17 @@ CASES = {
         "nobody/none",
     ),
     "unknown device": (lambda: ["imagine", "rocket", "--device", "abacus"], "abacus"),
+    "prior where a system is needed": (lambda: ["inspect", "photo"], "prior"),
+    "noise in steps of 255": (lambda: ["denoise", picture("a.png", (40, 40)), "--sigma", "25"], "25/255"),
+    "misspelt key": (
+        lambda: ["train", file("a.yaml", "name: a\ndata: digits\nimage_sise: 32\n"), "--dry-run"],
+        "image_size",
+    ),
+    "recipe file that is not there": (lambda: ["train", "nowhere.yaml"], "no such file"),
+    "start from a model of another size": (
+        lambda: ["train", file("a.yaml", "name: a\ndata: digits\nsteps: 1\ntokenizer_steps: 1\n"), "--start", "emoji"],
+        "size: base",
+    ),
     "absent device": (lambda: ["imagine", "rocket", "--device", "cuda:63"], "cuda:63"),
     "no samples": (lambda: ["imagine", "rocket", "--samples", "0"], "--samples"),
     "no steps": (lambda: ["imagine", "rocket", "--steps", "-3"], "--steps"),

@@ -18,7 +18,7 @@ from vqfusion.config import ShortConfig
 from vqfusion.data import open_dataset
 from vqfusion.nn.weights import load_weights
 from vqfusion.train.chain import train_chain
-from vqfusion.train.own_data import expand
+from vqfusion.train.own_data import beside, expand
 from vqfusion.train.recipes import recipe
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_pictures.yaml"
@@ -267,3 +267,13 @@ def test_eval_and_demo_speak_json(trained, capsys, tmp_path, monkeypatch):
     assert code == 0 and json.loads(out) == json.loads(Path("eval.json").read_text()), err
     code, out, err = run(capsys, "demo", "--model", trained, "--json", "-o", "site")
     assert code == 0 and json.loads(out)["page"] == "site/index.html" and Path("site/index.html").exists(), err
+
+
+def test_data_beside_the_file_comes_before_a_built_in_set(tmp_path, monkeypatch):
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "a.txt").write_text("one")
+    monkeypatch.chdir(tmp_path)
+    for file in (Path("own.yaml"), tmp_path / "own.yaml"):
+        data = beside(file, "digits")
+        assert data != "digits" and Path(data).samefile(tmp_path / "digits")
+    assert beside(Path("elsewhere/own.yaml"), "digits") == "digits"

@@ -405,6 +405,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise UserError(f"{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error.__class__.__name__})") from None
     if not isinstance(data, dict):
@@ -419,4 +421,10 @@ def validated(kind: type[AnyConfig], data: dict[str, Any], where: str) -> AnyCon
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(first["loc"][-1]), kind.model_fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(kind.model_fields)}"
+            raise UserError(f"{where}: unknown key {key!r}; {hint}") from None
         raise UserError(f"{where}: {key}: {first['msg']}") from None

@@ -16,6 +16,7 @@ EXTRAS = {
     "data": ("espeakng_loader",),
     "track": ("tensorboard",),
     "volume": ("nibabel", "tifffile"),
+    "export": ("onnx", "onnxruntime", "onnxscript"),
 }
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
 
@@ -83,6 +84,7 @@ def doctor(as_json: Json = False) -> None:
         print(json.dumps(report, ensure_ascii=False))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, title="vqfusion doctor", title_justify="left")
@@ -95,7 +97,7 @@ def doctor(as_json: Json = False) -> None:
     table.add_row("threads", f"{report['threads']} of {report['cores']} cores")
     for extra, missing in report["missing"].items():
         state = f'missing {", ".join(missing)}: pip install "vqfusion[{extra}]"' if missing else "present"
-        table.add_row(f"extra {extra}", state)
+        table.add_row(f"extra {extra}", escape(state))
     for name, model in report["models"].items():
         if "error" in model:
             table.add_row(f"model {name}", f"does not load: {model['error']}")

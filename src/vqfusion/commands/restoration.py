@@ -186,6 +186,8 @@ def _say(report: dict[str, Any], page: Path | None, as_json: bool) -> None:
     for row in report["items"]:
         for path in (*row["outputs"], *(row[what] for what in BOUNDS if what in row)):
             print(path)
+        if report["task"] == "denoise" and report["options"]["sigma"] is None and "sigma" in row:
+            print(f"vqfusion: {row['input']}: noise estimated at {row['sigma']:.3g}", file=sys.stderr)
         for warning in row.get("warnings", ()):
             print(f"vqfusion: {row['input']}: {warning}", file=sys.stderr)
     if page is not None:

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from vqfusion.train.estimate import Estimate
 
 
+FINISHED = "trained already"
+
+
 def train(
-    recipe: Annotated[str, typer.Argument(help="name of a recipe, or a file that ends in .yaml")],
+    recipe: Annotated[
+        str, typer.Argument(help="a recipe (emoji-small, photo-prior, ...: a wrong name lists all), or a .yaml file")
+    ],
     output: Annotated[str | None, typer.Option("--output", "-o", help="folder; default: runs/<name>")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="in place of the recipe's")] = None,
@@ -48,8 +53,10 @@ def train(
         train_a_latent(chain, folder, device, tensorboard, start, dry_run, as_json)
         return
     if not dry_run:
+        before = state_of(folder, chain)
         report = _train(chain, folder, device, tensorboard, start)
-        print(json.dumps(report) if as_json else f"{folder}: trained; use it with --model {folder}")
+        done = "was trained before" if before == FINISHED else "trained"
+        print(json.dumps(report) if as_json else f"{folder}: {done}; use it with --model {folder}")
         return
     from rich.console import Console
 
@@ -110,12 +117,25 @@ def sigterm_stops() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
+def state_of(folder: Path, chain: "ChainConfig") -> str:
+    """What a training of this chain finds in its folder."""
+    from vqfusion.nn.weights import load_json
+
+    held = folder / "chain.json"
+    if not held.exists():
+        return "new"
+    if load_json(held) != chain.model_dump(mode="json"):
+        return "holds another config; choose another --output, or delete it"
+    return FINISHED if (folder / "config.json").exists() else "goes on"
+
+
 def _plan(chain: "ChainConfig", folder: Path, estimates: "Sequence[Estimate]") -> dict[str, Any]:
     """What `--dry-run --json` prints."""
     return {
         "recipe": chain.name,
         "output": str(folder),
-        "goes_on": (folder / "chain.json").exists(),
+        "goes_on": state_of(folder, chain) == "goes on",
+        "state": state_of(folder, chain),
         "networks": [asdict(one) | {"peak_bytes": one.peak_bytes, "seconds": one.seconds} for one in estimates],
         "seconds": sum(one.seconds for one in estimates),
         "chain": chain.model_dump(mode="json"),
@@ -130,7 +150,7 @@ def _show(chain: "ChainConfig", folder: Path, estimates: "Sequence[Estimate]") -
     table = Table(show_header=False, title=f"recipe {chain.name}", title_justify="left")
     cost = {one.name: f"\n{cost_of(one)}" for one in estimates}
     table.add_row("data", f"{chain.data}, seed {chain.seed}")
-    table.add_row("run", f"{folder} ({'goes on' if (folder / 'chain.json').exists() else 'new'})")
+    table.add_row("run", f"{folder} ({state_of(folder, chain)})")
     for name, tokenizer in chain.tokenizers.items():
         stage = chain.tokenizer_stages.get(name)
         steps = f", {stage.steps} steps of {stage.batch}" if stage else ""

@@ -88,7 +88,8 @@ def _command(kind: type[Task]) -> Callable[..., None]:
 
     rows: list[tuple[str, Any, Any]] = []
     if kind.accepts:
-        help = f"{', '.join(WORDS[modality] for modality in kind.accepts)}: {INPUTS}"
+        spoken = "the text itself, " if "text" in kind.accepts else ""
+        help = f"{', '.join(WORDS[modality] for modality in kind.accepts)}: {spoken}{INPUTS}"
         default: Any = MISSING if kind.needs_input else None
         rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS")], default))
     for option in fields(kind):

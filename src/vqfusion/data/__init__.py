@@ -31,7 +31,8 @@ def open_dataset(name: str | Path):
         return importlib.import_module(f"{__name__}.folder").open_folder(path)
     if path.is_file() and path.suffix.lower() == ".jsonl":
         return importlib.import_module(f"{__name__}.manifest").open_manifest(path)
-    raise UserError(f"no data set {str(name)!r}: give {', '.join(BUILT_IN)}, a folder or a .jsonl manifest")
+    known = ", ".join(BUILT_IN + ELSEWHERE)
+    raise UserError(f"no data set {str(name)!r}: give {known}, a folder or a .jsonl manifest")
 
 
 def __getattr__(name: str):

@@ -64,6 +64,8 @@ def load_parts(folder: Path, device: str | None = "cpu") -> Parts:
 def load_tokenizers(folder: Path, device: str | None = "cpu") -> SlotTokenizers:
     """The tokenizers of a system alone, with its config."""
     stored = load_json(folder / "config.json")
+    if "kind" in stored:
+        raise UserError(f"{folder}: a {stored['kind']} model; this needs one with tokenizers, such as emoji")
     if stored.get("format") != FORMAT_VERSION or "chain" not in stored:
         raise UserError(f"{folder}: not a vqfusion model of format {FORMAT_VERSION}")
     chosen = pick_device(device)

@@ -99,6 +99,8 @@ def restore(
     Raises UserError for what cannot be restored: y that does not fit the operator or is not finite, unknown modes and
     methods, a method that does not suit the operator.
     """
+    if not isinstance(y, Tensor):
+        raise UserError(f"a measurement is a tensor [B, C, *size], not {type(y).__name__}: of a Sample, data[None]")
     operator = operator or Denoise()
     _check(y, operator, mode, method, samples, steps, coverage)
     if calibration is not None and calibration.coverage != coverage:

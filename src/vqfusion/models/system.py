@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from vqfusion.models.slots import SlotName, check_slot, length_slot, patch_size,
 from vqfusion.models.tokenize import SlotTokenizers
 from vqfusion.types import Sample
 
+Given = Mapping[str, Sample | str | Sequence[Sample | str]]  # one item or several for each slot; a string is a text
 ROWS = 64  # items that go through the network at once
 LENGTHS_TRIED = 6  # candidates for the length of a greedy answer (Ghazvininejad et al., 2019, "length beam")
 
@@ -136,7 +138,7 @@ class System:
 
     def generate(
         self,
-        given: Mapping[str, Sample | Sequence[Sample]],
+        given: Given,
         target: str,
         sampling: Sampling = Sampling(),
         known: tuple[Sample | Sequence[Sample], Tensor | None] | None = None,
@@ -163,9 +165,7 @@ class System:
             nfe = max(nfe, calls)
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
-    def distribution(
-        self, given: Mapping[str, Sample | Sequence[Sample]], target: str, temperature: float | None = None
-    ) -> list[dict[str, float]]:
+    def distribution(self, given: Given, target: str, temperature: float | None = None) -> list[dict[str, float]]:
         """Probability of every name of a label slot for each item, most probable first.
 
         At the `temperature` that was fitted for what is given (of several modalities, the least sure one's).
@@ -184,15 +184,16 @@ class System:
 
     def likelihood(
         self,
-        given: Mapping[str, Sample | Sequence[Sample]],
-        target: Mapping[str, Sample | Sequence[Sample]],
+        given: Given,
+        target: Given,
         draws: int = 16,
         seed: int = 0,
     ) -> Likelihood:
         """Bound on -log2 p of one target slot, its length given, by `draws` masks for each item."""
         if len(target) != 1:
             raise UserError("likelihood takes one target slot")
-        (slot, wanted), *_ = target.items()
+        ((slot, value),) = target.items()
+        wanted = as_sample(value)
         check_slot(slot, self.config.fusion.slots)
         items, count = self._encode_given({**given, slot: wanted}, None)
         answers = items.pop(slot)
@@ -211,6 +212,7 @@ class System:
         return Likelihood(bits, tokens, bits / tokens, bits / characters if characters else None)
 
     def _encode_given(self, given: Mapping, known) -> tuple[dict[str, list[Tensor]], int]:
+        given = {name: as_sample(value) for name, value in given.items()}
         sizes = {len(v) for v in given.values() if not isinstance(v, Sample)}
         if known is not None and not isinstance(known[0], Sample):
             sizes.add(len(known[0]))
@@ -316,3 +318,14 @@ class System:
             if SlotName.parse(name).modality == modality:
                 return name
         raise UserError(f"this model has no slot for {modality}; it has {', '.join(self.slots)}")
+
+
+def as_sample(value: Any) -> Any:
+    """What is given for a slot, one or several; a plain string is a text."""
+    if isinstance(value, str):
+        return Sample("text", value)
+    if isinstance(value, Sample):
+        return value
+    if isinstance(value, Sequence):
+        return [as_sample(one) for one in value]
+    raise UserError(f"a slot is given a Sample, a string or a list of these, not {type(value).__name__}")

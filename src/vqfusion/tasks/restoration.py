@@ -135,6 +135,8 @@ class Restoration(Task):
         from vqfusion.models.shipped_intervals import shipped_intervals
 
         start, mode = perf_counter(), self.read_out
+        if sample.modality == "image" and (self.level or 0) > 1:
+            raise UserError(f"--sigma {self.sigma} is beyond a picture, whose values end at 1: {self.sigma}/255?")
         if mode == "mean" and sampling.samples > 1:
             raise UserError("--samples: --mode mean has one result; choose --mode sample or interval")
         draws = INTERVAL_SAMPLES if mode == "interval" and sampling.samples == 1 else sampling.samples

@@ -134,7 +134,8 @@ def suggest(name: str, names: Sequence[str], most: int = 12) -> str:
     """`choose one of a, b, c`: the names close to the one asked for, else the first few."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, names, n=3, cutoff=0.5) or list(names)[:most]
+    near = get_close_matches(name, names, n=3, cutoff=0.5) if len(names) > most else []
+    near = near or list(names)[:most]
     more = f" ({len(names)} in all, see `vqfusion doctor`)" if len(names) > len(near) else ""
     return f"choose one of {', '.join(near)}{more}"
 

@@ -18,7 +18,7 @@ from vqfusion.nn.weights import fingerprint, load_json, pick_device, save_json
 from vqfusion.train.draws import DrawSource
 from vqfusion.train.entropy import add_entropy_model
 from vqfusion.train.loop import OnMetrics, fit
-from vqfusion.train.start import adopted_tokenizers, copy_weights
+from vqfusion.train.start import adopted_tokenizers, copy_weights, require_same_size
 from vqfusion.train.temperature import calibrated
 from vqfusion.train.tokenizers import train_tokenizer
 from vqfusion.train.views import tokenize_records
@@ -40,11 +40,13 @@ def train_chain(
     `load`. `start` is the folder of a trained system whose tokenizers and weights are the beginning. While Fusion
     trains, `on_log` sees the System as it is then; `on_metrics` sees the metrics of every stage.
     """
+    begin = load_parts(start) if start else None
+    if begin:
+        require_same_size(chain, begin)
     accelerator = accelerator or make_accelerator(device)
     _claim(chain, folder, accelerator.is_main_process)
     accelerator.wait_for_everyone()
     dataset = open_dataset(chain.data)
-    begin = load_parts(start) if start else None
     chain, tokenizers = adopted_tokenizers(chain, begin) if begin else (chain, {})
     for name in chain.tokenizers:
         torch.manual_seed(chain.seed)

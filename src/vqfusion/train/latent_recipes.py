@@ -12,6 +12,7 @@ from vqfusion.config import (
     VQVAEConfig,
     validated,
 )
+from vqfusion.train.own_data import beside
 
 STAGE = StageConfig(
     steps=3000, batch=64, learning_rate=2e-3, warmup_steps=100, weight_decay=0.0, betas=(0.9, 0.99), ema_decay=0.998
@@ -46,5 +47,4 @@ def latent_training_for(data: dict[str, Any], path: Path) -> LatentTrainingConfi
     base = digits_latent().model_dump(mode="json", include={"stage", "tokenizer_stage"})
     merged = base | data | {key: base[key] | data[key] for key in base if isinstance(data.get(key), dict)}
     training = validated(LatentTrainingConfig, merged, str(path))
-    beside = path.parent / training.data
-    return training.model_copy(update={"data": str(beside)}) if beside.exists() else training
+    return training.model_copy(update={"data": beside(path, training.data)})

@@ -1,5 +1,6 @@
 """A full chain from a short config: slots from what the data holds, networks from one size dial."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,17 @@ def chain_for(data: dict[str, Any], path: Path) -> ChainConfig:
     A relative `data` path is taken from the folder of the file.
     """
     if "fusion" in data or "tokenizers" in data:
-        return validated(ChainConfig, data, str(path))
+        chain = validated(ChainConfig, data, str(path))
+        return chain.model_copy(update={"data": beside(path, chain.data)})
     short = validated(ShortConfig, data, str(path))
-    beside = path.parent / short.data
-    if beside.exists():
-        short = short.model_copy(update={"data": str(beside)})
+    short = short.model_copy(update={"data": beside(path, short.data)})
     return expand(short, open_dataset(short.data))
+
+
+def beside(path: Path, data: str) -> str:
+    """The data that a file names: what lies beside the file, before a built-in set of that name."""
+    near = os.path.join(path.parent, data)  # ./photos is a folder, where photos is a built-in set
+    return near if os.path.exists(near) else data
 
 
 def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:

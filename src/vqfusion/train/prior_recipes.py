@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig, validated
+from vqfusion.train.own_data import beside
 
 STAGE = StageConfig(
     steps=5000, batch=12, learning_rate=1.5e-3, warmup_steps=200, weight_decay=0.0, betas=(0.9, 0.99), ema_decay=0.999
@@ -96,5 +97,4 @@ def prior_training_for(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
         if isinstance(data.get(key), dict):
             merged[key] = base[key] | data[key]
     training = validated(PriorTrainingConfig, merged, str(path))
-    beside = path.parent / training.data
-    return training.model_copy(update={"data": str(beside)}) if beside.exists() else training
+    return training.model_copy(update={"data": beside(path, training.data)})

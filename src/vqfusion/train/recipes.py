@@ -40,12 +40,10 @@ def emoji() -> ChainConfig:
     picture = dict(tokenizer="image", patch=(4, 4))
     sound = dict(tokenizer="audio", shape=(192,), patch=(4,), variable=True, steps=16)
     slots = {
-        "image": SlotConfig(
-            **picture, shape=(16, 16), sampling="random", steps=64, temperature=0.1, guidance_scale=2.0
-        ),
+        "image": SlotConfig(**picture, shape=(16, 16), sampling="random", steps=1, temperature=0.1),
         "image@16": SlotConfig(**picture, shape=(4, 4), steps=8),
         "image@noisy": SlotConfig(**picture, shape=(16, 16), steps=16),
-        "audio": SlotConfig(**sound, guidance_scale=1.5),
+        "audio": SlotConfig(**sound, sampling="random", temperature=0.3, guidance_scale=2.0),
         "audio@noisy": SlotConfig(**sound),
         "label": one_token_slot("label"),
         "style": one_token_slot("style"),
@@ -113,7 +111,7 @@ def emoji() -> ChainConfig:
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
         fusion_stage=StageConfig(
-            optimizer="muon", steps=3100, batch=32, learning_rate=2e-3, warmup_steps=100, draws_per_step=4
+            optimizer="muon", steps=3450, batch=32, learning_rate=2e-3, warmup_steps=100, draws_per_step=4
         ),
         draws=draws,
         views_per_sample=6,

@@ -3,6 +3,7 @@
 import torch
 
 from vqfusion.config import ChainConfig
+from vqfusion.errors import UserError
 from vqfusion.models.fusion import Fusion, module_key
 from vqfusion.models.pretrained import Parts
 from vqfusion.tokenizers.build import AnyTokenizer
@@ -21,6 +22,19 @@ def adopted_tokenizers(chain: ChainConfig, start: Parts) -> tuple[ChainConfig, d
     }
     configs = {**chain.tokenizers, **{name: start.config.tokenizers[name] for name in adopted}}
     return chain.model_copy(update={"tokenizers": configs}), adopted
+
+
+def require_same_size(chain: ChainConfig, start: Parts) -> None:
+    """UserError where the weights of the trained system are for a transformer of another size."""
+    if start.fusion is None or not chain.fusion.slots:
+        return
+    old, new = ((one.dim, one.layers, one.heads) for one in (start.config.fusion, chain.fusion))
+    if old != new:
+        sizes = ["{} wide with {} layers and {} heads".format(*size) for size in (old, new)]
+        raise UserError(
+            f"the model to start from is {sizes[0]}, this one {sizes[1]}; in a short YAML file `size: base` is the "
+            "size of emoji"
+        )
 
 
 @torch.no_grad()
