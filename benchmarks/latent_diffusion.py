@@ -7,7 +7,7 @@ one training. Beside them: pictures of the training part (nothing can be nearer)
 the tokenizer leaves), a normal distribution with the mean and covariance of all latents of a class (what needs no
 diffusion). Rows that are in the result file are not made again.
 
-    python benchmarks/latent_diffusion.py --keep /tmp/latent-mnist     # about 6 minutes of a core
+    python benchmarks/latent_diffusion.py --keep /tmp/latent-mnist     # about 13 minutes of a core
     python benchmarks/latent_diffusion.py --digits runs/digits-latent  # whether drawn digits are those asked for
 """
 
