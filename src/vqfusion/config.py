@@ -424,7 +424,6 @@ def validated(kind: type[AnyConfig], data: dict[str, Any], where: str) -> AnyCon
         if first["type"] == "extra_forbidden":
             from difflib import get_close_matches
 
-            near = get_close_matches(str(first["loc"][-1]), kind.model_fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(kind.model_fields)}"
-            raise UserError(f"{where}: unknown key {key!r}; {hint}") from None
+            near = get_close_matches(key, kind.model_fields, n=1)
+            raise UserError(f"{where}: {key}: no such key{f'; did you mean {near[0]}?' if near else ''}") from None
         raise UserError(f"{where}: {key}: {first['msg']}") from None

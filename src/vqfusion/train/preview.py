@@ -28,7 +28,7 @@ class Preview:
     """Called with (step, System), writes `folder/step-000900.png` and `.txt` at 10, 25, 50 and 100 % of the steps.
 
     Questions are the heaviest draws of the chain: from names to pictures, and to texts from every modality.
-    They are asked about the same records every time, of the training and of the validation split in turn. Every
+    They are asked about the same records every time, of the validation and of the training split in turn. Every
     number is drawn from a generator of its own, so that training goes on as if nobody had looked.
     """
 
@@ -39,11 +39,11 @@ class Preview:
     def records(self) -> list[Record]:
         """Those to ask about, in the order of a hash, so that the first few are not all of one kind."""
         dataset = open_dataset(self.chain.data).limited(self.chain.limit_keys)
-        seen, unseen = (
+        unseen, seen = (
             sorted(dataset.select(split=split), key=lambda one: sha1(one.key.encode()).digest())
-            for split in ("train", "val")
+            for split in ("val", "train")
         )
-        together = zip_longest(seen, unseen)
+        together = zip_longest(unseen, seen)
         return [record for pair in together for record in pair if record is not None]
 
     def __call__(self, step: int, system: System) -> None:
