@@ -22,7 +22,7 @@ STAGE = StageConfig(
 def digits_latent() -> LatentTrainingConfig:
     """Handwritten digits of 8 x 8 by class, in 4 x 4 latents of 4 numbers: to try things on.
 
-    Cost and scores are in docs/restoration.md.
+    About 3 minutes on one core; 99.6 % of what it draws is recognised as asked for (docs/restoration.md).
     """
     codec = VQVAEConfig(channels=1, widths=(32, 64), depths=(0, 1), codebook_size=256, dim=4)
     return LatentTrainingConfig(
