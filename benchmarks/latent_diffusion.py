@@ -7,7 +7,7 @@ one training. Beside them: pictures of the training part (nothing can be nearer)
 the tokenizer leaves), a normal distribution with the mean and covariance of all latents of a class (what needs no
 diffusion). Rows that are in the result file are not made again.
 
-    python benchmarks/latent_diffusion.py --keep /tmp/latent-mnist     # about 13 minutes of a core
+    python benchmarks/latent_diffusion.py --keep runs/latent-mnist     # about 13 minutes of a core
     python benchmarks/latent_diffusion.py --digits runs/digits-latent  # whether drawn digits are those asked for
 """
 
@@ -185,7 +185,7 @@ def digits(folder: Path) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", type=Path, default=Path("/tmp/latent-mnist"), help="folder for the checkpoints")
+    parser.add_argument("--keep", type=Path, default=Path("runs/latent-mnist"), help="folder for the checkpoints")
     parser.add_argument("--digits", type=Path, help="folder of a trained `digits-latent`: measure that instead")
     asked = parser.parse_args()
     torch.set_num_threads(1)

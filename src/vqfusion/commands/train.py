@@ -77,7 +77,6 @@ def _train(
     from vqfusion.hub import find_model
     from vqfusion.nn.weights import count_parameters
     from vqfusion.train.chain import train_chain
-    from vqfusion.train.loop import Interrupted
     from vqfusion.train.preview import Preview
     from vqfusion.train.track import tensorboard as track
 
@@ -85,12 +84,8 @@ def _train(
     make_folder(folder)
     on_metrics = track(folder / "tensorboard") if tensorboard else None
     started = time.monotonic()
-    try:
-        with sigterm_stops():
-            system = train_chain(chain, folder, device, Preview(chain, folder / "samples"), on_metrics, start=begin)
-    except Interrupted as stop:
-        typer.echo(f"vqfusion: {stop}", err=True)
-        raise typer.Exit(stop.exit_code) from None
+    with stoppable():
+        system = train_chain(chain, folder, device, Preview(chain, folder / "samples"), on_metrics, start=begin)
     return {
         "recipe": chain.name,
         "output": str(folder),
@@ -103,8 +98,11 @@ def _train(
 
 
 @contextmanager
-def sigterm_stops() -> Iterator[None]:
-    """Between the steps of a network, where the loop does not listen, SIGTERM stops at once and in one line too."""
+def stoppable() -> Iterator[None]:
+    """A training that was stopped says so in one line and ends with the code of its signal.
+
+    Between the steps of a network, where the loop does not listen, SIGTERM stops at once.
+    """
     from vqfusion.train.loop import Interrupted
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -113,6 +111,9 @@ def sigterm_stops() -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except Interrupted as stopped:
+        typer.echo(f"vqfusion: {stopped}", err=True)
+        raise typer.Exit(stopped.exit_code) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
 

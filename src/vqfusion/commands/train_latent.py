@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from vqfusion.commands.outputs import make_folder
 
 if TYPE_CHECKING:
@@ -43,24 +41,19 @@ def _train(
     training: "LatentTrainingConfig", folder: Path, device: str | None, tensorboard: bool, start: str | None
 ) -> dict[str, Any]:
     """Train, and say what came of it."""
-    from vqfusion.commands.train import sigterm_stops
+    from vqfusion.commands.train import stoppable
     from vqfusion.hub import find_model
     from vqfusion.nn.weights import count_parameters
     from vqfusion.train.chain import make_accelerator
     from vqfusion.train.latents import train_latent
-    from vqfusion.train.loop import Interrupted
     from vqfusion.train.track import tensorboard as track
 
     begin = find_model(start) if start else None
     make_folder(folder)
     on_metrics = track(folder / "tensorboard") if tensorboard else None
     started = time.monotonic()
-    try:
-        with sigterm_stops():
-            model = train_latent(training, folder, make_accelerator(device), on_metrics, begin)
-    except Interrupted as stop:
-        typer.echo(f"vqfusion: {stop}", err=True)
-        raise typer.Exit(stop.exit_code) from None
+    with stoppable():
+        model = train_latent(training, folder, make_accelerator(device), on_metrics, begin)
     return {
         "recipe": training.name,
         "output": str(folder),

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from vqfusion.commands.outputs import make_folder
 
 if TYPE_CHECKING:
@@ -42,12 +40,11 @@ def _train(
     training: "PriorTrainingConfig", folder: Path, device: str | None, tensorboard: bool, start: str | None
 ) -> dict[str, Any]:
     """Train, and say what came of it."""
-    from vqfusion.commands.train import sigterm_stops
+    from vqfusion.commands.train import stoppable
     from vqfusion.hub import find_model
     from vqfusion.models.prior import Prior
     from vqfusion.nn.weights import count_parameters
     from vqfusion.train.chain import make_accelerator
-    from vqfusion.train.loop import Interrupted
     from vqfusion.train.priors import load_signals, train_prior
     from vqfusion.train.track import tensorboard as track
 
@@ -56,12 +53,8 @@ def _train(
     make_folder(folder)
     on_metrics = track(folder / "tensorboard") if tensorboard else None
     started = time.monotonic()
-    try:
-        with sigterm_stops():
-            prior = train_prior(training, signals, folder, make_accelerator(device), on_metrics, begin)
-    except Interrupted as stop:
-        typer.echo(f"vqfusion: {stop}", err=True)
-        raise typer.Exit(stop.exit_code) from None
+    with stoppable():
+        prior = train_prior(training, signals, folder, make_accelerator(device), on_metrics, begin)
     return {
         "recipe": training.name,
         "output": str(folder),

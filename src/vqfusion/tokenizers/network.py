@@ -1,5 +1,6 @@
 """What the tokenizers that are networks share."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from vqfusion.nn.weights import fingerprint
 from vqfusion.tokenizers.vqvae import VQVAE
 
 
-class TokenizerNetwork(nn.Module):
+class TokenizerNetwork(nn.Module, ABC):
     """A VQ-VAE between two ends: `prepare` takes a batch in the units of its modality to what the VQ-VAE sees, `finish`
     takes what the VQ-VAE gives back to them.
 
@@ -21,13 +22,13 @@ class TokenizerNetwork(nn.Module):
     config: Any
     vqvae: VQVAE
 
+    @abstractmethod
     def prepare(self, batch: Tensor) -> Float[Tensor, "B C ..."]:
         """Signals as the VQ-VAE takes them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, signal: Float[Tensor, "B C ..."]) -> Tensor:
         """Signals of the VQ-VAE in the units of the modality."""
-        raise NotImplementedError
 
     @property
     def latent_channels(self) -> int:
