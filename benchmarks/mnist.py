@@ -5,7 +5,7 @@ and of a layer over all 64 positions follow, so that a position on empty paper c
 for. A linear path of the principal components of the blocks goes past them on both sides. The quantizer is one of the
 registry. A stopped training goes on where it was.
 
-    python benchmarks/mnist.py --keep /tmp/mnist                   # trains and measures the test digits once
+    python benchmarks/mnist.py --keep runs/mnist                   # trains and measures the test digits once
     python benchmarks/mnist.py --holdout --steps 600 --rate 2e-3   # a short run to choose by, on a tenth of training
 """
 

@@ -6,9 +6,9 @@ Set12 with 50 % and 80 % of the pixels lost (seed i for picture i); 90 % interva
 the last 40 pictures of train400, which the prior has not seen; the test sets were used once for each row. Rows that
 are in the result file are not computed again.
 
-    python benchmarks/restoration.py --model /tmp/runs/prior-grey           # hours on a busy machine
+    python benchmarks/restoration.py --model runs/grey-prior           # hours on a busy machine
     python benchmarks/restoration.py --model ... --rows denoise upscale     # some of the rows
-    python benchmarks/restoration.py --bm3d-python /tmp/bm3d/bin/python     # rows of BM3D, in an environment of its own
+    python benchmarks/restoration.py --bm3d-python bm3d/bin/python     # rows of BM3D, in an environment of its own
 
 `bm3d` is for non-commercial use and no part of the project: the last line needs an environment that has it.
 """
@@ -371,7 +371,7 @@ def bm3d(table: Table, python: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="/tmp/runs/prior-grey", help="folder of the grey prior")
+    parser.add_argument("--model", default="runs/grey-prior", help="folder of the grey prior")
     parser.add_argument("--rows", nargs="+", default=["upscale", "denoise", "inpaint", "intervals", "samples"])
     parser.add_argument("--bm3d-python", help="a Python that has the package bm3d")
     asked = parser.parse_args()

@@ -10,7 +10,7 @@ be stopped and resumed at any time, and two sets or seeds can run side by side.
     python benchmarks/small_data.py --table                               # the table of what is there, as markdown
     python benchmarks/small_data.py --memory                              # the column MiB, seconds
     python benchmarks/small_data.py --sets mnist --quantizers vq fsq --seeds 0 --steps 500
-    python benchmarks/small_data.py --sets mnist --quantizers vq --size large --seeds 0 --steps 8000 --keep /tmp/best
+    python benchmarks/small_data.py --sets mnist --quantizers vq --size large --seeds 0 --steps 8000 --keep runs/best
 """
 
 import argparse
