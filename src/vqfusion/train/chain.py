@@ -82,7 +82,7 @@ def train_chain(
     hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
     fit(fusion, batches, chain.fusion_stage, folder / "fusion", json.dumps(contract), accelerator, hook, on_metrics)
     round_to_half(fusion)
-    return _saved(calibrated(System(chain, slots, fusion), dataset), folder, accelerator)
+    return _saved(calibrated(System(chain, slots, fusion), limited), folder, accelerator)
 
 
 def _saved(system: System, folder: Path, accelerator: Accelerator) -> System:
