@@ -229,8 +229,8 @@ class DrawConfig(Config):
     """One row of the training mix: what is given, what is asked for, how often.
 
     `text:*` stands for a language drawn at random, a second one for another language; `text:^` for the language
-    that is spoken in the clip; both may have a view, as in `text:^@letters`. `linked` takes all slots from one record;
-    otherwise records of the same key may be joined. `augment` also draws from augmented views of the record. Each
+    that is spoken in the clip; both may have a view, as in `text:^@letters`. `linked` takes all slots from one record; otherwise records of the same
+    key may be joined. `augment` also draws from augmented views of the record. Each
     example is masked `masks` times; its given part is computed once for all of them, and for the targets in `also`,
     each asked for by itself, with `*` for the language of the target. Of the given positions a random share of up
     to `hide_given` is left out, so that no single one is relied on. A share of `all_hidden` of the examples shows
