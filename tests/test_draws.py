@@ -16,8 +16,6 @@ SLOTS = {
     "text:en": SlotConfig(**TEXT),
     "text:de": SlotConfig(**TEXT),
     "text:fr": SlotConfig(**TEXT),
-    "text:en@letters": SlotConfig(tokenizer="letters", shape=(8,), variable=True),
-    "text:de@letters": SlotConfig(tokenizer="letters", shape=(8,), variable=True),
     "length:de": SlotConfig(tokenizer="length:text", shape=(1,)),
     "length:audio": SlotConfig(tokenizer="length:audio", shape=(1,)),
 }
@@ -27,16 +25,10 @@ def source(*draws: DrawConfig, held_out=frozenset(), keys=None) -> DrawSource:
     records = []
     for key in range(6):
         texts = {f"text:{name}": torch.full((3 + i,), 10 * key + i) for i, name in enumerate(("en", "de", "fr"))}
-        letters = {f"text:{name}@letters": torch.full((5,), 1000 + key) for name in ("en", "de")}
-        records.append(TokenRecord(str(key), ({**texts, **letters, "image": torch.full((2, 2), key)},)))
+        records.append(TokenRecord(str(key), ({**texts, "image": torch.full((2, 2), key)},)))
         for name in ("en", "de"):
             clips = tuple(
-                {
-                    "audio": torch.full((4 + 2 * v,), key),
-                    f"text:{name}": texts[f"text:{name}"],
-                    f"text:{name}@letters": letters[f"text:{name}@letters"],
-                }
-                for v in range(2)
+                {"audio": torch.full((4 + 2 * v,), key), f"text:{name}": texts[f"text:{name}"]} for v in range(2)
             )
             records.append(TokenRecord(str(key), clips))
     chain = ChainConfig(
@@ -166,27 +158,3 @@ def test_rows_draw_beyond_the_limit_only_where_they_say_so():
             int(ids) for step in range(20) for draw in draws(step, 0, 1) for ids in draw.given["image"].ids[:, 0, 0]
         }
         assert seen == wanted
-
-
-def test_a_text_is_given_letter_by_letter_in_the_language_that_is_spoken():
-    row = DrawConfig(given=("text:^@letters",), target=("audio",), also=(("length:audio",),), linked=True)
-    seen = set()
-    for step in range(8):
-        for sound, length in zip(*[iter(source(row)(step, 0, 1))] * 2, strict=True):
-            (slot,) = sound.given
-            assert torch.equal(sound.given[slot].ids[:, 0], 1000 + sound.target["audio"].ids[:, 0])
-            assert (length.target["length:audio"].ids == 1).all()
-            seen.add(slot)
-    assert seen == {"text:en@letters", "text:de@letters"}
-
-
-def test_a_view_of_a_text_has_its_language():
-    row = DrawConfig(given=("text:*@letters",), target=("text:*",))
-    draws = source(row, held_out=frozenset({frozenset({"de", "en"})}))
-    pairs = {(*draw.given, *draw.target) for step in range(40) for draw in draws(step, 0, 1)}
-    assert pairs == {("text:en@letters", "text:fr"), ("text:de@letters", "text:fr")}
-
-
-def test_more_languages_than_there_are_is_one_line():
-    with pytest.raises(UserError, match="no language is left for text:\\*@letters"):
-        source(DrawConfig(given=("text:*@letters", "text:*@letters"), target=("text:*@letters",)))(0, 0, 1)

@@ -104,7 +104,6 @@ def toy(dataset) -> System:
         "image": ImageTokenizer(ImageTokenizerConfig(vqvae=codes)).eval(),
         "audio": AudioTokenizer(audio).eval(),
         "text": TextTokenizer.train([*COLOURS, *COLOURS.values(), *SHAPES, *SHAPES.values()], 320),
-        "letters": TextTokenizer.train(["a"], 256),
         **{name: LabelTokenizer(words) for name, words in names.items()},
     }
     one = {name: SlotConfig(tokenizer=name, shape=(1,), steps=1) for name in ("label", "style", "speaker")}
@@ -115,12 +114,11 @@ def toy(dataset) -> System:
         "image": SlotConfig(**grid, shape=(16, 16)),
         "image@16": SlotConfig(**grid, shape=(4, 4)),
         "image@noisy": SlotConfig(**grid, shape=(16, 16)),
-        "audio": SlotConfig(**wave, given_views={"text": "letters"}),
+        "audio": SlotConfig(**wave),
         "audio@noisy": SlotConfig(**wave),
         "length:audio": SlotConfig(tokenizer="length:audio", shape=(1,)),
         **{f"text:{language}": SlotConfig(**text) for language in ("en", "de")},
         **{f"length:{language}": SlotConfig(tokenizer="length:text", shape=(1,)) for language in ("en", "de")},
-        "text:en@letters": SlotConfig(tokenizer="letters", shape=(24,), variable=True),
         **one,
     }
     config = ChainConfig(
@@ -156,24 +154,6 @@ def test_every_group_measures_a_system(toy, dataset):
     assert back == report
     uniform = [row for row in report.rows if row.group == "likelihood"]
     assert all(0 < row.value < 3 * row.baselines["uniform"] for row in uniform)
-
-
-def test_a_text_is_read_in_the_view_that_the_target_wants(toy):
-    english, german = (toy.generate({slot: "red heart"}, "audio") for slot in ("text:en", "text:de"))
-    letters = toy.generate({"text:en@letters": "red heart"}, "audio")
-    assert torch.equal(english.samples[0][0].data, letters.samples[0][0].data)
-    assert not torch.equal(english.samples[0][0].data, german.samples[0][0].data)  # German has no such view here
-    clip = english.samples[0][0]
-    by_pieces, by_letters = (
-        toy.likelihood({slot: "red heart"}, {"audio": clip}).bits for slot in ("text:en", "text:en@letters")
-    )
-    assert by_pieces == by_letters
-    assert toy.languages == ("en", "de")
-    label, other = (toy.distribution({slot: "red heart"}, "label") for slot in ("text:en", "text:en@letters"))
-    assert label != other  # a label is told from the text as it is
-    with pytest.raises(UserError, match="'text:en@letters': the text has 25 tokens"):
-        toy.generate({"text:en": "x" * 25}, "audio")
-    toy.generate({"text:en@letters": "red heart"}, "text:en")  # a view of another vocabulary tells no length
 
 
 def test_evaluation_is_a_function_of_the_seed(toy, dataset):

@@ -192,8 +192,7 @@ class SlotConfig(Config):
     `tokenizer` names the vocabulary, which views share. `shape` is the largest grid of tokens; the first axis
     of a `variable` slot may be shorter. `patch` tokens along each axis share one position of the
     transformer. `coefficient` weighs the slot in the loss. `calibration` has, for a label slot, the temperature of its
-    probabilities by the modality that is given. `given_views` has, by modality, the view in which others are given when
-    this slot is asked for: {"text": "letters"} where `text:de` is to be read as `text:de@letters`.
+    probabilities by the modality that is given.
     """
 
     tokenizer: str
@@ -206,7 +205,6 @@ class SlotConfig(Config):
     temperature: float = 1.0
     guidance_scale: float = 1.0
     calibration: dict[str, float] = {}
-    given_views: dict[str, str] = {}
 
     @property
     def is_length(self) -> bool:
@@ -229,7 +227,7 @@ class DrawConfig(Config):
     """One row of the training mix: what is given, what is asked for, how often.
 
     `text:*` stands for a language drawn at random, a second one for another language; `text:^` for the language
-    that is spoken in the clip; both may have a view, as in `text:^@letters`. `linked` takes all slots from one record; otherwise records of the same
+    that is spoken in the clip. `linked` takes all slots from one record; otherwise records of the same
     key may be joined. `augment` also draws from augmented views of the record. Each
     example is masked `masks` times; its given part is computed once for all of them, and for the targets in `also`,
     each asked for by itself, with `*` for the language of the target. Of the given positions a random share of up

@@ -108,9 +108,8 @@ class Bench:
     def _fitting(self, records: list["Record"], slots: Sequence[str]) -> list["Record"]:
         """Without the few whose text or sound is too long for its slot; these the model refuses with one line."""
         for slot in slots:
-            views = [name for name in self.system.slots if name == slot or name.startswith(f"{slot}@")]
-            for view in views if slot.startswith("text:") else ():
-                encoded = self.system.tokenizers.encode_fitting(view, self.load(records, slot))
+            if slot.startswith("text:") and slot in self.system.slots and records:
+                encoded = self.system.tokenizers.encode_fitting(slot, self.load(records, slot))
                 records = [r for r, ids in zip(records, encoded, strict=True) if ids is not None]
             if slot == "audio" and slot in self.system.slots:
                 longest = self.system.tokenizers.longest_s(slot)

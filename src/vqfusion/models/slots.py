@@ -13,7 +13,7 @@ from vqfusion.errors import UserError
 
 @dataclass(frozen=True)
 class SlotName:
-    """`modality[:language][@view]`: `text:de`, `image@16`, `text:de@letters`, `length:de`, `speaker`."""
+    """`modality[:language][@view]`: `text:de`, `image@16`, `audio@noisy`, `length:de`, `speaker`."""
 
     modality: str
     language: str | None = None
@@ -24,11 +24,6 @@ class SlotName:
         rest, _, view = name.partition("@")
         modality, _, language = rest.partition(":")
         return cls(modality, language or None, view or None)
-
-    @property
-    def signal(self) -> str:
-        """The slot that this is a view of, or itself: `text:de` of `text:de@letters`."""
-        return f"{self.modality}:{self.language}" if self.language else self.modality
 
 
 def check_slot(name: str, slots: dict[str, SlotConfig]) -> SlotConfig:

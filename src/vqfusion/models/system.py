@@ -110,7 +110,7 @@ class System:
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages of the text slots."""
-        return tuple(name.split(":")[1] for name in self.slots if name.startswith("text:") and "@" not in name)
+        return tuple(name.split(":")[1] for name in self.slots if name.startswith("text:"))
 
     @property
     def image_size(self) -> int:
@@ -151,7 +151,7 @@ class System:
         """
         started = time.perf_counter()
         slot = check_slot(target, self.config.fusion.slots)
-        items, count = self._encode_given(self._in_views(given, target), known)
+        items, count = self._encode_given(given, known)
         fixed = self._fixed(target, known, count)
         sizes = self._given_sizes(target, slot, items, count)
         rows: list[list[Sample]] = []
@@ -173,7 +173,7 @@ class System:
         names, fitted = self.labels(target), self.config.fusion.slots[target].calibration
         if temperature is None:
             temperature = max((fitted.get(SlotName.parse(slot).modality, 1.0) for slot in given), default=1.0)
-        items, count = self._encode_given(self._in_views(given, target), None)
+        items, count = self._encode_given(given, None)
         out = []
         for at in range(0, count, ROWS):
             part = {name: ids[at : at + ROWS] for name, ids in items.items()}
@@ -195,7 +195,7 @@ class System:
         ((slot, value),) = target.items()
         wanted = as_sample(value)
         check_slot(slot, self.config.fusion.slots)
-        items, count = self._encode_given({**self._in_views(given, slot), slot: wanted}, None)
+        items, count = self._encode_given({**given, slot: wanted}, None)
         answers = items.pop(slot)
         generator = torch.Generator().manual_seed(seed)
         nats, tokens = 0.0, 0
@@ -210,15 +210,6 @@ class System:
         texts = [wanted] * count if isinstance(wanted, Sample) else list(wanted)
         characters = sum(len(one.data) for one in texts) if slot.startswith("text:") else 0
         return Likelihood(bits, tokens, bits / tokens, bits / characters if characters else None)
-
-    def _in_views(self, given: Given, target: str) -> Given:
-        """What is given, in the views that the target was learned from."""
-        views, out = self.config.fusion.slots[target].given_views, {}
-        for name, value in given.items():
-            slot = SlotName.parse(name)
-            seen = f"{name}@{views[slot.modality]}" if slot.view is None and slot.modality in views else name
-            out[seen if seen in self.config.fusion.slots else name] = value
-        return out
 
     def _encode_given(self, given: Mapping, known) -> tuple[dict[str, list[Tensor]], int]:
         given = {name: as_sample(value) for name, value in given.items()}
@@ -248,9 +239,10 @@ class System:
         """Shape of each answer where it is known, from the slot or from a given view of the same signal; else None."""
         if not slot.variable:
             return [slot.shape] * count
+        name = SlotName.parse(target)
         for other, ids in items.items():
-            same_units = self.config.fusion.slots[other].tokenizer == slot.tokenizer
-            if same_units and SlotName.parse(other).signal == SlotName.parse(target).signal:
+            view = SlotName.parse(other)
+            if (view.modality, view.language) == (name.modality, name.language):
                 return [tuple(one.shape) for one in ids]
         return [None] * count
 

@@ -52,13 +52,7 @@ class DrawSource:
             for slot in record.slots:
                 self.by_key[record.key][slot].append(record)
         self.spoken_languages = sorted(
-            {
-                s.split(":")[1]
-                for r in records
-                if "audio" in r.slots
-                for s in r.slots
-                if s.startswith("text:") and "@" not in s
-            }
+            {s.split(":")[1] for r in records if "audio" in r.slots for s in r.slots if s.startswith("text:")}
         )
         self.keys = {row: self._eligible(row) for row in chain.draws}
         for row, keys in self.keys.items():
@@ -120,12 +114,11 @@ class DrawSource:
             chosen: list[str] = []
 
             def fill(slot: str, chosen: list[str] = chosen) -> str:
-                if "*" in slot:
-                    weights = dict(zip(self.languages, self.language_weights, strict=True))
-                    free = [n for n in weights if n not in chosen and slot.replace("*", n) in self.slots]
-                    if not free:
-                        raise UserError(f"draw {row.given} -> {row.target}: no language is left for {slot}")
-                    chosen.append(rng.choices(free, [weights[n] for n in free])[0])
+                if slot.endswith(":*"):
+                    free = [
+                        (n, w) for n, w in zip(self.languages, self.language_weights, strict=True) if n not in chosen
+                    ]
+                    chosen.append(rng.choices([n for n, _ in free], [w for _, w in free])[0])
                     return slot.replace("*", chosen[-1])
                 return slot.replace("^", spoken or "")
 
@@ -201,7 +194,7 @@ class DrawSource:
         return all(n <= most for n, most in zip(ids.shape, config.shape, strict=True))
 
     def _eligible(self, row: DrawConfig) -> list[str]:
-        fixed = {_content(slot) for slot in _all_slots(row) if not {"*", "^"} & set(slot)}
+        fixed = {_content(slot) for slot in _all_slots(row) if not slot.endswith((":*", ":^"))}
         allowed = self.by_key.keys() if row.all_keys or self.limited is None else self.limited & self.by_key.keys()
         return sorted(key for key in allowed if all(slot in self.by_key[key] for slot in fixed))
 
@@ -221,8 +214,7 @@ def _content(slot: str) -> str:
 
 
 def _tongues(slots: list[str]) -> set[str]:
-    names = [SlotName.parse(slot) for slot in slots if slot != "length:audio"]
-    return {name.language for name in names if name.language}
+    return {slot.split(":")[1] for slot in slots if slot.startswith(("text:", "length:")) and slot != "length:audio"}
 
 
 def _stack(ids: list[Tensor], dropped: list[bool] | None = None) -> SlotTokens:

@@ -31,7 +31,7 @@ SIZES = {
     "small": (192, 4, 3, (24, 48, 96), 160, 1024),
     "base": (256, 6, 4, (32, 64, 128), 256, 4096),
 }
-TEXT_TOKENS, LETTERS, SOUND_CODES, SOUND_PATCH = 32, 96, 192, 4
+TEXT_TOKENS, SOUND_CODES, SOUND_PATCH = 32, 192, 4
 
 
 def chain_for(data: dict[str, Any], path: Path) -> ChainConfig:
@@ -107,11 +107,6 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
         else:
             slots[name] = one_token_slot(name)
             tokenizers[name] = LabelTokenizerConfig()
-    texts = [name for name in slots if name.startswith("text:")]
-    if "audio" in slots and texts and not short.draws:  # how a word sounds is told by its letters
-        tokenizers["letters"] = TextTokenizerConfig(vocabulary_size=256)
-        slots.update({f"{text}@letters": letters_slot(LETTERS) for text in texts})
-        slots["audio"] = slots["audio"].model_copy(update={"given_views": {"text": "letters"}})
     if all(slot.shape == (1,) for slot in slots.values()):  # a label alone is nothing to learn
         slots = {}
         tokenizers = {n: one for n, one in tokenizers.items() if one.kind != "label"}
@@ -141,10 +136,9 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
 def default_draws(slots: dict[str, SlotConfig]) -> tuple[DrawConfig, ...]:
     """Every slot, with its length, alone and from every other; pictures and sound most often.
 
-    Half of the pictures and sounds that are made from something are made without a hint of the answer. What is given
-    is given in the view that the target wants.
+    Half of the pictures and sounds that are made from something are made without a hint of the answer.
     """
-    contents = [name for name, slot in slots.items() if not slot.is_length and "@" not in name]
+    contents = [name for name, slot in slots.items() if not slot.is_length]
     draws = []
     for target in contents:
         modality = SlotName.parse(target).modality
@@ -152,8 +146,6 @@ def default_draws(slots: dict[str, SlotConfig]) -> tuple[DrawConfig, ...]:
         length = f"length:{SlotName.parse(target).language or target}"
         sources = [()] + [(given,) for given in contents if given != target]
         for given in sources:
-            if given and (view := slots[target].given_views.get(SlotName.parse(given[0]).modality)):
-                given = (f"{given[0]}@{view}",)
             share, drop = (weight, 0.1) if given else (weight / 4, 0.0)
             also = ((length,),) if slots[target].variable else ()
             whole = 0.5 if given and modality in ("image", "audio") else 0.0
@@ -185,11 +177,6 @@ def one_token_slot(tokenizer: str) -> SlotConfig:
 def text_slot(length: int) -> SlotConfig:
     """A text slot, answered greedily in one token a call."""
     return SlotConfig(tokenizer="text", shape=(length,), variable=True, steps=length, temperature=0.0)
-
-
-def letters_slot(length: int) -> SlotConfig:
-    """A text to be read letter by letter; it is given, never asked for."""
-    return SlotConfig(tokenizer="letters", shape=(length,), variable=True)
 
 
 def numbers(most: int) -> LabelTokenizerConfig:

@@ -25,12 +25,11 @@ from vqfusion.config import (
 from vqfusion.data import open_dataset
 from vqfusion.errors import UserError
 from vqfusion.train.latent_recipes import LATENT_RECIPES, latent_training_for
-from vqfusion.train.own_data import chain_for, expand, letters_slot, numbers, one_token_slot, text_slot
+from vqfusion.train.own_data import chain_for, expand, numbers, one_token_slot, text_slot
 from vqfusion.train.prior_recipes import PRIOR_RECIPES, prior_training_for
 
 EMOJI_LANGUAGES = ("en", "de", "fr", "es", "it", "ru", "zh")
 EMOJI_WEIGHTS = (3.0, 3.0, 3.0, 2.0, 2.0, 1.0, 1.0)
-SPOKEN_LANGUAGES = ("en", "de", "fr")
 
 
 def emoji() -> ChainConfig:
@@ -44,9 +43,7 @@ def emoji() -> ChainConfig:
         "image": SlotConfig(**picture, shape=(16, 16), sampling="random", steps=1, temperature=0.1),
         "image@16": SlotConfig(**picture, shape=(4, 4), steps=8),
         "image@noisy": SlotConfig(**picture, shape=(16, 16), steps=16),
-        "audio": SlotConfig(
-            **sound, sampling="random", temperature=0.3, guidance_scale=2.0, given_views={"text": "letters"}
-        ),
+        "audio": SlotConfig(**sound, sampling="random", temperature=0.3, guidance_scale=2.0),
         "audio@noisy": SlotConfig(**sound),
         "label": one_token_slot("label"),
         "style": one_token_slot("style"),
@@ -54,29 +51,26 @@ def emoji() -> ChainConfig:
         "length:audio": one_token_slot("length:audio"),
         **{f"text:{language}": text_slot(24) for language in EMOJI_LANGUAGES},
         **{f"length:{language}": one_token_slot("length:text") for language in EMOJI_LANGUAGES},
-        **{f"text:{language}@letters": letters_slot(48) for language in SPOKEN_LANGUAGES},
     }
     texts = dict(target=("text:*",), also=(("length:*",), ("label",)))
     heard = dict(given=("audio",), linked=True, hide_given=0.3)
     drawn = dict(target=("image",), drop_given=0.1, all_hidden=0.5)
-    said = dict(
-        given=("text:^@letters", "speaker"),
-        target=("audio",),
-        also=(("length:audio",),),
-        linked=True,
-        all_hidden=0.5,
-        drop_given=0.1,
-    )
     draws = (
-        DrawConfig(given=("text:en", "style"), **drawn, weight=12),
-        DrawConfig(given=("text:*", "style"), **drawn, weight=4),
-        DrawConfig(given=("image",), **texts, weight=6, augment=True, masks=2, hide_given=0.4),
-        DrawConfig(given=("image",), target=("label",), weight=6, augment=True, hide_given=0.5, all_keys=True),
+        DrawConfig(given=("text:en", "style"), **drawn, weight=16),
+        DrawConfig(given=("text:*", "style"), **drawn, weight=5),
+        DrawConfig(given=("image",), **texts, weight=7, augment=True, masks=2, hide_given=0.4),
+        DrawConfig(given=("image",), target=("label",), weight=5, augment=True, hide_given=0.5, all_keys=True),
         DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=7, augment=True, masks=2),
-        DrawConfig(given=("audio",), target=("speaker",), weight=5, linked=True, hide_given=0.2, all_keys=True),
-        DrawConfig(given=("text:*",), **texts, weight=7, batch=64),
-        DrawConfig(**said, weight=24),
-        DrawConfig(**said, weight=24, all_keys=True),
+        DrawConfig(given=("audio",), target=("speaker",), weight=2, linked=True, hide_given=0.2, all_keys=True),
+        DrawConfig(given=("text:*",), **texts, weight=9, batch=64),
+        DrawConfig(
+            given=("text:^", "speaker"),
+            target=("audio",),
+            also=(("length:audio",),),
+            weight=50,
+            linked=True,
+            all_hidden=0.5,
+        ),
         DrawConfig(given=("image@16",), target=("image",), weight=1, linked=True, augment=True, all_keys=True),
         DrawConfig(given=("image@noisy",), target=("image",), weight=1, linked=True, augment=True, all_keys=True),
         DrawConfig(given=("audio@noisy",), target=("audio",), weight=1, linked=True, augment=True, all_keys=True),
@@ -105,7 +99,6 @@ def emoji() -> ChainConfig:
                 ),
             ),
             "text": TextTokenizerConfig(vocabulary_size=3072),
-            "letters": TextTokenizerConfig(vocabulary_size=256),
             "label": LabelTokenizerConfig(),
             "style": LabelTokenizerConfig(),
             "speaker": LabelTokenizerConfig(),

@@ -91,9 +91,9 @@ def _views(
         out["audio"] = Sample("audio", varied, sample_rate_hz=sound.sample_rate_hz)
     for name in wanted:
         slot = SlotName.parse(name)
-        if slot.view is None or slot.signal not in out:
+        if slot.view is None or slot.modality not in out:
             continue
-        sample = out[slot.signal]
+        sample = out[slot.modality]
         if slot.view == "noisy" and slot.modality == "image":
             noisy = add_noise(sample.data, chain.image_noise_sigma, generator).clamp(0, 1)
             out[name] = Sample("image", noisy)
@@ -101,7 +101,7 @@ def _views(
             noisy = add_noise_at_snr(sample.data, chain.audio_noise_snr_db, generator).clamp(-1, 1)
             out[name] = Sample("audio", noisy, sample_rate_hz=sample.sample_rate_hz)
         else:
-            out[name] = sample  # a smaller view of a picture, a text letter by letter: the slot makes it
+            out[name] = sample  # a smaller view of a picture: the slot's size makes it
     return out
 
 
