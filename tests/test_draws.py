@@ -158,3 +158,9 @@ def test_rows_draw_beyond_the_limit_only_where_they_say_so():
             int(ids) for step in range(20) for draw in draws(step, 0, 1) for ids in draw.given["image"].ids[:, 0, 0]
         }
         assert seen == wanted
+
+
+def test_more_languages_than_there_are_is_one_line():
+    texts = ("text:*",) * 3
+    with pytest.raises(UserError, match="no language is left for text:"):
+        source(DrawConfig(given=texts, target=("text:*",)))(0, 0, 1)

@@ -98,7 +98,8 @@ def make_accelerator(device: str | None) -> Accelerator:
         if chosen.type == "cuda" and chosen.index is not None:
             torch.cuda.set_device(chosen)
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step draws some of the slots only
-    return Accelerator(cpu=device == "cpu", kwargs_handlers=[unused])
+    on_cpu = device == "cpu" or (device is None and not torch.accelerator.is_available())
+    return Accelerator(cpu=on_cpu, kwargs_handlers=[unused])  # unless told so, its processes on CPUs never meet
 
 
 def _claim(chain: ChainConfig, folder: Path, write: bool) -> None:

@@ -115,10 +115,11 @@ class DrawSource:
 
             def fill(slot: str, chosen: list[str] = chosen) -> str:
                 if slot.endswith(":*"):
-                    free = [
-                        (n, w) for n, w in zip(self.languages, self.language_weights, strict=True) if n not in chosen
-                    ]
-                    chosen.append(rng.choices([n for n, _ in free], [w for _, w in free])[0])
+                    weights = dict(zip(self.languages, self.language_weights, strict=True))
+                    free = [n for n in weights if n not in chosen]
+                    if not free:
+                        raise UserError(f"draw {row.given} -> {row.target}: no language is left for {slot}")
+                    chosen.append(rng.choices(free, [weights[n] for n in free])[0])
                     return slot.replace("*", chosen[-1])
                 return slot.replace("^", spoken or "")
 
