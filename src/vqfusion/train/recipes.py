@@ -56,28 +56,29 @@ def emoji() -> ChainConfig:
     heard = dict(given=("audio",), linked=True, hide_given=0.3)
     drawn = dict(target=("image",), drop_given=0.1, all_hidden=0.5)
     draws = (
-        DrawConfig(given=("text:en", "style"), **drawn, weight=16),
-        DrawConfig(given=("text:*", "style"), **drawn, weight=5),
-        DrawConfig(given=("image",), **texts, weight=7, augment=True, masks=2, hide_given=0.4),
+        DrawConfig(given=("text:en", "style"), **drawn, weight=10),
+        DrawConfig(given=("text:*", "style"), **drawn, weight=3),
+        DrawConfig(given=("image",), **texts, weight=4, augment=True, masks=2, hide_given=0.4),
         DrawConfig(given=("image",), target=("label",), weight=5, augment=True, hide_given=0.5, all_keys=True),
-        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=7, augment=True, masks=2),
-        DrawConfig(given=("audio",), target=("speaker",), weight=2, linked=True, hide_given=0.2, all_keys=True),
-        DrawConfig(given=("text:*",), **texts, weight=9, batch=64),
+        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=6, augment=True, masks=2),
+        DrawConfig(given=("audio",), target=("speaker",), weight=4, linked=True, hide_given=0.2, all_keys=True),
+        DrawConfig(given=("text:*",), **texts, weight=5, batch=64),
         DrawConfig(
             given=("text:^", "speaker"),
             target=("audio",),
             also=(("length:audio",),),
-            weight=50,
+            weight=60,
             linked=True,
             all_hidden=0.5,
+            drop_given=0.07,
         ),
-        DrawConfig(given=("image@16",), target=("image",), weight=1, linked=True, augment=True, all_keys=True),
-        DrawConfig(given=("image@noisy",), target=("image",), weight=1, linked=True, augment=True, all_keys=True),
+        DrawConfig(given=("image@16",), target=("image",), weight=0.7, linked=True, augment=True, all_keys=True),
+        DrawConfig(given=("image@noisy",), target=("image",), weight=0.7, linked=True, augment=True, all_keys=True),
         DrawConfig(given=("audio@noisy",), target=("audio",), weight=1, linked=True, augment=True, all_keys=True),
-        DrawConfig(given=("audio",), **drawn, weight=1.5, augment=True),
+        DrawConfig(given=("audio",), **drawn, weight=1, augment=True),
         DrawConfig(given=("image", "speaker"), target=("audio",), weight=0.5, all_hidden=0.5),
-        DrawConfig(given=("label", "style"), target=("image",), weight=1),
-        DrawConfig(**texts, weight=0.5, batch=64),
+        DrawConfig(given=("label", "style"), target=("image",), weight=0.5),
+        DrawConfig(**texts, weight=0.3, batch=64),
     )
     return ChainConfig(
         name="emoji",
@@ -111,7 +112,7 @@ def emoji() -> ChainConfig:
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
         fusion_stage=StageConfig(
-            optimizer="muon", steps=3450, batch=32, learning_rate=2e-3, warmup_steps=100, draws_per_step=4
+            optimizer="muon", steps=1800, batch=32, learning_rate=2e-3, warmup_steps=100, draws_per_step=4
         ),
         draws=draws,
         views_per_sample=6,
