@@ -38,12 +38,12 @@ def emoji() -> ChainConfig:
     Cost and scores on 2 cores are in docs/zoo/emoji.md, with the logs.
     """
     picture = dict(tokenizer="image", patch=(4, 4))
-    sound = dict(tokenizer="audio", shape=(192,), patch=(4,), variable=True, steps=16)
+    sound = dict(tokenizer="audio", shape=(192,), patch=(4,), variable=True, steps=1)
     slots = {
         "image": SlotConfig(**picture, shape=(16, 16), sampling="random", steps=1, temperature=0.1),
         "image@16": SlotConfig(**picture, shape=(4, 4), steps=8),
         "image@noisy": SlotConfig(**picture, shape=(16, 16), steps=16),
-        "audio": SlotConfig(**sound, sampling="random", temperature=0.3, guidance_scale=2.0),
+        "audio": SlotConfig(**sound, sampling="random", temperature=0.1),
         "audio@noisy": SlotConfig(**sound),
         "label": one_token_slot("label"),
         "style": one_token_slot("style"),
