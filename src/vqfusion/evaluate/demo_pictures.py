@@ -96,7 +96,7 @@ def describe(stage: Stage) -> Section:
         "Say what a picture shows",
         "The true English name stands under the picture, the model's answers beside it: one call for each "
         "language. The model cannot know the name of a concept that was never seen; it says what is nearest.",
-        "vqfusion describe picture.png --language ja",
+        "vqfusion describe picture.png --language de",
         page.grid(tiles, 330),
         items,
         right,
