@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=192, help="hidden width of the layers over channels")
     parser.add_argument("--blocks", type=int, default=4, help="on each side")
     parser.add_argument("--quantizer", default="vq", choices=list(QUANTIZERS))
-    parser.add_argument("--options", type=json.loads, default={"estimator": "diveq"}, help="further arguments of it")
+    parser.add_argument("--options", type=json.loads, help="its arguments, as JSON; for vq DiVeQ by default")
     parser.add_argument("--dim", type=int, default=6)
     parser.add_argument("--decay", type=float, default=0.98)
     parser.add_argument("--rate", type=float, default=6e-3, help="learning rate")
@@ -166,6 +166,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for the checkpoints")
     parser.add_argument("--holdout", action="store_true", help="measure on a tenth of training, and keep no result")
     args = parser.parse_args()
+    if args.options is None:
+        args.options = {"estimator": "diveq"} if args.quantizer == "vq" else {}
     data = load("mnist")
     torch.manual_seed(args.seed)
     made = quantizer(args.quantizer, args.dim, args.decay, args.options)

@@ -35,7 +35,8 @@ EMOJI_WEIGHTS = (3.0, 3.0, 3.0, 2.0, 2.0, 1.0, 1.0)
 def emoji() -> ChainConfig:
     """The shipped system: pictures, names in 7 languages and speech of 400 emoji; tokenizers learn from all.
 
-    Cost and scores on 2 cores are in docs/zoo/emoji.md, with the logs.
+    The mix and the steps are those of its last run, mostly speech, begun from the weights of the run before:
+    `--start emoji`. Cost and scores on 2 cores are in docs/zoo/emoji.md, with the logs.
     """
     picture = dict(tokenizer="image", patch=(4, 4))
     sound = dict(tokenizer="audio", shape=(192,), patch=(4,), variable=True, steps=1)
