@@ -27,6 +27,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from vqfusion.config import PriorConfig
 from vqfusion.diffusion.gaussian import scale
 from vqfusion.models.prior import NoisyBatch, Prior
+from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.nn.weights import count_parameters
 from vqfusion.train.prior_recipes import photo_prior
 from vqfusion.train.priors import load_signals, noisy_batches
@@ -93,7 +94,7 @@ class Run:
 
     def loss(self, batch: NoisyBatch) -> Tensor:
         noisy = batch.clean - 0.5 + scale(batch.noise, batch.sigma)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             noise = self.network(noisy, batch.sigma)
         errors = (noisy - noise - (batch.clean - 0.5)).square().flatten(1).mean(dim=1)
         return (errors * (1 / batch.sigma.square() + 1 / (0.0065 * batch.sigma))).mean()

@@ -35,6 +35,7 @@ from vqfusion.models.intervals import EVERYTHING, Calibration, coverage_by_group
 from vqfusion.models.prior import Prior
 from vqfusion.models.residual_band import ResidualBand, local_features
 from vqfusion.models.restore import restore
+from vqfusion.nn.bfloat16 import has_bfloat16
 
 RESULT = Path(__file__).parent / "results" / "restoration.json"
 SIGMAS, SCALES, LOST = (15, 25, 50), (2, 3, 4), (0.5, 0.8)
@@ -109,12 +110,12 @@ class HalfPrecision:
         self.prior, self.sigma_range = prior, prior.sigma_range
 
     def denoise(self, x: Tensor, sigma: float | Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             return self.prior.denoise(x, sigma).float()
 
     def blind(self, x: Tensor) -> Tensor:
         """What the network says when it is not told the level."""
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
             return self.prior.prior.denoise(x, None).float()
 
 

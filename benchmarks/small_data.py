@@ -29,6 +29,7 @@ from torch import Tensor
 from vqfusion.config import ImageTokenizerConfig, StageConfig, VQVAEConfig
 from vqfusion.evaluate.frechet import frechet_distance
 from vqfusion.evaluate.metrics import psnr
+from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.train.chain import make_accelerator
 from vqfusion.train.loop import fit
@@ -98,7 +99,8 @@ def run(data: Set32, name: str, seed: int, steps: int, size: str, part: str, kee
         fit(model, batches, stage, keep or Path(folder), contract, make_accelerator("cpu"), show=False)
     spent = time.process_time() - started
     pictures = data.test if part == "test" else data.holdout
-    return {**measure(model, pictures, data.name), "cpu_ms_per_step": round(1000 * spent / steps, 1)}
+    cost = {"cpu_ms_per_step": round(1000 * spent / steps, 1), "bfloat16": has_bfloat16()}
+    return {**measure(model, pictures, data.name), **cost}
 
 
 @torch.no_grad()
@@ -127,7 +129,7 @@ def peak_mib(name: str, size: str, steps: int) -> float:
         model = tokenizer(name, size, steps)
         for batch in (2, BATCH):  # the small step loads what is loaded late
             pictures, before = torch.rand(batch, 1, 32, 32), resident_mib("VmRSS")
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
                 loss, _ = model.loss(pictures)
             loss.backward()
         os.write(write_end, f"{resident_mib('VmHWM') - before:.1f}".encode())
@@ -159,7 +161,10 @@ def table(sets: list[str], settings: str) -> str:
             cells = []
             for column in columns:
                 scale = 100 if column == "usage" else 1
-                values = [scale * row[column] for row in rows[name]]
+                alike = rows[name]
+                if column == "cpu_ms_per_step":  # processors with products of bfloat16 are not averaged with others
+                    alike = [row for row in alike if row.get("bfloat16", True) == alike[0].get("bfloat16", True)]
+                values = [scale * row[column] for row in alike]
                 spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
                 cells.append(f"{statistics.mean(values):.4g}{' %' if column == 'usage' else ''}{spread}")
             cells += [str(memory.get(name, "")), str(len(rows[name]))]

@@ -253,7 +253,8 @@ class DrawConfig(Config):
 class StageConfig(Config):
     """How one network is trained: linear warm-up, cosine decay to zero, EMA of the weights.
 
-    With `muon` the matrices of linear layers are trained by Muon (Jordan et al., 2024) and the rest by AdamW. With
+    `precision` "auto" is bfloat16 autocast where the device multiplies in it by itself, and float32 elsewhere. With
+    `muon` the matrices of linear layers are trained by Muon (Jordan et al., 2024) and the rest by AdamW. With
     `snapshots`, so many times in the training, averages are written from which any other length of averaging is
     found afterwards (`train.power_average`).
     """
@@ -267,7 +268,7 @@ class StageConfig(Config):
     betas: tuple[float, float] = (0.9, 0.95)
     clip_norm: float = 1.0
     ema_decay: float = 0.999
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     checkpoint_every_s: float = 60.0
     draws_per_step: int = 4
     snapshots: int = 0

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vqfusion.models.prior import Prior, reflect_to_multiple
+from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.nn.tiles import MOST_ELEMENTS, run_local
 
 
@@ -71,9 +72,3 @@ class AnySizePrior:
 
         made = run_local(denoise, whole, self.prior.receptive_radius, multiple, self.most)
         return made[(..., *(slice(n) for n in size))]
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies in bfloat16 by itself, so that it is faster there."""
-    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("arm_bf16"))

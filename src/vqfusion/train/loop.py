@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vqfusion.config import StageConfig
+from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.train.optimizers import make_optimizers
 from vqfusion.train.power_average import PowerAverage, save_snapshots
@@ -62,7 +63,8 @@ class _Loss(nn.Module):
         device = next(self.module.parameters()).device.type
         # on CPU the fused attention's backward is slower than plain products for sequences of under 100 tokens
         attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
-        with attention, torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
+        bfloat16 = self.precision == "bf16" or (self.precision == "auto" and has_bfloat16(device))
+        with attention, torch.autocast(device, torch.bfloat16, enabled=bfloat16):
             return self.module.loss(batch)
 
 

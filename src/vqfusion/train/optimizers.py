@@ -5,13 +5,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vqfusion.config import StageConfig
+from vqfusion.train.muon import Muon
 
 
 def make_optimizers(module: nn.Module, stage: StageConfig) -> list[Optimizer]:
     """AdamW for all parameters, or Muon for the weights of linear layers and AdamW for the rest.
 
-    Vectors and scalars do not decay. Muon is scaled so that its updates have the size of AdamW's at the same learning
-    rate (Liu et al., 2025, "Muon is scalable for LLM training", eq. 4).
+    Vectors and scalars do not decay.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     matrices = {m.weight for m in module.modules() if isinstance(m, nn.Linear)} if stage.optimizer == "muon" else set()
@@ -28,7 +28,4 @@ def make_optimizers(module: nn.Module, stage: StageConfig) -> list[Optimizer]:
     if not matrices:
         return [adamw]
     ordered = [p for p in parameters if p in matrices]
-    muon = torch.optim.Muon(
-        ordered, lr=stage.learning_rate, weight_decay=stage.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
-    return [adamw, muon]
+    return [adamw, Muon(ordered, lr=stage.learning_rate, weight_decay=stage.weight_decay)]
