@@ -16,7 +16,6 @@ from vqfusion.data import open_dataset
 from vqfusion.errors import UserError
 from vqfusion.evaluate.table import evaluate
 from vqfusion.models.system import Sampling, System
-from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.nn.weights import load_json, load_weights, save_json
 from vqfusion.tasks import TASKS
 from vqfusion.tokenizers.vqvae import VQVAE
@@ -115,7 +114,6 @@ def test_muon_resumes_bit_for_bit_and_makes_steps_of_the_size_of_adamw(tmp_path)
 @pytest.mark.parametrize("known", [{"avx512_bf16": True}, {"avx2": True}])
 def test_muon_is_that_of_torch_where_bfloat16_is_fast_and_near_it_elsewhere(monkeypatch, known, shape):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    has_bfloat16.cache_clear()
     start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
     optimizers = (
@@ -127,7 +125,6 @@ def test_muon_is_that_of_torch_where_bfloat16_is_fast_and_near_it_elsewhere(monk
         for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
             parameter.grad = gradient.clone()
             optimizer.step()
-    has_bfloat16.cache_clear()
     if "avx512_bf16" in known:
         assert torch.equal(ours, theirs)
     else:
@@ -138,11 +135,9 @@ def test_muon_is_that_of_torch_where_bfloat16_is_fast_and_near_it_elsewhere(monk
 @pytest.mark.parametrize(("known", "same"), [({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
 def test_precision_is_bfloat16_where_the_processor_has_it(tmp_path, monkeypatch, known, same):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    has_bfloat16.cache_clear()
     for precision in ("auto", "fp32", "bf16"):
         stage = STAGE.model_copy(update={"precision": precision, "steps": 3})
         fit(Net("fsq"), batches, stage, tmp_path / precision, "c", Accelerator(cpu=True))
-    has_bfloat16.cache_clear()
     other = {"bf16": "fp32", "fp32": "bf16"}[same]
     assert_bit_equal(state(tmp_path / "auto"), state(tmp_path / same))
     with pytest.raises(AssertionError):

@@ -1,11 +1,8 @@
 """Which devices multiply in bfloat16 by themselves."""
 
-from functools import cache
-
 import torch
 
 
-@cache
 def has_bfloat16(device: str = "cpu") -> bool:
     """Whether a type of device ("cpu", "cuda", "mps") multiplies in bfloat16 by itself, so that it is faster there.
 
