@@ -257,6 +257,15 @@ def test_a_sample_comes_back_with_its_extent_and_its_units(tiny, name):
         assert file.header.grid == tuple(expected.shape)
 
 
+@pytest.mark.parametrize("name", samples())
+def test_a_search_changes_the_codes_of_a_file_and_nothing_else(tiny, name):
+    sample = samples()[name]
+    nearest, found = tiny.encode(sample), tiny.encode(sample, 6)
+    assert found.header.model_copy(update={"coding": ""}) == nearest.header.model_copy(update={"coding": ""})
+    assert (found.payload == nearest.payload) == (name == "text"), "BPE loses nothing: there is nothing to search for"
+    tiny.decode(found)
+
+
 def test_decoding_is_decoding_by_the_tokenizer(tiny):
     sample = samples()["volume"]
     tokenizer = tiny.tokenizers["volume"]

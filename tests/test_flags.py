@@ -25,7 +25,7 @@ FLAGS = {
     "data": ["--json"],
     "demo": ["--json", "--model", "--output", "--seed"],
     "doctor": ["--json"],
-    "encode": ["--device", "--force", "--json", "--model", "--output"],
+    "encode": ["--device", "--force", "--json", "--model", "--output", "--search"],
     "decode": ["--device", "--force", "--json", "--model", "--output"],
     "inspect": ["--data", "--device", "--force", "--json", "--limit", "--output"],
     "eval": [

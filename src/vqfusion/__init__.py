@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from vqfusion.tokenizers.quantizers import FiniteScalarQuantizer as FiniteScalarQuantizer
     from vqfusion.tokenizers.quantizers import VectorQuantizer as VectorQuantizer
     from vqfusion.tokenizers.quantizers import vector_quantizer as vector_quantizer
+    from vqfusion.tokenizers.search import search_codes as search_codes
     from vqfusion.tokenizers.text import TextTokenizer as TextTokenizer
     from vqfusion.tokenizers.vqvae import VQVAE as VQVAE
     from vqfusion.types import Prediction as Prediction
@@ -67,6 +68,7 @@ PUBLIC = {
     "open_dataset": "data",
     "AudioTokenizer": "tokenizers.audio",
     "ImageTokenizer": "tokenizers.image",
+    "search_codes": "tokenizers.search",
     "TextTokenizer": "tokenizers.text",
     "VQVAE": "tokenizers.vqvae",
     "GaussianVQVAE": "tokenizers.gaussian_vqvae",

@@ -12,6 +12,7 @@ import typer
 
 from vqfusion.commands import outputs
 from vqfusion.commands.inputs import collect
+from vqfusion.commands.progress import tracked
 from vqfusion.data.io.file import SUFFIXES, read_bytes, write_bytes
 from vqfusion.errors import UserError
 
@@ -32,6 +33,9 @@ def encode(
     inputs: Inputs,
     output: Output = None,
     model: Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")] = "emoji",
+    search: Annotated[
+        int, typer.Option(min=0, help="rounds of search for codes that decode better than the nearest: slower; try 20")
+    ] = 0,
     device: Device = None,
     force: Force = False,
     as_json: Json = False,
@@ -42,11 +46,12 @@ def encode(
     planned = outputs.plan([item.name for item in items], "codes", "encode", output, 1, folder=many, force=force)
     codec: Codec | None = None
     rows = []
-    for item, (path,) in zip(items, planned, strict=True):
+    work = list(zip(items, planned, strict=True))
+    for item, (path,) in tracked(work, "encoding", many):
         sample = item.read()
         codec = codec or _codec(model, device)
         started = time.perf_counter()
-        file = codec.encode(sample)
+        file = codec.encode(sample, search)
         data = file.to_bytes()
         seconds = time.perf_counter() - started
         write_bytes(path, data)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vqfusion.commands import outputs
 from vqfusion.commands.inputs import Item, collect
+from vqfusion.commands.progress import tracked
 from vqfusion.data.io.file import suffix_of
 from vqfusion.errors import UserError
 from vqfusion.tasks import Answer
@@ -60,7 +61,8 @@ def run(task: Restoration, arguments: list[str], request: "Request") -> None:
     sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
     rows: list[dict[str, Any]] = []
     shown: list[Shown] = []
-    for batch in _progress(list(_batches(jobs, kinds))):
+    batches = list(_batches(jobs, kinds))
+    for batch in tracked(batches, "restoring", len(batches) > 1):
         given, name = [job.sample(task) for job in batch], batch[0].model
         if name not in models:
             models[name] = load(name, request.device)
@@ -114,16 +116,6 @@ def _batches(jobs: Sequence[Job], kinds: dict[str, str]) -> Iterator[list[Job]]:
         batch.append(job)
     if batch:
         yield batch
-
-
-def _progress(batches: list[list[Job]]) -> Any:
-    """The batches, with a bar on a terminal's standard error where there are several."""
-    if not (len(batches) > 1 and sys.stderr.isatty()):
-        return batches
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(batches, "restoring", console=Console(stderr=True), transient=True)
 
 
 def write(job: Job, answer: Answer, i: int) -> dict[str, Any]:

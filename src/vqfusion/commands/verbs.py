@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from vqfusion.commands import outputs, restoration
 from vqfusion.commands.inputs import Item, collect
+from vqfusion.commands.progress import tracked
 from vqfusion.tasks import TASKS, Answer, Task
 from vqfusion.tasks.restoration import Restoration
 
@@ -127,7 +127,7 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
     find_model(name)
     system: System | None = None
     done: list[Answer] = []
-    for first in _progress(range(0, max(len(items), 1), BATCH), len(items) > BATCH):
+    for first in tracked(range(0, max(len(items), 1), BATCH), "working", len(items) > BATCH):
         batch = items[first : first + BATCH]
         given = [item.read() for item in batch]
         from vqfusion.models.system import Sampling
@@ -145,16 +145,6 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
         print("\n".join(str(path) for row in paths for path in row))
     else:
         _show(report)
-
-
-def _progress(batches: range, show: bool) -> Any:
-    """The batches, with a bar on a terminal's standard error where there are several."""
-    if not (show and sys.stderr.isatty()):
-        return batches
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(batches, "working", console=Console(stderr=True), transient=True)
 
 
 def _write(answer: Answer, paths: list[list[Path]]) -> None:

@@ -18,6 +18,7 @@ from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.tokenizers.build import AnyTokenizer
 from vqfusion.tokenizers.entropy_model import EntropyModel
 from vqfusion.tokenizers.label import LabelTokenizer
+from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.range_coder import decode_adaptive, encode_adaptive, pack, unpack
 from vqfusion.types import Sample, Tokens
 
@@ -48,14 +49,21 @@ class Codec:
         """What can be encoded."""
         return tuple(dict.fromkeys(tokenizer.modality for tokenizer in self.tokenizers.values()))
 
-    def encode(self, sample: Sample) -> VqfFile:
-        """The file of a sample; UserError where the model has no tokenizer for it."""
+    def encode(self, sample: Sample, search: int = 0) -> VqfFile:
+        """The file of a sample; UserError where the model has no tokenizer for it.
+
+        `search` is the number of rounds that networks look for codes that decode better than the nearest ones.
+        """
         name = next((n for n, t in self.tokenizers.items() if t.modality == sample.modality), None)
         if name is None:
             known = ", ".join(self.modalities) or "nothing"
             raise UserError(f"model {self.model!r} has no tokenizer for {sample.modality}; it encodes {known}")
         tokenizer = self.tokenizers[name]
-        tokens = tokenizer.encode(fitted(sample, tokenizer))
+        taken = fitted(sample, tokenizer)
+        if isinstance(tokenizer, TokenizerNetwork):
+            tokens = tokenizer.encode(taken, search)
+        else:
+            tokens = tokenizer.encode(taken)
         ids = tokens.ids.cpu().numpy()
         coding, payload = self._shortest(name, ids, tokens.codebook_size)
         header = VqfHeader(

@@ -1,5 +1,7 @@
 """Sound to codes and back."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -30,13 +32,13 @@ class AudioTokenizer(TokenizerNetwork):
         weights = 1 / (hertz + 700)  # slope of the mel scale (O'Shaughnessy, 1987)
         self.register_buffer("bin_weights", (weights / weights.mean())[None, :, None], persistent=False)
 
-    def encode(self, sample: Sample) -> Tokens:
+    def encode(self, sample: Sample, search: int = 0) -> Tokens:
         if sample.sample_rate_hz != self.config.sample_rate_hz:
             raise ValueError(
                 f"the tokenizer takes sound at {self.config.sample_rate_hz} Hz, not {sample.sample_rate_hz} Hz; "
                 "resample it first"
             )
-        return Tokens(self.encode_batch(sample.data)[0], self.codebook_size, self.modality)
+        return Tokens(self.encode_batch(sample.data, search)[0], self.codebook_size, self.modality)
 
     def decode(self, tokens: Tokens) -> Sample:
         sound = self.decode_batch(tokens.ids[None])
@@ -55,6 +57,16 @@ class AudioTokenizer(TokenizerNetwork):
         """Compressed magnitude frames of sound that is padded to whole codes."""
         sound = torch.nn.functional.pad(sound, (0, -sound.shape[1] % self.samples_per_code))
         return compress_magnitude(stft(sound, self.config.window_samples, self.config.hop_samples))[..., :-1]
+
+    def distortion(self, sound: Float[Tensor, "B T"]) -> Callable[[Tensor], Float[Tensor, " B"]]:
+        """Error of the compressed magnitudes, as in training."""
+        x = self.prepare(sound)
+
+        def distortion(signal: Float[Tensor, "B F N"]) -> Float[Tensor, " B"]:
+            error = ((signal.float() - x) * self.bin_weights).flatten(1)
+            return error.abs().mean(dim=1) + error.square().mean(dim=1)
+
+        return distortion
 
     def loss(self, sound: Float[Tensor, "B T"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss: error of the compressed magnitudes, weighted along the mel scale, plus the quantizer's."""

@@ -1,5 +1,7 @@
 """Pictures to codes and back."""
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,8 +26,8 @@ class ImageTokenizer(TokenizerNetwork):
         self.vqvae = VQVAE(config.vqvae)
         self.codebook_size = self.vqvae.quantizer.codebook_size
 
-    def encode(self, sample: Sample) -> Tokens:
-        return Tokens(self.encode_batch(sample.data[None])[0], self.codebook_size, self.modality)
+    def encode(self, sample: Sample, search: int = 0) -> Tokens:
+        return Tokens(self.encode_batch(sample.data[None], search)[0], self.codebook_size, self.modality)
 
     def decode(self, tokens: Tokens) -> Sample:
         return Sample(self.modality, self.decode_batch(tokens.ids[None])[0])
@@ -43,6 +45,11 @@ class ImageTokenizer(TokenizerNetwork):
     def finish(self, signal: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """To [0, 1]."""
         return (signal * 0.5 + 0.5).clamp(0, 1)
+
+    def distortion(self, pictures: Float[Tensor, "B C H W"]) -> Callable[[Tensor], Float[Tensor, " B"]]:
+        """Mean squared error in [-1, 1]; what goes beyond black or white, and is cut off, counts as that."""
+        x = self.prepare(pictures)
+        return lambda signal: (signal.float().clamp(-1, 1) - x).square().flatten(1).mean(dim=1)
 
     def loss(self, pictures: Float[Tensor, "B C H W"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss: mean squared error in [-1, 1] plus the quantizer's."""

@@ -1,14 +1,20 @@
 """What the tokenizers that are networks share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vqfusion.errors import UserError
 from vqfusion.nn.weights import fingerprint
+from vqfusion.tokenizers.search import search_codes
 from vqfusion.tokenizers.vqvae import VQVAE
+from vqfusion.types import Sample, Tokens
+
+SEARCHABLE = 2**20  # places of a signal (pixels, voxels, frames) whose gradient memory is meant to hold
 
 
 class TokenizerNetwork(nn.Module, ABC):
@@ -20,7 +26,12 @@ class TokenizerNetwork(nn.Module, ABC):
     """
 
     config: Any
+    modality: str
     vqvae: VQVAE
+
+    @abstractmethod
+    def encode(self, sample: Sample, search: int = 0) -> Tokens:
+        """Tokens of a sample: of the nearest codes, or of those that so many rounds of search find."""
 
     @abstractmethod
     def prepare(self, batch: Tensor) -> Float[Tensor, "B C ..."]:
@@ -30,14 +41,32 @@ class TokenizerNetwork(nn.Module, ABC):
     def finish(self, signal: Float[Tensor, "B C ..."]) -> Tensor:
         """Signals of the VQ-VAE in the units of the modality."""
 
+    @abstractmethod
+    def distortion(self, batch: Tensor) -> Callable[[Float[Tensor, "B C ..."]], Float[Tensor, " B"]]:
+        """The function that gives the error of each item of a batch from what the VQ-VAE gives back; differentiable."""
+
     @property
     def latent_channels(self) -> int:
         return self.vqvae.latent_channels
 
     @torch.no_grad()
-    def encode_batch(self, batch: Tensor) -> Int[Tensor, "B ..."]:
-        """Codes of signals of one size."""
-        return self.vqvae.encode(self.prepare(batch))
+    def encode_batch(self, batch: Tensor, search: int = 0) -> Int[Tensor, "B ..."]:
+        """Codes of signals of one size: the nearest, or after `search` rounds better ones (see `search_codes`).
+
+        UserError for a search in a signal of more than 2^20 places or with several codes for a vector.
+        """
+        x = self.prepare(batch)
+        ids = self.vqvae.encode(x)
+        if not search:
+            return ids
+        places = x.shape[2:].numel()
+        if places > SEARCHABLE:
+            raise UserError(f"a search takes up to {SEARCHABLE} places, this {self.modality} has {places}; cut it")
+        distortion = self.distortion(batch)
+        try:
+            return search_codes(ids, self.vqvae.quantizer, lambda z: distortion(self.vqvae.decoder(z)), search)
+        except ValueError as error:
+            raise UserError(f"{self.modality}: {error}; leave the search out") from None
 
     @torch.no_grad()
     def decode_batch(self, ids: Int[Tensor, "B ..."]) -> Tensor:

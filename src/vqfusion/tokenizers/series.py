@@ -1,5 +1,7 @@
 """Series to codes and back."""
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,10 +29,10 @@ class SeriesTokenizer(TokenizerNetwork):
         self.vqvae = VQVAE(config.vqvae)
         self.codebook_size = self.vqvae.quantizer.codebook_size
 
-    def encode(self, sample: Sample) -> Tokens:
+    def encode(self, sample: Sample, search: int = 0) -> Tokens:
         """Tokens `[C, T / downsampling]`."""
         offset, scale = moments(sample.data)
-        ids = self.encode_batch(standardised(sample.data, offset, scale)[:, None])
+        ids = self.encode_batch(standardised(sample.data, offset, scale)[:, None], search)
         return Tokens(ids, self.codebook_size, self.modality, offset=offset, scale=scale)
 
     def decode(self, tokens: Tokens) -> Sample:
@@ -43,6 +45,11 @@ class SeriesTokenizer(TokenizerNetwork):
     def finish(self, signal: Float[Tensor, "B 1 T"]) -> Float[Tensor, "B 1 T"]:
         """Channels with mean about 0 and deviation about 1, as they are."""
         return signal
+
+    def distortion(self, channels: Float[Tensor, "B 1 T"]) -> Callable[[Tensor], Float[Tensor, " B"]]:
+        """Mean squared error in units of the deviation."""
+        x = self.prepare(channels)
+        return lambda signal: (signal.float() - x).square().flatten(1).mean(dim=1)
 
     def loss(self, channels: Float[Tensor, "B 1 T"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss: mean squared error of standardised values plus the quantizer's."""

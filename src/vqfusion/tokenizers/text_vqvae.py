@@ -1,5 +1,7 @@
 """Text as bytes to fewer latent codes and back."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -31,9 +33,9 @@ class TextVQVAETokenizer(TokenizerNetwork):
         self.embedding = nn.Embedding(256, config.vqvae.channels)
         self.head = nn.Linear(config.vqvae.channels, 256)
 
-    def encode(self, sample: Sample) -> Tokens:
+    def encode(self, sample: Sample, search: int = 0) -> Tokens:
         text = torch.tensor(list(sample.data.encode()), dtype=torch.int64, device=self.head.weight.device)
-        return Tokens(self.encode_batch(text[None])[0], self.codebook_size, self.modality)
+        return Tokens(self.encode_batch(text[None], search)[0], self.codebook_size, self.modality)
 
     def decode(self, tokens: Tokens) -> Sample:
         text = bytes(self.decode_batch(tokens.ids[None])[0].tolist())
@@ -42,6 +44,16 @@ class TextVQVAETokenizer(TokenizerNetwork):
     def finish(self, signal: Float[Tensor, "B E T"]) -> Int[Tensor, "B T"]:
         """The most probable byte at each place."""
         return self.head(signal.movedim(1, -1)).argmax(dim=-1)
+
+    def distortion(self, text: Int[Tensor, "B T"]) -> Callable[[Tensor], Float[Tensor, " B"]]:
+        """Cross-entropy of the bytes, in nats."""
+        padded = F.pad(text, (0, -text.shape[1] % self.vqvae.downsampling), value=END)
+
+        def distortion(signal: Float[Tensor, "B E T"]) -> Float[Tensor, " B"]:
+            logits = self.head(signal.movedim(1, -1)).float().movedim(-1, 1)
+            return F.cross_entropy(logits, padded, reduction="none").mean(dim=1)
+
+        return distortion
 
     def loss(self, text: Int[Tensor, "B T"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss: cross-entropy of the bytes plus the quantizer's; `accuracy` counts real bytes only."""

@@ -1,5 +1,7 @@
 """Volumes to codes and back."""
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,11 +29,11 @@ class VolumeTokenizer(TokenizerNetwork):
         self.vqvae = VQVAE(config.vqvae)
         self.codebook_size = self.vqvae.quantizer.codebook_size
 
-    def encode(self, sample: Sample) -> Tokens:
+    def encode(self, sample: Sample, search: int = 0) -> Tokens:
         if sample.data.shape[0] != 1:
             raise UserError(f"the tokenizer takes volumes of one channel, not {sample.data.shape[0]}")
         offset, scale = moments(sample.data)
-        ids = self.encode_batch(standardised(sample.data, offset, scale)[None])[0]
+        ids = self.encode_batch(standardised(sample.data, offset, scale)[None], search)[0]
         return Tokens(ids, self.codebook_size, self.modality, offset=offset, scale=scale)
 
     def decode(self, tokens: Tokens) -> Sample:
@@ -44,6 +46,11 @@ class VolumeTokenizer(TokenizerNetwork):
     def finish(self, signal: Float[Tensor, "B 1 D H W"]) -> Float[Tensor, "B 1 D H W"]:
         """Volumes with mean about 0 and deviation about 1, as they are."""
         return signal
+
+    def distortion(self, volumes: Float[Tensor, "B 1 D H W"]) -> Callable[[Tensor], Float[Tensor, " B"]]:
+        """Mean squared error in units of the deviation."""
+        x = self.prepare(volumes)
+        return lambda signal: (signal.float() - x).square().flatten(1).mean(dim=1)
 
     def loss(self, volumes: Float[Tensor, "B 1 D H W"]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss: mean squared error of standardised voxels plus the quantizer's."""

@@ -1,0 +1,126 @@
+"""Codes that decode to less error than the nearest ones: analysis by synthesis."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vqfusion.tokenizers.quantizers import Quantizer
+
+Error = Callable[[Tensor], Tensor]
+"""From code vectors, in the layout of the quantizer, to the error `[B]` of what they decode to; differentiable."""
+
+WIDEST = 1 / 8  # share of the positions in the largest group at first
+ALONE = 5  # positions that are tried one by one in the other rounds
+REST = 20  # rounds for which a change that did harm is not tried again
+LEARNING = 0.3  # share of the last measurement in the curvature of a position
+BOLDNESS = 0.3  # share of the curvature that single changes are chosen by: all of it would leave good ones untried
+SHRINKING = 0.7  # share of the rounds in which groups shrink to one
+
+
+@torch.no_grad()
+def search_codes(
+    indices: Int[Tensor, "B *grid"], quantizer: Quantizer, error: Error, rounds: int
+) -> Int[Tensor, "B *grid"]:
+    """Codes of which `error` is for no item larger than of `indices`, and mostly smaller.
+
+    The nearest code is the best one only where the decoder spreads every error of the vectors evenly. As speech coders
+    do (Schroeder, Atal, 1985, "Code-excited linear prediction"), this looks at what comes out instead: with g the
+    gradient of the error at a code q, another code c promises a change of g (c - q) + h |c - q|^2 / 2. The most
+    promising changes are decoded in disjoint groups, which shrink from round to round; the best group, or the union of
+    those that helped, is kept where it helps. The curvature h of a position is what the trials there have shown.
+    Nothing is random, and items do not see one another.
+
+    A round takes one gradient, five or six decodings of the batch, and memory for about ten times batch x positions x
+    codebook in float32. ValueError for quantizers with several codes for a vector.
+    """
+    if quantizer.index_axes or quantizer.downsampling > 1:
+        raise ValueError(f"the search takes one code for a vector, {type(quantizer).__name__} gives several")
+    search = _Search(indices, quantizer, error)
+    widest = max(1, int(WIDEST * search.chosen.shape[1]))
+    for step in range(rounds):
+        search.round(int(widest ** (1 - step / (SHRINKING * rounds))) if step < SHRINKING * rounds else 1)
+    return search.chosen.unflatten(1, indices.shape[1:])
+
+
+class _Search:
+    """The codes there are, `chosen` `[B, P]`, and what is known of changes to them."""
+
+    def __init__(self, indices: Int[Tensor, "B *grid"], quantizer: Quantizer, error: Error):
+        self.quantizer, self.error, self.grid = quantizer, error, indices.shape[1:]
+        self.chosen = indices.flatten(1)
+        self.codes = quantizer.lookup(torch.arange(quantizer.codebook_size, device=indices.device))
+        self.item = torch.arange(len(indices), device=indices.device)[:, None]
+        self.resting = torch.zeros(*self.chosen.shape, len(self.codes), dtype=torch.int8, device=indices.device)
+        self.curvature = torch.empty(0)  # of each position; from the first round on
+
+    def round(self, width: int) -> None:
+        """One gradient, the groups of up to `width` changes that it suggests, and the best of them."""
+        now, gradient = self._gradient()
+        slope, distance = self._to_other_codes(gradient)
+        if not self.curvature.numel():
+            spacing = distance.topk(2, largest=False).values[..., 1].clamp(min=1e-12).sqrt()
+            self.curvature = (gradient.norm(dim=-1) / spacing).mean(dim=1, keepdim=True).expand(self.chosen.shape)
+        order, code = self._suggestions(slope, distance, 1.0 if width > 1 else BOLDNESS)
+        union, trials, errors = self.chosen, [], []
+        for places in _groups(order, width):
+            new = code.gather(1, places)
+            trials.append(self.chosen.scatter(1, places, new))
+            errors.append(self._errors(trials[-1]))
+            harmful = (errors[-1] >= now)[:, None]
+            union = torch.where(harmful, union, union.scatter(1, places, new))
+            self.resting[self.item, places, new] = (REST * harmful).to(torch.int8).expand_as(places)
+            bend = errors[-1] - now - slope[self.item, places, new].sum(dim=1)
+            self._learn(places, 2 * bend / distance[self.item, places, new].sum(dim=1).clamp(min=1e-12))
+        trials.append(union)
+        errors.append(self._errors(union))
+        least, which = torch.stack(errors).min(dim=0)
+        best = torch.stack(trials)[which, self.item[:, 0]]
+        self.chosen = torch.where((least < now)[:, None], best, self.chosen)
+
+    def _errors(self, chosen: Int[Tensor, "B P"]) -> Float[Tensor, " B"]:
+        return self.error(self.quantizer.indices_to_codes(chosen.unflatten(1, self.grid)))
+
+    def _gradient(self) -> tuple[Float[Tensor, " B"], Float[Tensor, "B P D"]]:
+        """The error now, and its gradient at the codes there are."""
+        vectors = self.quantizer.indices_to_codes(self.chosen.unflatten(1, self.grid)).detach().requires_grad_()
+        with torch.enable_grad():
+            now = self.error(vectors)
+            (gradient,) = torch.autograd.grad(now.sum(), vectors)
+        return now.detach(), self.quantizer.vectors_last(gradient).flatten(1, -2)
+
+    def _to_other_codes(
+        self, gradient: Float[Tensor, "B P D"]
+    ) -> tuple[Float[Tensor, "B P K"], Float[Tensor, "B P K"]]:
+        """First-order change of the error, and squared distance, on the way to every code."""
+        here = self.codes[self.chosen]
+        slope = gradient @ self.codes.T - (gradient * here).sum(dim=-1, keepdim=True)
+        lengths = self.codes.square().sum(dim=1) + here.square().sum(dim=-1, keepdim=True)
+        return slope, (lengths - 2 * here @ self.codes.T).clamp(min=0)
+
+    def _suggestions(
+        self, slope: Float[Tensor, "B P K"], distance: Float[Tensor, "B P K"], care: float
+    ) -> tuple[Int[Tensor, "B P"], Int[Tensor, "B P"]]:
+        """Positions, the most promising first, and the best other code of each position."""
+        promised = slope + 0.5 * care * self.curvature[..., None] * distance
+        promised.scatter_(2, self.chosen[..., None], torch.inf).masked_fill_(self.resting > 0, torch.inf)
+        self.resting.sub_(1).clamp_(min=0)
+        best, code = promised.min(dim=-1)
+        return best.argsort(dim=1), code
+
+    def _learn(self, places: Int[Tensor, "B G"], measured: Float[Tensor, " B"]) -> None:
+        """Take a measured curvature into that of a group; what bends the other way only lessens it."""
+        old = self.curvature.gather(1, places)
+        new = torch.where(measured[:, None] > 0, old.lerp(measured[:, None].expand_as(old), LEARNING), 0.9 * old)
+        self.curvature = self.curvature.scatter(1, places, new)
+
+
+def _groups(order: Int[Tensor, "B P"], width: int) -> Iterator[Int[Tensor, "B G"]]:
+    """Disjoint groups of positions from the front of an order, the largest last."""
+    sizes = [max(1, width // part) for part in (8, 4, 2, 1)] if width > 1 else [1] * ALONE
+    start = 0
+    for size in sizes:
+        if start < order.shape[1]:
+            yield order[:, start : start + size]
+        start += size
