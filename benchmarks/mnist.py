@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--spread", type=float, default=0.5, help="worth of a nat of entropy, in errors")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=24000)
-    parser.add_argument("--search", type=int, default=60, help="rounds of search for the codes of the test digits")
+    parser.add_argument("--search", type=int, default=200, help="rounds of search for the codes that are measured last")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the checkpoints")
     parser.add_argument("--holdout", action="store_true", help="measure on a tenth of training, and keep no result")
@@ -202,9 +202,10 @@ def main() -> None:
         "cpu_ms_per_step": round(1000 * seconds / args.steps, 1),
         "search": args.search,
         "holdout": measure(model, data.holdout),
-        "holdout_searched": measure(model, data.holdout, args.search),
     }
-    if not args.holdout:
+    if args.holdout:
+        result["holdout_searched"] = measure(model, data.holdout, args.search)
+    else:
         result["train"] = measure(model, data.train)
         result["test"] = measure(model, data.test)
         result["test_searched"] = measure(model, data.test, args.search)
