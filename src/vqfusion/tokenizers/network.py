@@ -61,7 +61,8 @@ class TokenizerNetwork(nn.Module, ABC):
             return ids
         places = x.shape[2:].numel()
         if places > SEARCHABLE:
-            raise UserError(f"a search takes up to {SEARCHABLE} places, this {self.modality} has {places}; cut it")
+            most = f"a search takes up to {SEARCHABLE} places, this {self.modality} has {places}"
+            raise UserError(f"{most}; cut it or leave the search out")
         distortion = self.distortion(batch)
         try:
             return search_codes(ids, self.vqvae.quantizer, lambda z: distortion(self.vqvae.decoder(z)), search)
