@@ -110,6 +110,9 @@ def doctor(as_json: Json = False) -> None:
         table.add_row("  languages", ", ".join(model["languages"]))
         for slot, labels in model["names"].items():
             table.add_row(f"  {slot}", ", ".join(labels))
+        if model["taught"]:
+            counts = ", ".join(f"{len(names)} in {slot}" for slot, names in model["taught"].items())
+            table.add_row("  names", f"{counts}; --json lists them")
     if not report["models"]:
         table.add_row("models", "none: the zoo is empty")
     Console().print(table)
@@ -171,5 +174,6 @@ def _models() -> dict[str, dict[str, Any]]:
             "slots": [slot for slot in model.slots if not slot.startswith("text:")],
             "languages": list(model.languages),
             "names": {slot: model.labels(slot) for slot in ("style", "speaker", "label") if slot in model.slots},
+            "taught": {slot: list(names) for slot, names in model.taught.names.items()},
         }
     return models

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -141,10 +142,13 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
     report = _report(task, request, items, done, paths)
     if request.json:
         print(json.dumps(report, ensure_ascii=False))
-    elif paths:
+        return
+    if paths:
         print("\n".join(str(path) for row in paths for path in row))
     else:
         _show(report)
+    for warning in report["warnings"]:
+        print(f"vqfusion: {warning}", file=sys.stderr)
 
 
 def _write(answer: Answer, paths: list[list[Path]]) -> None:
@@ -169,6 +173,7 @@ def _report(
     report: dict[str, Any] = {"task": task.name, "options": asdict(task), "model": request.model}
     report |= {"seed": request.seed, "nfe": sum(answer.nfe for answer in done)}
     report["seconds"] = round(sum(answer.seconds for answer in done), 3)
+    report["warnings"] = list(dict.fromkeys(line for answer in done for line in answer.warnings))
     report["inputs"] = [item.source for item in items]
     if task.result == "label":
         report["distributions"] = [names for answer in done for names in answer.distributions]

@@ -62,6 +62,10 @@ class LatentSystem:
         rows = [made[i * k : (i + 1) * k] for i in range(len(items))]
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
+    def doubts(self, given: Mapping[str, Sample | Sequence[Sample]]) -> tuple[str, ...]:
+        """None: a class that it does not know is refused."""
+        return ()
+
     @property
     def languages(self) -> tuple[str, ...]:
         return self._refuse()

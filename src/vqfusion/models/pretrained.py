@@ -1,6 +1,6 @@
 """A System on disk: config.json with the data contract, safetensors, vocabularies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import safe_open
@@ -9,6 +9,7 @@ from torch import nn
 from vqfusion.config import ChainConfig, LabelTokenizerConfig, TokenizerConfig, validated
 from vqfusion.errors import UserError
 from vqfusion.models.fusion import Fusion
+from vqfusion.models.taught import Taught
 from vqfusion.models.tokenize import SlotTokenizers
 from vqfusion.nn.weights import (
     FORMAT_VERSION,
@@ -25,14 +26,20 @@ from vqfusion.tokenizers.entropy_model import EntropyModel
 from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.tokenizers.text import TextTokenizer
 
+NAMES = "names.json"
+
 
 @dataclass(frozen=True)
 class Parts:
-    """What a System is made of; `fusion` is None where the chain has tokenizers only."""
+    """What a System is made of; `fusion` is None where the chain has tokenizers only.
+
+    `taught` has the names that it learned, where it learned names.
+    """
 
     config: ChainConfig
     tokenizers: SlotTokenizers
     fusion: Fusion | None
+    taught: Taught = field(default_factory=Taught)
 
 
 def save_parts(parts: Parts, folder: Path) -> None:
@@ -47,6 +54,8 @@ def save_parts(parts: Parts, folder: Path) -> None:
         save_tokenizer(tokenizer, folder, name)
     if parts.fusion is not None:
         save_weights(folder / "fusion.safetensors", half_precision(parts.fusion.state_dict()))
+    if parts.taught.names:
+        save_json(folder / NAMES, parts.taught.names)
     save_json(folder / "config.json", contract)
 
 
@@ -58,7 +67,8 @@ def load_parts(folder: Path, device: str | None = "cpu") -> Parts:
         return Parts(config, slots, None)
     fusion = Fusion(config.fusion, slots.vocabularies)
     load_into(fusion, load_weights(folder / "fusion.safetensors"), folder / "fusion.safetensors")
-    return Parts(config, slots, fusion.to(chosen))
+    names = load_json(folder / NAMES) if (folder / NAMES).exists() else {}
+    return Parts(config, slots, fusion.to(chosen), Taught(names))
 
 
 def load_tokenizers(folder: Path, device: str | None = "cpu") -> SlotTokenizers:

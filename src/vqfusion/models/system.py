@@ -21,6 +21,7 @@ from vqfusion.models.generate import (
 )
 from vqfusion.models.pretrained import Parts, load_parts, save_parts
 from vqfusion.models.slots import SlotName, check_slot, length_slot, patch_size, stack_tokens
+from vqfusion.models.taught import Taught
 from vqfusion.models.tokenize import SlotTokenizers
 from vqfusion.types import Sample
 
@@ -78,22 +79,26 @@ class System:
     """A trained chain. `generate`, `distribution` and `likelihood` take a mapping from slots to samples.
 
     `fusion` is None where the chain has tokenizers only; such a system encodes, decodes and can be inspected.
+    `taught` has the names that it learned, where it learned names.
     """
 
-    def __init__(self, config: ChainConfig, tokenizers: SlotTokenizers, fusion: Fusion | None):
+    def __init__(
+        self, config: ChainConfig, tokenizers: SlotTokenizers, fusion: Fusion | None, taught: Taught | None = None
+    ):
         self.config = config
         self.tokenizers = tokenizers
+        self.taught = taught or Taught()
         self._fusion = fusion.eval() if fusion is not None else None
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "System":
         """Load what `save_pretrained` wrote."""
         parts = load_parts(Path(folder), device)
-        return cls(parts.config, parts.tokenizers, parts.fusion)
+        return cls(parts.config, parts.tokenizers, parts.fusion, parts.taught)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, the tokenizers and Fusion (safetensors, float16) to a folder."""
-        save_parts(Parts(self.config, self.tokenizers, self._fusion), Path(folder))
+        save_parts(Parts(self.config, self.tokenizers, self._fusion, self.taught), Path(folder))
 
     @property
     def fusion(self) -> Fusion:
@@ -210,6 +215,16 @@ class System:
         texts = [wanted] * count if isinstance(wanted, Sample) else list(wanted)
         characters = sum(len(one.data) for one in texts) if slot.startswith("text:") else 0
         return Likelihood(bits, tokens, bits / tokens, bits / characters if characters else None)
+
+    def doubts(self, given: Given) -> tuple[str, ...]:
+        """Lines for the user about given texts that are not among the names that the model was taught."""
+        lines = []
+        for slot, value in given.items():
+            samples = as_sample(value)
+            for one in [samples] if isinstance(samples, Sample) else samples:
+                if one.modality == "text" and (line := self.taught.doubt(slot, one.data)):
+                    lines.append(line)
+        return tuple(dict.fromkeys(lines))
 
     def _encode_given(self, given: Mapping, known) -> tuple[dict[str, list[Tensor]], int]:
         given = {name: as_sample(value) for name, value in given.items()}

@@ -48,7 +48,8 @@ class Translate(Task):
         between = text_slot(system, via)
         first = self.generate(system, {source: sample}, between, replace(sampling, samples=1))
         second = self.generate(system, {between: [one[0] for one in first.samples]}, target, sampling)
-        return replace(second, nfe=first.nfe + second.nfe, seconds=first.seconds + second.seconds)
+        nfe, seconds = first.nfe + second.nfe, first.seconds + second.seconds
+        return replace(second, nfe=nfe, seconds=seconds, warnings=first.warnings)
 
     def detour(self, system: "System") -> str | None:
         """The first language of the model that was trained with both, where they were not trained together."""

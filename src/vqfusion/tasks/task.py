@@ -49,6 +49,7 @@ class Answer:
     `samples[item][k]` for pictures, sounds and texts; `distributions[item]` (name to probability, largest
     first, each sums to 1) for labels; the other one is empty. `findings[item]` where a prior restored. `target`
     is the slot that was asked for, `nfe` the number of network evaluations, `seconds` the wall-clock time.
+    `warnings` are lines for the user.
     """
 
     task: str
@@ -58,6 +59,7 @@ class Answer:
     findings: list[Finding] = field(default_factory=list)
     nfe: int = 0
     seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 def option(default: Any, help: str, flag: str | None = None) -> Any:
@@ -96,13 +98,16 @@ class Task(ABC):
     ) -> Answer:
         """Ask the model for samples of the target slot."""
         made = system.generate(given, target, sampling, known=known)
-        return Answer(self.name, target, samples=made.samples, nfe=made.nfe, seconds=made.seconds)
+        doubts = system.doubts(given)
+        return Answer(self.name, target, samples=made.samples, nfe=made.nfe, seconds=made.seconds, warnings=doubts)
 
     def distribute(self, system: "System", given: "dict[str, Any]", target: str) -> Answer:
         """Ask the model how probable each name of a label slot is: one network evaluation."""
         start = perf_counter()
         distributions = system.distribution(given, target)
-        return Answer(self.name, target, distributions=distributions, nfe=1, seconds=perf_counter() - start)
+        seconds = perf_counter() - start
+        doubts = system.doubts(given)
+        return Answer(self.name, target, distributions=distributions, nfe=1, seconds=seconds, warnings=doubts)
 
 
 def task(cls: type[Task]) -> type[Task]:
@@ -157,4 +162,5 @@ def together(answers: "list[Answer]") -> Answer:
         findings=[item for answer in answers for item in answer.findings],
         nfe=sum(answer.nfe for answer in answers),
         seconds=sum(answer.seconds for answer in answers),
+        warnings=tuple(dict.fromkeys(line for answer in answers for line in answer.warnings)),
     )

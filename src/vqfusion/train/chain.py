@@ -13,6 +13,7 @@ from vqfusion.errors import UserError
 from vqfusion.models.fusion import Fusion
 from vqfusion.models.pretrained import load_parts, save_tokenizer
 from vqfusion.models.system import System
+from vqfusion.models.taught import Taught
 from vqfusion.models.tokenize import SlotTokenizers
 from vqfusion.nn.weights import fingerprint, load_json, pick_device, save_json
 from vqfusion.train.draws import DrawSource
@@ -82,7 +83,8 @@ def train_chain(
     hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
     fit(fusion, batches, chain.fusion_stage, folder / "fusion", json.dumps(contract), accelerator, hook, on_metrics)
     round_to_half(fusion)
-    return _saved(calibrated(System(chain, slots, fusion), limited), folder, accelerator)
+    taught = Taught.of(limited.select(split="train"), [name for name in chain.fusion.slots if name.startswith("text:")])
+    return _saved(calibrated(System(chain, slots, fusion, taught), limited), folder, accelerator)
 
 
 def _saved(system: System, folder: Path, accelerator: Accelerator) -> System:

@@ -55,7 +55,7 @@ def calibrated(system: System, dataset: Dataset) -> System:
             found[SlotName.parse(given).modality] = round(fitted_temperature(log_p, truth), 3)
         slots = {**slots, target: slot.model_copy(update={"calibration": found})}
     fusion = system.config.fusion.model_copy(update={"slots": slots})
-    return System(system.config.model_copy(update={"fusion": fusion}), system.tokenizers, system.fusion)
+    return System(system.config.model_copy(update={"fusion": fusion}), system.tokenizers, system.fusion, system.taught)
 
 
 def _told_from(system: System, target: str) -> list[str]:
