@@ -74,10 +74,10 @@ def test_speak_writes_in_the_format_of_the_suffix(cli, suffix):
     [
         ("describe", "a.png", "--language", "de"),
         ("transcribe", "a.wav"),
-        ("translate", "rocket", "--to", "fr"),
+        ("translate", "broccoli", "--to", "fr"),
         ("write",),
         ("write", "red"),
-        ("any", "--given", "image=a.png", "--given", "text:de=Rakete", "--target", "text:en"),
+        ("any", "--given", "image=a.png", "--given", "text:de=Brokkoli", "--target", "text:en"),
     ],
     ids=" ".join,
 )

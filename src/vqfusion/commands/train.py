@@ -1,27 +1,14 @@
-"""`train`: a whole chain from a recipe or from a YAML file; the same command goes on where it was stopped."""
+"""`train`: a chain, a prior or a latent diffusion from a recipe or a YAML file; the same command goes on where it was
+stopped."""
 
 import json
-import signal
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqfusion.commands.outputs import make_folder
-
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from vqfusion.config import ChainConfig
-    from vqfusion.train.estimate import Estimate
-
-
-FINISHED = "trained already"
+    from vqfusion.commands.training import Training
 
 
 def train(
@@ -37,151 +24,41 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:
     """Train tokenizers and model, a prior, or a diffusion of latents, from raw data; goes on where it was stopped."""
-    from vqfusion.commands.train_latent import train_a_latent
-    from vqfusion.commands.train_prior import train_a_prior
+    from rich.console import Console
+
+    from vqfusion.commands.training import FINISHED
+
+    training = _training(recipe, output, seed, device, start)
+    if not dry_run:
+        before = training.state()
+        report = training.train(tensorboard)
+        done = "was trained before" if before == FINISHED else "trained"
+        print(json.dumps(report) if as_json else f"{training.folder}: {done}; use it with --model {training.folder}")
+        return
+    with Console(stderr=True).status("timing a few steps"):
+        costs = training.estimates()
+    if as_json:
+        print(json.dumps(training.plan(costs), ensure_ascii=False))
+    else:
+        training.show(costs)
+
+
+def _training(
+    recipe: str, output: str | None, seed: int | None, device: str | None, start: str | None
+) -> "Training[Any]":
+    """The training that a recipe or a file asks for."""
+    from vqfusion.commands.train_chain import ChainTraining
+    from vqfusion.commands.train_latent import LatentTraining
+    from vqfusion.commands.train_prior import PriorTraining
     from vqfusion.config import LatentTrainingConfig, PriorTrainingConfig
     from vqfusion.train.recipes import recipe as find
 
-    chain = find(recipe)
+    config = find(recipe)
     if seed is not None:
-        chain = chain.model_copy(update={"seed": seed})
-    folder = Path(output or f"runs/{chain.name}")
-    if isinstance(chain, PriorTrainingConfig):
-        train_a_prior(chain, folder, device, tensorboard, start, dry_run, as_json)
-        return
-    if isinstance(chain, LatentTrainingConfig):
-        train_a_latent(chain, folder, device, tensorboard, start, dry_run, as_json)
-        return
-    if not dry_run:
-        before = state_of(folder, chain)
-        report = _train(chain, folder, device, tensorboard, start)
-        done = "was trained before" if before == FINISHED else "trained"
-        print(json.dumps(report) if as_json else f"{folder}: {done}; use it with --model {folder}")
-        return
-    from rich.console import Console
-
-    from vqfusion.train.estimate import estimate_chain
-
-    with Console(stderr=True).status("timing a few steps"):
-        estimates = estimate_chain(chain, device)
-    if as_json:
-        print(json.dumps(_plan(chain, folder, estimates), ensure_ascii=False))
-    else:
-        _show(chain, folder, estimates)
-
-
-def _train(
-    chain: "ChainConfig", folder: Path, device: str | None, tensorboard: bool, start: str | None
-) -> dict[str, Any]:
-    """Train, and say what came of it."""
-    from vqfusion.hub import find_model
-    from vqfusion.nn.weights import count_parameters
-    from vqfusion.train.chain import train_chain
-    from vqfusion.train.preview import Preview
-    from vqfusion.train.track import tensorboard as track
-
-    begin = find_model(start) if start else None
-    make_folder(folder)
-    on_metrics = track(folder / "tensorboard") if tensorboard else None
-    started = time.monotonic()
-    with stoppable():
-        system = train_chain(chain, folder, device, Preview(chain, folder / "samples"), on_metrics, start=begin)
-    return {
-        "recipe": chain.name,
-        "output": str(folder),
-        "seed": chain.seed,
-        "device": str(system.device),
-        "slots": list(system.slots),
-        "parameters": count_parameters(system.fusion) if system.slots else 0,
-        "seconds": round(time.monotonic() - started, 3),
-    }
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """A training that was stopped says so in one line and ends with the code of its signal.
-
-    Between the steps of a network, where the loop does not listen, SIGTERM stops at once.
-    """
-    from vqfusion.train.loop import Interrupted
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("stopped; nothing is lost, the same command goes on from there", 128 + number)
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except Interrupted as stopped:
-        typer.echo(f"vqfusion: {stopped}", err=True)
-        raise typer.Exit(stopped.exit_code) from None
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def state_of(folder: Path, chain: "ChainConfig") -> str:
-    """What a training of this chain finds in its folder."""
-    from vqfusion.nn.weights import load_json
-
-    held = folder / "chain.json"
-    if not held.exists():
-        return "new"
-    if load_json(held) != chain.model_dump(mode="json"):
-        return "holds another config; choose another --output, or delete it"
-    return FINISHED if (folder / "config.json").exists() else "goes on"
-
-
-def _plan(chain: "ChainConfig", folder: Path, estimates: "Sequence[Estimate]") -> dict[str, Any]:
-    """What `--dry-run --json` prints."""
-    return {
-        "recipe": chain.name,
-        "output": str(folder),
-        "goes_on": state_of(folder, chain) == "goes on",
-        "state": state_of(folder, chain),
-        "networks": [asdict(one) | {"peak_bytes": one.peak_bytes, "seconds": one.seconds} for one in estimates],
-        "seconds": sum(one.seconds for one in estimates),
-        "chain": chain.model_dump(mode="json"),
-    }
-
-
-def _show(chain: "ChainConfig", folder: Path, estimates: "Sequence[Estimate]") -> None:
-    """What `--dry-run` prints."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, title=f"recipe {chain.name}", title_justify="left")
-    cost = {one.name: f"\n{cost_of(one)}" for one in estimates}
-    table.add_row("data", f"{chain.data}, seed {chain.seed}")
-    table.add_row("run", f"{folder} ({state_of(folder, chain)})")
-    for name, tokenizer in chain.tokenizers.items():
-        stage = chain.tokenizer_stages.get(name)
-        steps = f", {stage.steps} steps of {stage.batch}" if stage else ""
-        table.add_row(f"tokenizer {name}", tokenizer.kind + steps + cost.get(f"tokenizer {name}", ""))
-    if chain.fusion.slots:
-        _show_fusion(table, chain, cost["fusion"])
-    seconds = sum(one.seconds for one in estimates)
-    table.add_row("time here", f"about {duration(seconds)}; reading and tokenising the data come on top")
-    table.add_row("memory", "computed for weights, gradients, Adam and average; measured for activations")
-    Console().print(table)
-
-
-def _show_fusion(table: "Table", chain: "ChainConfig", cost: str) -> None:
-    fusion, stage = chain.fusion, chain.fusion_stage
-    shape = f"width {fusion.dim}, {fusion.layers} layers, {fusion.heads} heads"
-    table.add_row("fusion", f"{shape}, {stage.steps} steps of {stage.draws_per_step} draws{cost}")
-    table.add_row("slots", " ".join(name for name in fusion.slots if not name.startswith("length:")))
-    total = sum(draw.weight for draw in chain.draws)
-    for draw in chain.draws:
-        task = f"{' + '.join(draw.given) or 'nothing'} -> {' + '.join(draw.target)}"
-        table.add_row(f"{100 * draw.weight / total:.0f} % of the draws", task)
-
-
-def cost_of(one: "Estimate") -> str:
-    memory = f"{one.peak_bytes / 2**20:.0f} MiB ({one.activation_bytes / 2**20:.0f} of them activations)"
-    time = f"{one.seconds_per_step:.2g} s a step, about {duration(one.seconds)}"
-    return f"{one.parameters / 1e6:.2f} M parameters, {memory}, {time}"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        config = config.model_copy(update={"seed": seed})
+    folder = Path(output or f"runs/{config.name}")
+    if isinstance(config, PriorTrainingConfig):
+        return PriorTraining(config, folder, device, start)
+    if isinstance(config, LatentTrainingConfig):
+        return LatentTraining(config, folder, device, start)
+    return ChainTraining(config, folder, device, start)

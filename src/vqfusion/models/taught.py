@@ -9,7 +9,7 @@ EXAMPLES = 3
 
 
 class Taught:
-    """The names in each text slot, `{"text:en": ("rocket", ...)}`.
+    """The names in each text slot, `{"text:en": ("broccoli", ...)}`.
 
     A slot has names where texts repeat in training, every one at least twice in the mean; captions, which hardly do,
     are no list to hold anybody to, and their slot is left out.

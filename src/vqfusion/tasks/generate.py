@@ -73,7 +73,7 @@ class AnyToAny(Task):
 
         slot, separator, value = part.partition("=")
         if not separator or not value:
-            raise UserError(f"--given {part!r} is not slot=file or slot=text, as in --given text:en=rocket")
+            raise UserError(f"--given {part!r} is not slot=file or slot=text, as in --given text:en=broccoli")
         if slot not in system.slots:
             raise UserError(f"slot {slot!r} is not one this model has; it has {', '.join(system.slots)}")
         modality = modality_of(slot)
