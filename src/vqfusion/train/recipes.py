@@ -35,7 +35,7 @@ EMOJI_WEIGHTS = (3.0, 3.0, 3.0, 2.0, 2.0, 1.0, 1.0)
 def emoji() -> ChainConfig:
     """The shipped system: pictures, names in 7 languages and speech of 400 emoji; tokenizers learn from all.
 
-    The mix and the steps are those of its last run, mostly speech, begun from the weights of the run before:
+    The mix and the steps are those of its last run, begun from the weights of the run before:
     `--start emoji`. Cost and scores on 2 cores are in docs/zoo/emoji.md, with the logs.
     """
     picture = dict(tokenizer="image", patch=(4, 4))
@@ -57,18 +57,22 @@ def emoji() -> ChainConfig:
     heard = dict(given=("audio",), linked=True, hide_given=0.3)
     drawn = dict(target=("image",), drop_given=0.1, all_hidden=0.5)
     draws = (
-        DrawConfig(given=("text:en", "style"), **drawn, weight=10),
+        DrawConfig(given=("text:en", "style"), **drawn, weight=11),
         DrawConfig(given=("text:*", "style"), **drawn, weight=3),
-        DrawConfig(given=("image",), **texts, weight=4, augment=True, masks=2, hide_given=0.4),
-        DrawConfig(given=("image",), target=("label",), weight=5, augment=True, hide_given=0.5, all_keys=True),
-        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=6, augment=True, masks=2),
-        DrawConfig(given=("audio",), target=("speaker",), weight=4, linked=True, hide_given=0.2, all_keys=True),
-        DrawConfig(given=("text:*",), **texts, weight=5, batch=64),
+        DrawConfig(given=("image",), **texts, weight=6, batch=64, augment=True, masks=2, hide_given=0.4),
+        DrawConfig(
+            given=("image",), target=("label",), weight=7, batch=64, augment=True, hide_given=0.5, all_keys=True
+        ),
+        DrawConfig(**heard, target=("text:^",), also=(("length:^",), ("label",)), weight=9, augment=True, masks=2),
+        DrawConfig(
+            given=("audio",), target=("speaker",), weight=6, batch=64, linked=True, hide_given=0.2, all_keys=True
+        ),
+        DrawConfig(given=("text:*",), **texts, weight=15, batch=64),
         DrawConfig(
             given=("text:^", "speaker"),
             target=("audio",),
             also=(("length:audio",),),
-            weight=60,
+            weight=36,
             linked=True,
             all_hidden=0.5,
             drop_given=0.07,
@@ -113,7 +117,7 @@ def emoji() -> ChainConfig:
         },
         fusion=FusionConfig(dim=256, layers=6, heads=4, token_dim=64, local_layers=2, slots=slots),
         fusion_stage=StageConfig(
-            optimizer="muon", steps=1800, batch=32, learning_rate=2e-3, warmup_steps=100, draws_per_step=4
+            optimizer="muon", steps=2000, batch=32, learning_rate=1.5e-3, warmup_steps=100, draws_per_step=4
         ),
         draws=draws,
         views_per_sample=6,
