@@ -25,8 +25,8 @@ test: check  ## lint, types and every test
 bench: $(READY)  ## the benchmarks, one after the other
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
 
-zoo: $(READY)  ## train the shipped model again from its recipe and put it in its place
-	$(BIN)/vqfusion train $(MODEL) --output runs/$(MODEL)
+zoo: $(READY)  ## train the shipped model on from its weights, by its recipe, and put it in its place
+	$(BIN)/vqfusion train $(MODEL) --start $(MODEL) --output runs/$(MODEL)
 	mkdir -p src/vqfusion/zoo/$(MODEL)
 	cp runs/$(MODEL)/*.safetensors runs/$(MODEL)/*.json src/vqfusion/zoo/$(MODEL)/
-	rm src/vqfusion/zoo/$(MODEL)/chain.json
+	rm src/vqfusion/zoo/$(MODEL)/chain.json src/vqfusion/zoo/$(MODEL)/tokens.safetensors

@@ -71,6 +71,19 @@ def model(change) -> str:
     return "model"
 
 
+def damaged(*place: str, value) -> str:
+    """A copy of the shipped model with another value at a place in its config."""
+
+    def change(folder: Path) -> None:
+        config = part = json.loads((folder / "config.json").read_text())
+        for key in place[:-1]:
+            part = part[key]
+        part[place[-1]] = value
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return model(change)
+
+
 def largest(folder: Path) -> Path:
     return max(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
 
@@ -133,6 +146,10 @@ CASES = {
     "picture of 0 x 0": (lambda: ["describe", file("a.png", png(0, 0))], "a.png"),
     "picture of 200 megapixels": (lambda: ["describe", file("a.png", png(20000, 10000))], "a.png"),
     "picture below a file": (lambda: ["describe", below_a_file()], "plain"),
+    "folder of hidden files": (
+        lambda: [os.mkdir("in"), "describe", os.path.dirname(picture("in/._0.png"))][1:],
+        "holds no file",
+    ),
     "empty folder": (lambda: [os.mkdir("nothing"), "describe", "nothing"][1:], "nothing"),
     "second input is bad": (
         lambda: ["describe", picture(), file("a.png", b"x"), "-o", "out"],
@@ -210,6 +227,20 @@ CASES = {
     "series with an empty cell": (lambda: ["denoise", series(""), "--model", prior("audio")], "vqfusion inpaint"),
     "series with NaN": (lambda: ["denoise", series("nan"), "--model", prior("audio")], "vqfusion inpaint"),
     "text to denoise": (lambda: ["denoise", file("a.txt", "noise")], "a.txt"),
+    "report over a picture": (
+        lambda: [
+            os.mkdir("report"),
+            "denoise",
+            picture(),
+            "--sigma",
+            "0.1",
+            "--report",
+            os.path.dirname(picture("report/good-difference.png")),
+            "--model",
+            prior(channels=3),
+        ][1:],
+        "good-difference.png: exists already",
+    ),
     "report below a file": (
         lambda: ["denoise", picture(), "--sigma", "0.1", "--report", below_a_file(), "--model", prior(channels=3)],
         "plain",
@@ -238,6 +269,19 @@ CASES = {
     "unknown speaker": (lambda: ["speak", "rocket", "--speaker", "nobody"], "'nobody'"),
     "unknown target slot": (lambda: ["any", "--given", "text:en=rocket", "--target", "smell"], "smell"),
     "unknown given slot": (lambda: ["any", "--given", "smell=rose", "--target", "image"], "smell"),
+    "given slot twice": (
+        lambda: ["any", "--given", "text:en=a", "--given", "text:en=b", "--target", "image"],
+        "'text:en' is given twice",
+    ),
+    "given text is blank": (lambda: ["any", "--given", "text:en= ", "--target", "image"], "the text is empty"),
+    "given text that is too long for a name of a file": (
+        lambda: ["any", "--given", "text:en=" + "red apple " * 30, "--target", "image"],
+        "at most",
+    ),
+    "given text that is not UTF-8": (
+        lambda: ["any", "--given", "text:en=\udcff", "--target", "image"],
+        "not valid UTF-8",
+    ),
     "given without a slot": (lambda: ["any", "--given", "rocket", "--target", "image"], "slot"),
     "unknown model": (lambda: ["imagine", "rocket", "--model", "gpt"], "emoji"),
     "unknown model on the hub": (
@@ -257,6 +301,11 @@ CASES = {
         "size: base",
     ),
     "absent device": (lambda: ["imagine", "rocket", "--device", "cuda:63"], "cuda:63"),
+    "device that holds no numbers": (lambda: ["imagine", "rocket", "--device", "meta"], "'meta' is not available"),
+    "device of another torch": (lambda: ["imagine", "rocket", "--device", "hpu"], "there is cpu"),
+    "device of nobody": (lambda: ["imagine", "rocket", "--device", "privateuseone"], "there is cpu"),
+    "no names": (lambda: ["classify", picture(), "--top", "0"], "--top 0"),
+    "fewer names than none": (lambda: ["classify", picture(), "--top=-90"], "--top -90"),
     "no samples": (lambda: ["imagine", "rocket", "--samples", "0"], "--samples"),
     "no steps": (lambda: ["imagine", "rocket", "--steps", "-3"], "--steps"),
     "seed that is no number": (lambda: ["imagine", "rocket", "--seed", "lucky"], "--seed"),
@@ -292,6 +341,59 @@ CASES = {
         lambda: ["imagine", "rocket", "--model", model(lambda m: largest(m).unlink())],
         "safetensors",
     ),
+    **{
+        f"model with {name}": (
+            lambda place=place, value=value: [
+                "imagine",
+                "rocket",
+                "--model",
+                damaged(*place.split("/"), value=value),
+            ],
+            f"model/config.json: {words}",
+        )
+        for name, place, value, words in (
+            ("no heads", "chain/fusion/heads", 0, "fusion.heads"),
+            ("odd heads", "chain/fusion/heads", 3, "fusion: dim 256"),
+            ("a width below zero", "chain/fusion/dim", -4, "fusion.dim"),
+            ("no layers", "chain/fusion/layers", 0, "fusion.layers"),
+            ("an unknown tokenizer", "chain/fusion/slots/image/tokenizer", "smell", "slot 'image' needs"),
+            ("another patch", "chain/fusion/slots/image/patch", [3, 3], "fusion.slots.image: shape [16, 16]"),
+            ("a patch of its own", "chain/fusion/slots/image/patch", [2, 2], "fusion: slot 'image@16'"),
+            ("a slot of no axes", "chain/fusion/slots/text:en/shape", [], "fusion.slots.text:en.shape"),
+            ("a patch of other axes", "chain/fusion/slots/image/shape", [16], "fusion.slots.image: shape [16]"),
+            ("no steps", "chain/fusion/slots/image/steps", 0, "fusion.slots.image.steps"),
+            ("no codes", "chain/tokenizers/image/vqvae/codebook_size", 0, "tokenizers.image.image.vqvae.codebook_size"),
+            (
+                "depths that lack one",
+                "chain/tokenizers/image/vqvae/depths",
+                [1],
+                "tokenizers.image.image.vqvae: widths",
+            ),
+            ("unknown options", "chain/tokenizers/image/vqvae/options", {"x": 1}, "no network can be built from it"),
+        )
+    },
+    "model without fingerprints": (
+        lambda: ["imagine", "rocket", "--model", damaged("fingerprints", value=None)],
+        "model: not a vqfusion model",
+    ),
+    "model config that is nested deeply": (
+        lambda: ["imagine", "rocket", "--model", model(lambda m: file(str(m / "config.json"), "[" * 100000))],
+        "model/config.json: not readable",
+    ),
+    "model whose names are a number": (
+        lambda: ["imagine", "rocket", "--model", model(lambda m: file(str(m / "names.json"), '{"text:en": 5}'))],
+        "model/names.json: not lists of names",
+    ),
+    "prior with a depth too few": (
+        lambda: [
+            "denoise",
+            picture(),
+            "--model",
+            prior(),
+            file("prior/config.json", Path("prior/config.json").read_text().replace('"depths": [', '"depths": [1,')),
+        ][:4],
+        "prior/config.json: widths has 1 levels",
+    ),
     # recipes and data
     "unknown recipe": (lambda: ["train", "nonsense", "--dry-run"], "nonsense"),
     "malformed YAML": (lambda: ["train", file("my.yaml", "name: x\ndata: [1,\n"), "--dry-run"], "my.yaml:"),
@@ -300,11 +402,52 @@ CASES = {
         "lerning_rate",
     ),
     "YAML that is a list": (lambda: ["train", file("my.yaml", "- a\n- b\n"), "--dry-run"], "my.yaml"),
+    **{
+        f"YAML with {name}": (
+            lambda content=content: ["train", file("my.yaml", f"name: x\ndata: digits\n{content}\n"), "--dry-run"],
+            f"my.yaml: {words}",
+        )
+        for name, content, words in (
+            ("a date that is none", "seed: 2024-13-45", "not valid YAML"),
+            ("a number that is none", "seed: !!int ''", "not valid YAML"),
+            ("3,000 brackets", "x: " + 3000 * "[", "not valid YAML (nested too deeply)"),
+            ("an endless key", 1000 * "x" + ": 1", "xxxx"),
+            ("no batch", "batch: 0", "batch"),
+            ("steps below zero", "steps: -1", "steps"),
+            ("tokenizer steps below zero", "tokenizer_steps: -5", "tokenizer_steps"),
+            ("pictures of 3 pixels", "image_size: 3", "image_size"),
+            ("nothing to learn from", "limit_keys: 0", "limit_keys"),
+            ("a draw of nothing", "draws: [{target: []}]", "draws.0.target"),
+            ("a stage without a batch", "fusion_stage: {batch: 0}\ntokenizers: {}", "fusion_stage.batch"),
+            ("an infinite learning rate", "stage: {learning_rate: .inf}\nprior: {}", "stage.learning_rate"),
+            ("a prior of no crops", "crop: 0\nprior: {}", "crop"),
+            ("a latent of no width", "latent: {width: 0}", "latent.width"),
+            (
+                "a slot without its tokenizer",
+                "fusion: {slots: {image: {tokenizer: smell, shape: [1]}}}",
+                "slot 'image'",
+            ),
+        )
+    },
     "unknown data set": (lambda: ["data", "imagenet"], "imagenet"),
     "malformed manifest": (
         lambda: ["data", file("my.jsonl", '{"text:en": "cat"}\n{"text:en": \n')],
         "my.jsonl:2",
     ),
+    **{
+        f"manifest with {name}": (lambda line=line: ["data", file("my.jsonl", f'{{"text:en": "a"}}\n{line}\n')], words)
+        for name, line, words in (
+            ("100,000 brackets", 100000 * "[", "my.jsonl:2: is nested too deeply"),
+            ("900 brackets", '{"image": ' + 900 * "[" + 900 * "]" + "}", "my.jsonl:2: slot 'image' holds [["),
+            ("an integer of 5,000 digits", '{"label": ' + 5000 * "1" + "}", "my.jsonl:2: holds a number"),
+            ("an endless path", json.dumps({"image": 5000 * "x"}), "my.jsonl:2: slot 'image': no such file"),
+            ("an endless slot", json.dumps({5000 * "x": "a"}), "my.jsonl:2: unknown slot"),
+            ("an endless key", json.dumps({"key": [5000 * "x"], "text:en": "a"}), "my.jsonl:2: the key is"),
+            ("an endless split", json.dumps({"split": 5000 * "x", "text:en": "a"}), "my.jsonl:2: the split is"),
+            ("half a character", '{"text:en": "\\ud800"}', "my.jsonl:2: holds half of a surrogate pair"),
+            ("half a character in a key", '{"key": "\\udfff", "label": "a"}', "my.jsonl:2: holds half of a surrogate"),
+        )
+    },
     "empty manifest": (lambda: ["data", file("my.jsonl", "")], "my.jsonl"),
     "unknown group of rows": (lambda: ["eval", "--only", "beauty"], "beauty"),
     # codes
@@ -392,15 +535,33 @@ EDGES = {
 def test_an_odd_input_works_or_gets_one_clear_line(cli, case):
     code, out, err = cli(*EDGES[case]())
     if code == 0:
-        assert out.count("\n") == 1 and err == ""
+        assert out.count("\n") == 1
+        if err:
+            assert_one_line(code, err, "is not among the 400 names", expected=0)
     else:
         assert_one_line(code, err, "")
 
 
-def command(*arguments: str, **options) -> subprocess.Popen:
+def command(*arguments: str | bytes, **options) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "vqfusion", *arguments], stderr=subprocess.PIPE, text=True, **options
     )
+
+
+def test_a_locale_that_lacks_the_characters_of_a_result(tmp_path):
+    process = command(
+        "translate", "broccoli", "--to", "ru", stdout=subprocess.PIPE, cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"}, encoding="utf-8",
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "") and not out.isascii()
+
+
+def test_a_name_that_is_no_utf_8(tmp_path):
+    shutil.copy(Path(picture(str(tmp_path / "a.png"))), os.fsencode(tmp_path) + b"/caf\xe9.png")
+    process = command("classify", "a.png", b"caf\xe9.png", "--json", stdout=subprocess.PIPE, cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "") and json.loads(out)["inputs"] == ["a.png", "caf\udce9.png"]
 
 
 def test_standard_output_on_a_full_disk(tmp_path):

@@ -159,6 +159,35 @@ def test_a_folder_gives_a_folder_with_the_same_stems(cli):
     assert [line.split("\t")[0] for line in out.splitlines()] == ["in/one.png", "in/two.jpg"]
 
 
+def test_hidden_files_and_folders_within_a_folder_are_left_out(cli):
+    picture("in/one.png"), Path("in/._one.png").write_bytes(b"resource fork"), Path("in/two.png").mkdir()
+    assert cli("denoise", "in", *CODES)[:2] == (0, "one.denoise.png\n")
+    assert cli("encode", "in", "-o", "in")[0] == 0
+    Path("in/._one.vqf").write_bytes(b"resource fork"), Path("in/two.vqf").mkdir()
+    assert cli("decode", "in", "-o", "out")[:2] == (0, "out/one.png\n")
+
+
+def test_texts_are_printed_as_soon_as_they_are_known(cli):
+    Path("bad.txt").write_bytes(b"\xff\xfe")
+    texts = [f"{i} apples" for i in range(8)]
+    code, out, err = cli("translate", *texts, "bad.txt", "--to", "de", *QUICK)
+    assert code == 2 and [line.split("\t")[0] for line in out.splitlines()] == texts
+    assert err.splitlines()[-1].startswith("vqfusion: bad.txt: is not UTF-8")
+    code, out, err = cli("translate", *texts, "bad.txt", "--to", "de", "--json", *QUICK)
+    assert (code, out, err.count("\n")) == (2, "", 1), "one object or none"
+    made = cli("classify", *texts, sound("a.wav"))[1]
+    Path("a.wav").write_bytes(b"x")
+    code, out, _ = cli("classify", *texts, "a.wav")
+    assert code == 2 and out.count("probability") == 8 and made.startswith(out)
+
+
+def test_brackets_in_names_are_shown_as_they_are(cli):
+    for name in ("photo [final].png", "a [red] :cat:.png"):
+        picture(name)
+    code, out, _ = cli("classify", "photo [final].png", "a [red] :cat:.png", "[/b]")
+    assert code == 0 and "photo [final].png" in out and "a [red] :cat:.png" in out and "[/b]" in out
+
+
 def test_text_comes_from_standard_input(cli, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Apfel\n")))
     code, out, _ = cli("translate", "-", "--from", "de", "--to", "en", *QUICK)
@@ -176,6 +205,13 @@ def test_a_pair_of_languages_that_was_never_trained_goes_through_another(cli):
     assert met["nfe"] < told["nfe"]
 
 
+def test_a_seed_may_be_any_number(cli):
+    for name, seed in (("a", 20251127184512), ("b", 20251127184512), ("c", 20251127184513), ("d", 10**40)):
+        assert cli("imagine", "rocket", "-o", f"{name}.png", "--seed", seed, *QUICK)[0] == 0
+    a, b, c, d = (Path(f"{name}.png").read_bytes() for name in "abcd")
+    assert a == b and len({a, c, d}) == 3
+
+
 def test_an_existing_file_is_refused_before_any_work_and_replaced_when_forced(cli):
     Path("rocket.imagine.png").write_text("mine")
     code, _, err = cli("imagine", "rocket", "--model", "nowhere")
@@ -183,6 +219,12 @@ def test_an_existing_file_is_refused_before_any_work_and_replaced_when_forced(cl
     assert Path("rocket.imagine.png").read_text() == "mine"
     assert cli("imagine", "rocket", "--force", *QUICK)[0] == 0
     assert Path("rocket.imagine.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_any_reads_standard_input_too(cli, monkeypatch):
+    given = cli("any", "--given", "text:de=Apfel", "--target", "text:en", *QUICK)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Apfel\n")))
+    assert cli("any", "--given", "text:de=-", "--target", "text:en", *QUICK) == given
 
 
 def test_any_goes_from_a_picture_to_a_sound(cli):
@@ -247,3 +289,16 @@ def test_demo_makes_one_page_and_leaves_foreign_ones_alone(cli):
     code, _, err = cli("demo", "-o", "site")
     assert code == 2 and "no demo" in err
     assert Path("site/index.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["index.html", "report.json", "overview.png"])
+@pytest.mark.parametrize("report", [{"task": "denoise", "seconds": 1.0}, {"rows": []}, None])
+def test_demo_leaves_the_files_of_other_verbs_alone(cli, name, report):
+    Path("site").mkdir()
+    if report is not None:
+        Path("site/report.json").write_text(json.dumps(report))
+    Path(f"site/{name}").touch()
+    before = {path: path.read_bytes() for path in Path("site").iterdir()}
+    code, out, err = cli("demo", "-o", "site")
+    assert (code, out, err.count("\n")) == (2, "", 1) and "no demo" in err
+    assert {path: path.read_bytes() for path in Path("site").iterdir()} == before

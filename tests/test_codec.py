@@ -1,9 +1,11 @@
 """The codec: exact coding near the entropy, files that say what they hold, signals that come back at their size."""
 
+import json
 import math
 import struct
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from vqfusion.config import (
     VQVAEConfig,
 )
 from vqfusion.errors import UserError
+from vqfusion.hub import find_model
 from vqfusion.models.codec import Codec
 from vqfusion.models.tokenize import SlotTokenizers
 from vqfusion.models.vqf import FRONT, VqfFile
@@ -39,6 +42,7 @@ from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.train.entropy import fit_entropy_model
 from vqfusion.types import Sample
 
+GOLDEN = Path(__file__).parent / "golden"
 TINY = dict(widths=(8, 8), depths=(0, 1), codebook_size=40, dim=4)
 CONFIGS = {
     "image": ImageTokenizerConfig(vqvae=VQVAEConfig(**TINY)),
@@ -339,6 +343,12 @@ def test_headers_that_do_not_fit_their_codes_are_refused(tiny):
     ):  # fmt: skip
         with pytest.raises(UserError, match="is damaged"):
             tiny.decode(forged(packed, **change))
+    for change in (
+        {"coding": "adaptive", "codebook_size": 0}, {"coding": "adaptive", "codebook_size": -5}, {"modality": "text"},
+        {"coding": "adaptive", "codebook_size": 2**62}, {"payload": pack(np.full(12, 63), 64)},
+    ):  # fmt: skip
+        with pytest.raises(UserError, match="is damaged"):
+            tiny.decode(forged(packed, **change))
     text = zlib.compressobj(9, wbits=-15)
     header = text.compress(b'{"modality": "smell"}') + text.flush()
     with pytest.raises(UserError, match="header is unreadable"):
@@ -408,3 +418,20 @@ def test_a_large_picture_goes_in_tiles_and_comes_out_nearly_as_the_whole():
     assert float((made - whole).square().mean() / whole.var()) < 0.02
     assert torch.equal(tiles.run_tiled(network, picture[1:], down=2, most=2**14), made[1:]), "items do not mix"
     assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    "name, coding", [("disk", "model:3ff0e2e7"), ("noise", "packed"), ("tone", "adaptive"), ("text", "adaptive")]
+)
+def test_files_of_the_first_release_are_read_for_ever(name, coding):
+    """Made once with the tokenizers that ship, never again: whoever changes the format gives it another version."""
+    codec, path = Codec.from_pretrained(find_model("emoji")), GOLDEN / f"{name}.vqf"
+    file = VqfFile.from_bytes(path.read_bytes(), str(path))
+    assert file.header.coding == coding
+    assert codec._unpacked(file, name).tolist() == json.loads((GOLDEN / "codes.json").read_text())[name]
+    sample = codec.decode(file)
+    assert (
+        sample.data == "a red apple, ein roter Apfel, une pomme rouge"
+        if name == "text"
+        else sample.data.isfinite().all()
+    )

@@ -63,6 +63,26 @@ def saved(array: np.ndarray, form: str = "PNG", **options) -> bytes:
 # pictures
 
 
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_a_picture_with_damaged_notes_keeps_its_pixels(form, tmp_path):
+    """Every byte of the notes in turn is damaged; Pillow warns of some and raises half a dozen errors at others."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112], exif[0x011A], exif[0x011B] = "Maker", 1, 72.0, 72.0
+    exif.get_ifd(0x8769)[0x829A] = 0.01
+    exif.get_ifd(0x8825)[2] = (1.0, 2.0, 3.0)
+    whole = saved(np.zeros((2, 3, 3), np.uint8), form, exif=exif)
+    start = whole.index(b"MM\0*")
+    lost = 0
+    for place in range(start, start + len(exif.tobytes()) - len(b"Exif\0\0")):
+        for value in (whole[place] ^ 1, 255):
+            made = read_picture(whole[:place] + bytes([value]) + whole[place + 1 :], keep=True)
+            assert sorted(made.data.shape) == [2, 3, 3]
+            lost += made.extras.exif is None
+            write(made, tmp_path / "a.png", force=True)
+            write(made, tmp_path / "a.jpg", force=True)
+    assert lost > 10
+
+
 @pytest.mark.parametrize("suffix", [".png", ".webp"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_lossless_pictures_come_back_exactly(tmp_path, suffix, channels):
@@ -419,6 +439,21 @@ def test_folder(tmp_path):
     assert all(split[r.key] == r.split for r in open_dataset(tmp_path).records)
 
 
+def test_captions_of_a_folder_may_be_in_several_languages(tmp_path):
+    for name in ("a.png", "b.png", "v1.de.png"):
+        write(picture(2, 2), tmp_path / name)
+    captions = {"a.txt": "apple", "a.de.txt": "Apfel", "b.fr.txt": "baie", "v1.de.txt": "English", "c.de.txt": "none"}
+    for name, text in captions.items():
+        (tmp_path / name).write_text(text)
+    records = {record.key: record for record in open_dataset(tmp_path).records}
+    found = {key: {slot: r.load(slot).data for slot in r.slots if slot != "image"} for key, r in records.items()}
+    assert found == {
+        "a": {"text:en": "apple", "text:de": "Apfel"},
+        "b": {"text:fr": "baie"},
+        "v1.de": {"text:en": "English"},  # a picture of that very name
+    }
+
+
 def test_a_folder_of_nothing_is_a_mistake(tmp_path):
     with pytest.raises(UserError, match="no picture"):
         open_dataset(tmp_path)
@@ -441,6 +476,13 @@ def test_fitting_pads_with_white_and_gives_colour():
     fitted = T.fit_picture(torch.zeros(1, 10, 20), 20)
     assert fitted.shape == (3, 20, 20)
     assert (fitted[:, 5:15] == 0).all() and (fitted[:, :5] == 1).all() and (fitted[:, 15:] == 1).all()
+
+
+def test_fitting_a_long_and_thin_picture_takes_no_more_than_the_picture():
+    """A square around it would have 4 thousand million pixels."""
+    fitted = T.fit_picture(torch.zeros(1, 1, 65_000), 64)
+    assert fitted.shape == (3, 64, 64) and float((1 - fitted).sum()) == 3 * 64
+    assert torch.equal(T.fit_picture(fitted, 64), fitted)
 
 
 def test_noise_has_its_size_and_its_seed():

@@ -5,13 +5,13 @@ from collections import Counter
 import pytest
 import torch
 
-from vqfusion.config import ChainConfig, DrawConfig, FusionConfig, SlotConfig, StageConfig
+from vqfusion.config import ChainConfig, DrawConfig, FusionConfig, LabelTokenizerConfig, SlotConfig, StageConfig
 from vqfusion.errors import UserError
 from vqfusion.train.draws import DrawSource, TokenRecord
 
 TEXT = dict(tokenizer="text", shape=(8,), variable=True)
 SLOTS = {
-    "image": SlotConfig(tokenizer="image", shape=(2, 2)),
+    "image": SlotConfig(tokenizer="image", shape=(2, 2), patch=(1, 1)),
     "audio": SlotConfig(tokenizer="audio", shape=(8,), patch=(2,), variable=True),
     "text:en": SlotConfig(**TEXT),
     "text:de": SlotConfig(**TEXT),
@@ -33,6 +33,7 @@ def source(*draws: DrawConfig, held_out=frozenset(), keys=None) -> DrawSource:
             records.append(TokenRecord(str(key), clips))
     chain = ChainConfig(
         name="x", languages=("en", "de", "fr"), fusion=FusionConfig(slots=SLOTS), draws=draws,
+        tokenizers={slot.tokenizer: LabelTokenizerConfig() for slot in SLOTS.values()},
         fusion_stage=StageConfig(batch=8, draws_per_step=3),
     )  # fmt: skip
     return DrawSource(records, chain, held_out, keys)

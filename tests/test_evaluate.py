@@ -1,5 +1,6 @@
 import json
 import math
+import sys
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
+import vqfusion
 from vqfusion.config import (
     AudioTokenizerConfig,
     ChainConfig,
@@ -15,6 +17,7 @@ from vqfusion.config import (
     LabelTokenizerConfig,
     PriorConfig,
     SlotConfig,
+    TextTokenizerConfig,
     VQVAEConfig,
 )
 from vqfusion.data.record import Dataset, Record
@@ -127,6 +130,7 @@ def toy(dataset) -> System:
         tokenizers={
             "image": ImageTokenizerConfig(vqvae=codes),
             "audio": audio,
+            "text": TextTokenizerConfig(vocabulary_size=320),
             **{name: LabelTokenizerConfig(names=words) for name, words in names.items()},
         },
         fusion=FusionConfig(dim=32, layers=1, heads=2, slots=slots),
@@ -335,3 +339,9 @@ def test_pivot_dictionary():
     assert dictionary.translate("Hund", "de", "fr") == "chien"
     assert dictionary.translate("Katze", "de", "fr") == "" and dictionary.translate("Maus", "de", "en") == ""
     assert dictionary.translate("Katze", "de", "en") == "cat"
+
+
+def test_without_a_package_its_rows_are_skipped_with_the_reason(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    report = evaluate(vqfusion.load("emoji"), only=["speak"], limit=1)
+    assert report.rows == () and "pip install" in report.skipped["speak"]

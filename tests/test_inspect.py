@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from vqfusion.config import AudioTokenizerConfig, ImageTokenizerConfig, TextVQVAEConfig, VQVAEConfig
 from vqfusion.data import open_dataset
@@ -18,6 +19,7 @@ from vqfusion.inspect.samples import samples_for
 from vqfusion.models.codec import Codec
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.image import ImageTokenizer
+from vqfusion.tokenizers.nearest import nearest_code
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.train.entropy import fit_entropy_model
 from vqfusion.types import Sample
@@ -50,6 +52,21 @@ def test_the_numbers_are_those_of_the_counts(image):
     assert set(depth.dead) == set(range(24)) - set(ids.tolist())
     assert health.efficiency == pytest.approx(entropy / math.log2(24), rel=1e-5)
     assert (health.modality, health.quantizer, health.coded_bits) == ("image", "VectorQuantizer", None)
+
+
+def test_what_the_search_leaves_out_is_no_error():
+    """A cosine codebook is searched on the sphere: the length of a latent is none of its business."""
+    torch.manual_seed(0)
+    config = VQVAEConfig(**TINY | {"quantizer": "cosine_vq", "options": {"kmeans_init": False}})
+    tokenizer = ImageTokenizer(ImageTokenizerConfig(vqvae=config)).eval()
+    [depth] = measure_codebook("image", tokenizer, pictures()).depths
+    z = torch.cat(
+        [tokenizer.vqvae.to_latents(tokenizer.prepare(one.data[None])).flatten(2) for one in pictures()], dim=2
+    )
+    x = F.normalize(z[0].t(), dim=-1)
+    codes = tokenizer.vqvae.quantizer.lookup(nearest_code(x, tokenizer.vqvae.quantizer.codes()))
+    spread = (x - x.mean(dim=0)).square().sum()
+    assert depth.quantization_error == pytest.approx(float((x - codes).square().sum() / spread), rel=1e-3)
 
 
 def test_the_error_is_a_share_of_the_variance_of_the_latents(image):

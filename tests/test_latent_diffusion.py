@@ -287,6 +287,9 @@ def test_samples_of_verbs_depend_on_seed_item_and_number():
     alone = model.generate({"label": two[0]}, "image", Sampling(samples=1, seed=4))
     assert torch.allclose(alone.samples[0][0].data, made.samples[0][0].data, atol=1e-5)
     assert len(model.generate({}, "image").samples) == 1
+    for seed in (20251127184512, 10**40):
+        a, b = (model.generate({"label": two}, "image", Sampling(seed=seed)).samples[1][0].data for _ in "ab")
+        assert torch.equal(a, b)
 
 
 def test_one_command_and_one_file(tmp_path, cli):

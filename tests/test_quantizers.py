@@ -1,21 +1,29 @@
 """Codebooks: k-means start, moving averages, gradients of the losses, dead codes, nearest codes, the factory."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from vqfusion.config import VQVAEConfig
 from vqfusion.tokenizers.nearest import nearest_code
 from vqfusion.tokenizers.quantizers import (
     CosineVectorQuantizer,
     FiniteScalarQuantizer,
     GradientVectorQuantizer,
+    GumbelVectorQuantizer,
     MultiHead,
     Projected,
+    ProjectedVectorQuantizer,
     Residual,
     SimVectorQuantizer,
     VectorQuantizer,
     vector_quantizer,
 )
+from vqfusion.tokenizers.quantizers.codebook import CANDIDATES, MOST_BATCHES, thin
+from vqfusion.tokenizers.vqvae import VQVAE
 
 
 def vectors(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -202,3 +210,57 @@ def test_mistakes_are_named_with_their_mend():
     with pytest.raises(ValueError, match="give codebook_size"):
         VectorQuantizer(dim=3)
     assert VectorQuantizer(num_embeddings=8, embedding_dim=3).codebook.shape == (8, 3)
+
+
+def test_a_mask_of_whole_numbers_is_refused():
+    """They would be taken for indices; without the type checks of the tests, in a process of its own."""
+    program = (
+        "import torch; from vqfusion import VectorQuantizer; "
+        "VectorQuantizer(16, 4)(torch.randn(3, 10, 4), torch.ones(3, 10, dtype=torch.long))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1 and "give mask.bool()" in done.stderr
+
+
+def test_a_codebook_that_is_never_moved_says_so_and_keeps_no_more_than_it_needs():
+    quantizer = VectorQuantizer(16, 4, kmeans_init=False)
+    with pytest.warns(UserWarning, match="attach"):
+        for _ in range(MOST_BATCHES + 1):
+            quantizer(torch.randn(2, 100, 4))
+    assert sum(map(len, quantizer._candidates)) == CANDIDATES
+
+
+def test_thinning_meets_every_column_of_a_grid():
+    columns = torch.arange(16).expand(256, 16, 16).reshape(-1)
+    few = thin(columns, 4096)
+    assert len(few) == 4096 and len(few.unique()) == 16
+    assert torch.equal(thin(torch.arange(10), 10), torch.arange(10))
+    places = thin(torch.arange(1000), 300)
+    assert bool((places.diff() > 0).all()) and int(places[-1]) < 1000
+
+
+def test_encoding_in_training_learns_nothing_and_drops_no_code():
+    options = {"num_quantizers": 3, "quantizer_dropout": 0.9}
+    vqvae = VQVAE(
+        VQVAEConfig(widths=(8, 8), depths=(0, 0), codebook_size=16, dim=4, quantizer="residual_vq", options=options)
+    )
+    before = {name: value.clone() for name, value in vqvae.state_dict().items()}
+    assert int(vqvae.train().encode(torch.randn(4, 3, 16, 16)).min()) >= 0 and vqvae.quantizer.training
+    assert all(torch.equal(value, before[name]) for name, value in vqvae.state_dict().items())
+    assert not any(part._candidates for part in vqvae.quantizer.quantizers)
+
+
+def test_the_error_is_the_distance_to_the_vectors_that_came_in():
+    x = torch.randn(2, 50, 8)
+    for quantizer in (
+        ProjectedVectorQuantizer(16, 8, codebook_dim=3),
+        MultiHead([VectorQuantizer(4, 1), VectorQuantizer(4, 7)]),
+    ):
+        quantizer(x), quantizer.eval()
+        out = quantizer(x)
+        torch.testing.assert_close(out.quantization_error, (x - out.quantized).square().mean())
+
+
+def test_a_residual_of_codes_that_learn_by_an_estimate_of_their_own_is_refused():
+    with pytest.raises(ValueError, match="GumbelVectorQuantizer"):
+        Residual([GumbelVectorQuantizer(8, 4) for _ in range(2)])

@@ -391,6 +391,39 @@ def test_a_report_is_one_page_with_pictures_beside_it(cli, priors):
     assert code == 2 and "exists already" in err
 
 
+def test_a_report_replaces_no_picture_unless_forced(cli, priors):
+    photo("a.png")
+    arguments = ("denoise", "a.png", "--sigma", "0.1", "--model", priors["photo"], "--report", "report", "-o", "b.png")
+    Path("report").mkdir()
+    for view in ("side-by-side", "difference", "uncertainty"):
+        mine = Path(f"report/a-{view}.png")
+        mine.write_text("mine")
+        code, out, err = cli(*arguments, "--interval", "0.9")
+        assert (code, out) == (2, "") and f"{mine}: exists already" in err and mine.read_text() == "mine"
+        assert sorted(Path().glob("**/*.png")) == [Path("a.png"), mine], "refused before any work"
+        mine.unlink()
+    Path("report/a-uncertainty.png").write_text("mine")
+    assert cli(*arguments)[0] == 0, "the mean has no uncertainty"
+    assert Path("report/a-uncertainty.png").read_text() == "mine"
+    assert cli(*arguments, "--interval", "0.9", "--samples", "2", "--steps", "1", "--force")[0] == 0
+    assert Path("report/a-uncertainty.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_views_of_a_report_may_not_share_a_name(cli, priors):
+    volume("a.nii.gz"), np.save("a.npy", np.zeros((4, 4, 4), np.float32))
+    arguments = ("--sigma", "20", "--model", priors["volume"], "--report", "report")
+    code, out, err = cli("denoise", "a.nii.gz", "a.npy", *arguments)
+    assert (code, out) == (2, "") and "a-side-by-side.png: two inputs" in err
+
+
+def test_a_report_on_a_name_that_is_no_utf_8(cli, priors):
+    name = "caf\udce9.png"
+    photo(name)
+    code, *_ = cli("denoise", name, "--sigma", "0.1", "--model", priors["photo"], "--report", "report", "-o", "b.png")
+    assert code == 0 and json.loads(Path("report/report.json").read_text())["inputs"] == [name]
+    assert "caf\\udce9.png" in Path("report/index.html").read_text()
+
+
 def test_every_kind_of_input_has_a_prior_in_the_zoo():
     for modality in ("image", "volume", "audio", "series"):
         assert kind_of(find_model(PRIORS[modality])) == "prior"

@@ -168,3 +168,8 @@ def test_signals_that_are_too_large_are_refused_in_one_line(pictures, monkeypatc
     monkeypatch.setattr(network, "SEARCHABLE", 100)
     with pytest.raises(UserError, match="a search takes up to 100 places, this image has 384"):
         pictures[0].encode_batch(pictures[1], 1)
+
+
+def test_of_one_code_there_is_nothing_to_search():
+    q, start = VectorQuantizer(1, 4).eval(), torch.zeros(2, 5, dtype=torch.int64)
+    assert torch.equal(search_codes(start, q, lambda z: z.square().sum((1, 2)), 2), start)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -174,6 +175,36 @@ def test_another_seed_is_another_run(trained, own, capsys, monkeypatch):
     assert code == 0 and any(not torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.parametrize("recipe", ["own.yaml", "photo-prior", "digits-latent"])
+def test_the_folder_of_another_model_is_left_alone(own, capsys, tmp_path, monkeypatch, recipe):
+    monkeypatch.chdir(own)
+    (tmp_path / "config.json").write_text("{}")
+    code, out, err = run(capsys, "train", recipe, "-o", tmp_path)
+    assert (code, out) == (2, "") and "holds another model" in err and err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_what_does_not_fit_its_slot_is_told(tmp_path, capsys, monkeypatch):
+    draw_pictures(tmp_path / "pictures")
+    (tmp_path / "pictures" / "red-disc.txt").write_text("a red disc " * 40)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"name": "x", "data": "pictures"} | QUICK | {"steps": 1}))
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "train", "own.yaml", "--device", "cpu")
+    assert code == 0 and re.search(r"text:en: 1 of \d+ left out, empty or longer than 32 tokens", err)
+
+
+def test_two_processes_speak_as_one(tmp_path):
+    short = ShortConfig(
+        name="two", data="digits", size="tiny", image_size=16, limit_keys=60, tokenizer_steps=2, steps=2
+    )
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(short.model_dump(mode="json")))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "vqfusion"]
+    done = subprocess.run([*launch, "train", "two.yaml", "--json"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["recipe"] == "two"
+    assert (tmp_path / "runs" / "two" / "config.json").exists()
+
+
 def test_an_absent_device_is_one_line(own, capsys, tmp_path):
     code, out, err = run(capsys, "train", own / "own.yaml", "-o", tmp_path, "--device", "cuda:63")
     assert (code, out, err.count("\n")) == (2, "", 1) and "cuda:63" in err
@@ -189,6 +220,7 @@ MISTAKES = {
     "unknown size": ("name: x\ndata: pictures\nsize: huge\n", "my.yaml: size"),
     "unknown key deep inside": ("name: x\nfusion: {dim: 8, heds: 2}\n", "my.yaml: fusion.heds"),
     "no such folder": ("name: x\ndata: photographs\n", "photographs"),
+    "language that the data lack": ("name: x\ndata: pictures\nlanguages: [de]\n", "no text in 'de', but text:en"),
     "slot that the data lack": ("name: x\ndata: pictures\nslots: [image, audio]\n", "audio"),
 }
 
@@ -246,6 +278,28 @@ def test_a_stop_at_any_stage_is_one_line_and_the_same_command_goes_on(tmp_path):
     trained_at = state.stat().st_mtime_ns
     assert subprocess.run(command, capture_output=True, timeout=120).returncode == 0
     assert state.stat().st_mtime_ns == trained_at and (folder / "config.json").exists()
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path):
+    draw_pictures(tmp_path / "pictures")
+    content = {"name": "full", "data": "pictures"} | QUICK | {"tokenizer_steps": 2, "steps": 2}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "vqfusion", "train", "own.yaml", "-o", "run", "--device", "cpu"]
+
+    def run_on(disk: int) -> subprocess.CompletedProcess:
+        """The command where no file may have more bytes."""
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))  # noqa: E731
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limit, timeout=120)
+
+    for disk, name in ((100, "chain.json"), (10_000, "tokenizer-image/state.safetensors")):
+        done = run_on(disk)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("vqfusion")]
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        assert len(lines) == 1 and f"run/{name}" in lines[0] and "cannot be written" in lines[0], lines
+        assert not [path for path in tmp_path.rglob("*") if ".part" in path.name or path.name.startswith(".")]
+    with (tmp_path / "run" / "tokenizer-image" / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"step": 40, "lo')  # what a full disk leaves of a line
+    assert run_on(2**30).returncode == 0 and (tmp_path / "run" / "config.json").exists()
 
 
 def test_data_and_doctor_speak_json(own, capsys):

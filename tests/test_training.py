@@ -1,6 +1,7 @@
 """Training: resume is bit-equal, two processes are one, a wrong tokenizer is refused, the miniature chain learns."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -13,14 +14,16 @@ from accelerate import Accelerator
 
 from vqfusion.config import DrawConfig, ShortConfig, StageConfig, VQVAEConfig
 from vqfusion.data import open_dataset
+from vqfusion.diffusion.noise import seeded, torch_seed
 from vqfusion.errors import UserError
 from vqfusion.evaluate.table import evaluate
 from vqfusion.models.system import Sampling, System
-from vqfusion.nn.weights import load_json, load_weights, save_json
+from vqfusion.nn.weights import load_json, load_weights, save_json, save_weights
 from vqfusion.tasks import TASKS
+from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.train.chain import train_chain
-from vqfusion.train.loop import Interrupted, fit, learning_rate
+from vqfusion.train.loop import Interrupted, _Log, fit, learning_rate
 from vqfusion.train.muon import Muon
 from vqfusion.train.optimizers import make_optimizers
 from vqfusion.train.own_data import expand
@@ -298,6 +301,9 @@ def test_inpainting_keeps_the_tokens_outside_the_hole(mini):
     made = system.generate({}, "image", Sampling(seed=0), known=(picture, keep)).samples[0][0]
     whole = system.tokenizers.decode("image", ids)
     assert made.data.shape == whole.data.shape
+    slot = system.config.fusion.slots["image"]
+    tokens, _ = system._sample("image", slot, system._prefix({}, 1), [(ids, known)], [slot.shape], Sampling(), [0])
+    assert torch.equal(tokens[0][0][known], ids[known])
 
 
 def test_training_starts_from_a_trained_system(mini, tmp_path):
@@ -312,3 +318,47 @@ def test_training_starts_from_a_trained_system(mini, tmp_path):
     for name, tensor in system.fusion.state_dict().items():
         assert torch.allclose(tensor, tuned.fusion.state_dict()[name], atol=1e-3), name
     assert tuned.tokenizers["image"].fingerprint() == system.tokenizers["image"].fingerprint()
+
+
+def test_seeds_that_torch_takes_stay_and_larger_ones_wrap():
+    for seed in (0, 1, 12345, -1, -(2**63), 2**63, 2**64 - 1):
+        assert (
+            torch.Generator().manual_seed(torch_seed(seed)).initial_seed()
+            == torch.Generator().manual_seed(seed).initial_seed()
+        )
+    assert step_generator(3, 20, 5).initial_seed() == (3 * 1_000_003 + 20) * 4099 + 5
+    for seed in (20251127184512, 10**40):
+        assert step_generator(seed, 20, 5).initial_seed() == step_generator(seed, 20, 5).initial_seed()
+        assert step_generator(seed, 20, 5).initial_seed() != step_generator(seed + 1, 20, 5).initial_seed()
+        assert [g.initial_seed() for g in seeded(seed, 2)] == [torch_seed(seed), torch_seed(seed + 1)]
+
+
+def test_metrics_on_a_full_disk_name_their_file_and_a_cut_line_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 20, "loss": 1.0}\n{"step": 40, "loss": 0.5}\n{"step": 60, "lo')
+    _Log(tmp_path, 40, True, None)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [20, 40]
+    log = _Log(tmp_path, 20, True, None)
+    path.unlink()
+    path.symlink_to("/dev/full")
+    log.add({"loss": torch.tensor(1.0)})
+    with pytest.raises(UserError, match="metrics.jsonl: cannot be written .No space left"):
+        log.write(40, 0.1)
+
+
+def test_weights_that_do_not_fit_on_the_disk_leave_the_old_ones(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    save_weights(tmp_path / "a.safetensors", {"x": torch.zeros(99)})
+    text = TextTokenizer.train(["a text"], 300)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(UserError, match="a.safetensors: cannot be written .*File too large"):
+            save_weights(tmp_path / "a.safetensors", {"x": torch.ones(99)})
+        with pytest.raises(UserError, match="b.json: cannot be written .File too large"):
+            save_json(tmp_path / "b.json", {"x": 99 * "x"})
+        with pytest.raises(UserError, match="text.json: cannot be written .File too large"):
+            text.save(tmp_path / "text.json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+    assert torch.equal(load_weights(tmp_path / "a.safetensors")["x"], torch.zeros(99))

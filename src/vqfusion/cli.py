@@ -3,6 +3,7 @@
 Mistakes of the user end in one line on standard error and exit code 2, Ctrl-C in 130.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -59,6 +60,9 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments` (default: those of the process) and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whatever the locale, no character stops a result
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         command = typer.main.get_command(app)
         given = list(sys.argv[1:] if arguments is None else arguments)

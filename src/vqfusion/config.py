@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer, model_validator
 
 from vqfusion.errors import UserError
 
@@ -17,6 +17,19 @@ class Config(BaseModel):
 
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+# numbers that make sense: a config with others is refused before anything is built from it
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _check_levels(widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
+    if len(widths) != len(depths):
+        raise ValueError(f"widths has {len(widths)} levels and depths {len(depths)}; give one for each")
 
 
 QUANTIZER_NAMES = (
@@ -50,14 +63,14 @@ class VQVAEConfig(Config):
     """
 
     rank: Literal[1, 2, 3] = 2
-    channels: int = 3
-    widths: tuple[int, ...] = (32, 64, 128)
-    depths: tuple[int, ...] = (0, 1, 3)
+    channels: Count = 3
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64, 128)
+    depths: tuple[Whole, ...] = (0, 1, 3)
     quantizer: str = "vq"
-    codebook_size: int = 512
-    dim: int = 16
-    decay: float = 0.99
-    levels: tuple[int, ...] = (8, 8, 8)
+    codebook_size: Count = 512
+    dim: Count = 16
+    decay: Share = 0.99
+    levels: tuple[Count, ...] = (8, 8, 8)
     options: dict[str, Any] = {}
 
     @field_validator("quantizer")
@@ -66,6 +79,11 @@ class VQVAEConfig(Config):
         if name not in QUANTIZER_NAMES:
             raise ValueError(f"no quantizer {name!r}; known: {', '.join(QUANTIZER_NAMES)}")
         return name
+
+    @model_validator(mode="after")
+    def _one_depth_for_each_width(self) -> "VQVAEConfig":
+        _check_levels(self.widths, self.depths)
+        return self
 
     @model_serializer(mode="wrap")
     def _without_empty_options(self, serialize: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
@@ -79,11 +97,11 @@ class DiffusionModelConfig(Config):
 
     vqvae: VQVAEConfig = VQVAEConfig()
     network: Literal["unet", "transformer"] = "unet"
-    width: int = 32
+    width: Count = 32
     path: Literal["flow", "cosine", "linear", "sigmoid", "edm"] = "cosine"
     prediction: Literal["x0", "v", "velocity"] = "v"
-    steps: int = 8
-    diffusion_weight: float = 1.0
+    steps: Count = 8
+    diffusion_weight: NotNegative = 1.0
 
 
 class ImageTokenizerConfig(Config):
@@ -97,10 +115,10 @@ class AudioTokenizerConfig(Config):
     """Sound to codes through its magnitude spectrogram; phases come back by Griffin-Lim."""
 
     kind: Literal["audio"] = "audio"
-    sample_rate_hz: int = 16000
-    window_samples: int = 512
-    hop_samples: int = 160
-    griffin_lim_steps: int = 32
+    sample_rate_hz: Count = 16000
+    window_samples: Count = 512
+    hop_samples: Count = 160
+    griffin_lim_steps: Whole = 32
     vqvae: VQVAEConfig = VQVAEConfig(rank=1, channels=257, widths=(256, 256), depths=(1, 2), codebook_size=1024)
 
 
@@ -108,16 +126,16 @@ class TextTokenizerConfig(Config):
     """Byte-level BPE, trained on the texts of the training split in `languages` (those of the chain by default)."""
 
     kind: Literal["text"] = "text"
-    vocabulary_size: int = 4096
+    vocabulary_size: Count = 4096
     languages: tuple[str, ...] | None = None
-    language_weights: tuple[float, ...] | None = None
+    language_weights: tuple[NotNegative, ...] | None = None
 
 
 class VolumeTokenizerConfig(Config):
     """Volumes of one channel in any unit to a grid of codes; trained on cubes of `crop` voxels a side."""
 
     kind: Literal["volume"] = "volume"
-    crop: int = 32
+    crop: Count = 32
     vqvae: VQVAEConfig = VQVAEConfig(rank=3, channels=1, widths=(16, 32, 64), depths=(0, 1, 1))
 
 
@@ -125,7 +143,7 @@ class SeriesTokenizerConfig(Config):
     """Series of any number of channels, each by itself and in any unit; trained on stretches of `crop` values."""
 
     kind: Literal["series"] = "series"
-    crop: int = 256
+    crop: Count = 256
     vqvae: VQVAEConfig = VQVAEConfig(rank=1, channels=1, widths=(32, 64, 64), depths=(1, 1, 2))
 
 
@@ -134,7 +152,7 @@ class TextVQVAEConfig(Config):
     the chain by default). `vqvae.channels` is the width of the embedding of a byte."""
 
     kind: Literal["text-vqvae"] = "text-vqvae"
-    crop: int = 64
+    crop: Count = 64
     languages: tuple[str, ...] | None = None
     vqvae: VQVAEConfig = VQVAEConfig(
         rank=1, channels=32, widths=(128, 192), depths=(1, 1), quantizer="fsq", levels=(4, 4, 4, 4, 4, 2)
@@ -175,15 +193,15 @@ class LatentDiffusionConfig(Config):
 
     tokenizer: LatentTokenizerConfig | VQVAEConfig = ImageTokenizerConfig()
     network: Literal["unet", "transformer"] = "unet"
-    width: int = 64
-    levels: int = 2
+    width: Count = 64
+    levels: Count = 2
     path: Literal["flow", "cosine", "linear", "sigmoid", "edm"] = "cosine"
     prediction: Literal["eps", "x0", "v", "velocity"] = "v"
     weighting: Literal["simple", "min_snr", "edm", "elbo"] = "simple"
-    steps: int = 20
+    steps: Count = 20
     guidance_scale: float = 1.0
     classes: tuple[str, ...] = ()
-    grid: tuple[int, ...] = ()
+    grid: tuple[Count, ...] = ()
 
 
 class SlotConfig(Config):
@@ -196,15 +214,21 @@ class SlotConfig(Config):
     """
 
     tokenizer: str
-    shape: tuple[int, ...]
-    patch: tuple[int, ...] = (1,)
+    shape: Annotated[tuple[Count, ...], Field(min_length=1, max_length=3)]
+    patch: tuple[Count, ...] = (1,)
     variable: bool = False
-    coefficient: float = 1.0
+    coefficient: NotNegative = 1.0
     sampling: Literal["confidence", "random"] = "confidence"
-    steps: int = 16
-    temperature: float = 1.0
+    steps: Count = 16
+    temperature: NotNegative = 1.0
     guidance_scale: float = 1.0
-    calibration: dict[str, float] = {}
+    calibration: dict[str, Positive] = {}
+
+    @model_validator(mode="after")
+    def _whole_patches(self) -> "SlotConfig":
+        if len(self.shape) != len(self.patch) or any(n % p for n, p in zip(self.shape, self.patch, strict=True)):
+            raise ValueError(f"shape {list(self.shape)} is no multiple of patch {list(self.patch)}")
+        return self
 
     @property
     def is_length(self) -> bool:
@@ -215,12 +239,22 @@ class FusionConfig(Config):
     """The slot transformer: `layers` blocks of `dim` over positions, and where several tokens share a position,
     `local_layers` blocks of convolutions of at least `token_dim` over the tokens before and after it."""
 
-    dim: int = 256
-    layers: int = 6
-    heads: int = 4
-    token_dim: int = 32
-    local_layers: int = 0
+    dim: Count = 256
+    layers: Count = 6
+    heads: Count = 4
+    token_dim: Count = 32
+    local_layers: Whole = 0
     slots: dict[str, SlotConfig] = {}
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "FusionConfig":
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} is no multiple of twice the {self.heads} heads")
+        patches: dict[str, tuple[int, ...]] = {}
+        for name, slot in self.slots.items():
+            if slot.patch != patches.setdefault(slot.tokenizer, slot.patch):
+                raise ValueError(f"slot {name!r}: views that share {slot.tokenizer!r} need the same patch")
+        return self
 
 
 class DrawConfig(Config):
@@ -237,16 +271,16 @@ class DrawConfig(Config):
     """
 
     given: tuple[str, ...] = ()
-    target: tuple[str, ...]
-    weight: float = 1.0
-    drop_given: float = 0.0
+    target: Annotated[tuple[str, ...], Field(min_length=1)]
+    weight: NotNegative = 1.0
+    drop_given: Share = 0.0
     linked: bool = False
     augment: bool = False
-    batch: int | None = None
-    masks: int = 1
+    batch: Count | None = None
+    masks: Count = 1
     also: tuple[tuple[str, ...], ...] = ()
-    hide_given: float = 0.0
-    all_hidden: float = 0.0
+    hide_given: Share = 0.0
+    all_hidden: Share = 0.0
     all_keys: bool = False
 
 
@@ -260,18 +294,18 @@ class StageConfig(Config):
     """
 
     optimizer: Literal["adamw", "muon"] = "adamw"
-    steps: int = 2000
-    batch: int = 32
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.95)
-    clip_norm: float = 1.0
-    ema_decay: float = 0.999
+    steps: Whole = 2000
+    batch: Count = 32
+    learning_rate: Positive = 1e-3
+    warmup_steps: Whole = 100
+    weight_decay: NotNegative = 0.01
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
+    clip_norm: NotNegative = 1.0
+    ema_decay: Share = 0.999
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    checkpoint_every_s: float = 60.0
-    draws_per_step: int = 4
-    snapshots: int = 0
+    checkpoint_every_s: NotNegative = 60.0
+    draws_per_step: Count = 4
+    snapshots: Whole = 0
 
     @model_serializer(mode="wrap")
     def _without_no_snapshots(self, serialize: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
@@ -289,13 +323,18 @@ class PriorConfig(Config):
     """
 
     modality: Literal["image", "audio", "volume", "series"] = "image"
-    channels: int = 1
+    channels: Count = 1
     value_range: tuple[float, float] = (0.0, 1.0)
-    sigma_range: tuple[float, float] = (0.002, 1.0)
-    sample_rate_hz: int | None = None
-    widths: tuple[int, ...] = (64, 96, 128)
-    depths: tuple[int, ...] = (2, 2, 3)
-    fold: int = 2
+    sigma_range: tuple[Positive, Positive] = (0.002, 1.0)
+    sample_rate_hz: Count | None = None
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 96, 128)
+    depths: tuple[Whole, ...] = (2, 2, 3)
+    fold: Count = 2
+
+    @model_validator(mode="after")
+    def _one_depth_for_each_width(self) -> "PriorConfig":
+        _check_levels(self.widths, self.depths)
+        return self
 
     @property
     def rank(self) -> int:
@@ -317,12 +356,12 @@ class PriorTrainingConfig(Config):
     seed: int = 0
     prior: PriorConfig = PriorConfig()
     stage: StageConfig = StageConfig(steps=4000, batch=12, weight_decay=0.0, betas=(0.9, 0.99))
-    crop: int = 64
-    focus: tuple[float, float] = (5 / 255, 60 / 255)
-    blind: float = 0.5
-    error_slope: float = 0.011
-    sizes: tuple[int, ...] = ()
-    candidates: int = 1
+    crop: Count = 64
+    focus: tuple[Positive, Positive] = (5 / 255, 60 / 255)
+    blind: Share = 0.5
+    error_slope: Positive = 0.011
+    sizes: tuple[Count, ...] = ()
+    candidates: Count = 1
 
 
 class LatentTrainingConfig(Config):
@@ -335,12 +374,12 @@ class LatentTrainingConfig(Config):
     name: str
     data: str
     seed: int = 0
-    image_size: int = 32
+    image_size: Count = 32
     latent: LatentDiffusionConfig = LatentDiffusionConfig()
     tokenizer_stage: StageConfig = StageConfig(steps=1000)
     stage: StageConfig = StageConfig(steps=2000, batch=64, learning_rate=2e-3, weight_decay=0.0, betas=(0.9, 0.99))
     label: str | None = None
-    drop_label: float = 0.1
+    drop_label: Share = 0.1
 
 
 class ChainConfig(Config):
@@ -354,19 +393,27 @@ class ChainConfig(Config):
     name: str
     data: str = "emoji"
     seed: int = 0
-    limit_keys: int | None = None
-    image_size: int = 64
+    limit_keys: Count | None = None
+    image_size: Count = 64
     languages: tuple[str, ...] = ("en",)
-    language_weights: tuple[float, ...] | None = None
+    language_weights: tuple[NotNegative, ...] | None = None
     untrained_pairs: tuple[tuple[str, str], ...] = ()
     tokenizers: dict[str, TokenizerConfig] = {}
     tokenizer_stages: dict[str, StageConfig] = {}
     fusion: FusionConfig = FusionConfig()
     fusion_stage: StageConfig = StageConfig()
     draws: tuple[DrawConfig, ...] = ()
-    image_noise_sigma: float = 25 / 255
+    image_noise_sigma: NotNegative = 25 / 255
     audio_noise_snr_db: float = 5.0
-    views_per_sample: int = 1
+    views_per_sample: Count = 1
+
+    @model_validator(mode="after")
+    def _slots_have_tokenizers(self) -> "ChainConfig":
+        for name, slot in self.fusion.slots.items():
+            if slot.tokenizer not in self.tokenizers:
+                known = ", ".join(self.tokenizers) or "none"
+                raise ValueError(f"slot {name!r} needs a tokenizer {slot.tokenizer!r}, the chain has {known}")
+        return self
 
     def trained_together(self, source: str, target: str) -> bool:
         """Whether these two languages were ever given and asked for together."""
@@ -387,13 +434,13 @@ class ShortConfig(Config):
     name: str
     data: str
     size: Literal["tiny", "small", "base"] = "small"
-    image_size: int = 32
+    image_size: Annotated[int, Field(ge=4)] = 32
     languages: tuple[str, ...] = ("en",)
-    tokenizer_steps: int = 600
-    steps: int = 2000
-    batch: int = 32
+    tokenizer_steps: Whole = 600
+    steps: Whole = 2000
+    batch: Count = 32
     seed: int = 0
-    limit_keys: int | None = None
+    limit_keys: Count | None = None
     slots: tuple[str, ...] = ()
     draws: tuple[DrawConfig, ...] = ()
 
@@ -402,6 +449,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Mapping of a YAML file; a syntax error names file and line."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise UserError(f"{path}: not valid YAML (nested too deeply)") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -410,6 +459,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error.__class__.__name__})") from None
+    except (ValueError, LookupError, AttributeError) as error:  # of a date, a number or a tag that is none
+        raise UserError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected `key: value` lines, found {type(data).__name__}")
     return data
@@ -421,10 +472,11 @@ def validated(kind: type[AnyConfig], data: dict[str, Any], where: str) -> AnyCon
         return kind.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"])[:80]
         if first["type"] == "extra_forbidden":
             from difflib import get_close_matches
 
             near = get_close_matches(key, kind.model_fields, n=1)
             raise UserError(f"{where}: {key}: no such key{f'; did you mean {near[0]}?' if near else ''}") from None
-        raise UserError(f"{where}: {key}: {first['msg']}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {key}: {reason}" if key else f"{where}: {reason}") from None

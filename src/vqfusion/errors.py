@@ -3,3 +3,7 @@
 
 class UserError(ValueError):
     """A mistake that the user can mend; the command prints its one line and exits with code 2."""
+
+
+class MissingExtra(UserError):
+    """An optional package is not installed; the line says which, and the command that installs it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqfusion.commands import outputs
-from vqfusion.commands.inputs import collect
+from vqfusion.commands.inputs import collect, files_in
 from vqfusion.commands.progress import tracked
 from vqfusion.data.io.file import SUFFIXES, read_bytes, write_bytes
 from vqfusion.errors import UserError
@@ -95,12 +95,11 @@ def decode(
         else:
             _write(sample, path)
             rows[-1]["output"] = str(path)
+        if not as_json:
+            text = f"{one.path}\t{sample.data}" if len(files) > 1 else sample.data
+            print(text if path is None else path, flush=True)
     if as_json:
         print(json.dumps({"verb": "decode", "items": rows}, ensure_ascii=False))
-        return
-    for row in rows:
-        text = row.get("text")
-        print(row["output"] if text is None else f"{row['input']}\t{text}" if len(rows) > 1 else text)
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def _coded(arguments: Sequence[str]) -> list[Coded]:
         if not os.path.isdir(argument):
             found.append(Coded(argument))
             continue
-        inside = sorted(path for path in Path(argument).iterdir() if path.suffix.lower() == ".vqf")
+        inside = [path for path in files_in(argument) if path.suffix.lower() == ".vqf"]
         if not inside:
             raise UserError(f"{argument}: the folder holds no .vqf file")
         found += [Coded(str(path), from_folder=True) for path in inside]

@@ -1,12 +1,15 @@
 """`demo`: one page that shows every verb on data that training never saw."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vqfusion.errors import UserError
+
+MADE = ("index.html", "report.json", "overview.png")
 
 
 def demo(
@@ -17,8 +20,9 @@ def demo(
 ) -> None:
     """Draw, describe, speak, transcribe and translate unseen items on one page."""
     folder = Path(output)
-    if (folder / "index.html").exists() and not (folder / "report.json").exists():
-        raise UserError(f"{folder}: holds a page that is no demo; choose another -o/--output")
+    for name in MADE:
+        if os.path.lexists(folder / name) and not _is_demo(folder):
+            raise UserError(f"{folder / name}: belongs to no demo; choose another -o/--output")
     from rich.console import Console
 
     from vqfusion.evaluate.demo import run_demo
@@ -41,3 +45,12 @@ def demo(
         print(json.dumps({"page": str(page), **report}, ensure_ascii=False))
     else:
         print(f"{page}: open it in a browser")
+
+
+def _is_demo(folder: Path) -> bool:
+    """Whether the folder holds the page of an earlier demo, by what its report says."""
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(report, dict) and report.keys() == {"model", "seed", "seconds", "sections"}

@@ -41,15 +41,9 @@ class Item:
             if sample.modality not in self.accepts:
                 raise UserError(f"{self.source}: holds {WORDS[sample.modality]}; give {_wanted(self.accepts)}")
             return sample
-        from vqfusion.types import Sample
+        from vqfusion.data.io.text import as_text
 
-        if not self.source.strip():
-            raise UserError("the text is empty; give at least one word")
-        try:
-            self.source.encode()
-        except UnicodeEncodeError:
-            raise UserError("the text is not valid UTF-8; check the locale of the terminal") from None
-        return Sample("text", self.source.strip())
+        return as_text(self.source)
 
     def modality(self) -> str:
         """What the file holds by its first bytes, or else by its name; UserError where the task does not take it."""
@@ -68,11 +62,16 @@ def collect(arguments: Sequence[str], accepts: tuple[str, ...]) -> list[Item]:
     return [item for argument in arguments for item in _items(argument, accepts)]
 
 
+def files_in(folder: str) -> list[Path]:
+    """The files of a folder in the order of their names, hidden ones left out."""
+    return [path for path in sorted(Path(folder).iterdir()) if path.is_file() and not path.name.startswith(".")]
+
+
 def _items(argument: str, accepts: tuple[str, ...]) -> Iterator[Item]:
     if argument == "-":
         yield Item("stdin", argument, accepts)
     elif os.path.isdir(argument):
-        paths = [path for path in sorted(Path(argument).iterdir()) if modality_of_suffix(path) in accepts]
+        paths = [path for path in files_in(argument) if modality_of_suffix(path) in accepts]
         if not paths:
             suffixes = ", ".join(dict.fromkeys(suffix for modality in accepts for suffix in SUFFIXES[modality]))
             raise UserError(f"{argument}: the folder holds no file that is {_wanted(accepts)} ({suffixes})")

@@ -96,7 +96,7 @@ def _show(report: dict[str, Any]) -> None:
                 f"{100 * row['efficiency']:.1f} %",
                 "" if error is None else f"{100 * error:.1f} %",
             )
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     for name, why in report["left_out"].items():
         console.print(f"{name}: not measured ({why})", highlight=False)

@@ -48,12 +48,12 @@ def data(
         texts = [slot.removeprefix("text:") for slot in slots if slot.startswith("text:")]
         others = [slot for slot in slots if not slot.startswith("text:")]
         table.add_row(" ".join(others + ["text:", *texts] * bool(texts)), *map(str, numbers))
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(table)
     if report["held_out_pairs"]:
         console.print(f"Language pairs never trained: {', '.join(report['held_out_pairs'])}")
     if report["licence"]:
-        console.print(report["licence"], soft_wrap=True, markup=False, highlight=False)
+        console.print(report["licence"], soft_wrap=True, highlight=False)
 
 
 def _holdings(dataset: "Dataset") -> dict[str, Any]:
@@ -84,7 +84,6 @@ def doctor(as_json: Json = False) -> None:
         print(json.dumps(report, ensure_ascii=False))
         return
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, title="vqfusion doctor", title_justify="left")
@@ -97,7 +96,7 @@ def doctor(as_json: Json = False) -> None:
     table.add_row("threads", f"{report['threads']} of {report['cores']} cores")
     for extra, missing in report["missing"].items():
         state = f'missing {", ".join(missing)}: pip install "vqfusion[{extra}]"' if missing else "present"
-        table.add_row(f"extra {extra}", escape(state))
+        table.add_row(f"extra {extra}", state)
     for name, model in report["models"].items():
         if "error" in model:
             table.add_row(f"model {name}", f"does not load: {model['error']}")
@@ -115,7 +114,7 @@ def doctor(as_json: Json = False) -> None:
             table.add_row("  names", f"{counts}; --json lists them")
     if not report["models"]:
         table.add_row("models", "none: the zoo is empty")
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 def _installation() -> dict[str, Any]:

@@ -47,7 +47,7 @@ def evaluate(
     if as_json:
         print(report.to_json().strip())
         return
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(report.to_rich())
     for group, why in report.skipped.items():
         console.print(f"{group}: not measured ({why})", highlight=False)

@@ -90,4 +90,4 @@ def make_folder(folder: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+    write_bytes(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace"))

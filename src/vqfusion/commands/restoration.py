@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 
 BATCH = 8  # items that a model over codes takes at once
 BOUNDS = ("lower", "upper", "uncertainty")
+VIEWS = ("side-by-side", "difference", "uncertainty")  # pictures beside the page of a report; the last of intervals
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input, what it is, the model that restores it, and where the results go."""
+    """One input, what it is, the model that restores it, and where the results and the views of the report go."""
 
     item: Item
     modality: str
     model: str
     paths: list[Path]
     bounds: dict[str, Path]
+    views: dict[str, Path] = field(default_factory=dict)
     read: "Sample | None" = None
 
     def sample(self, task: Restoration) -> "Sample":
@@ -51,8 +53,6 @@ def run(task: Restoration, arguments: list[str], request: "Request") -> None:
 
     jobs = plan(task, collect(arguments, task.accepts), request)
     page = Path(task.report) if task.report else None
-    if page is not None:
-        outputs.check([page / "index.html", page / "report.json"], request.force)
     kinds = {name: kind_of(find_model(name)) for name in dict.fromkeys(job.model for job in jobs)}
     for name, kind in kinds.items():
         if kind not in ("prior", "system"):
@@ -71,7 +71,7 @@ def run(task: Restoration, arguments: list[str], request: "Request") -> None:
         if page is not None:
             from vqfusion.commands.restoration_page import show
 
-            shown += [show(job.item.name, given[i], answer, i, page) for i, job in enumerate(batch)]
+            shown += [show(job.item.name, given[i], answer, i, job.views) for i, job in enumerate(batch)]
         del given, answer
     report = _report(task, request, jobs, rows)
     if page is not None:
@@ -79,7 +79,7 @@ def run(task: Restoration, arguments: list[str], request: "Request") -> None:
 
         outputs.write_json(page / "report.json", report)
         text = restoration_page(task.name, report, shown)
-        outputs.write_bytes(page / "index.html", text.encode())
+        outputs.write_bytes(page / "index.html", text.encode(errors="backslashreplace"))
         report["page"] = str(page / "index.html")
     _say(report, page, request.json)
 
@@ -100,8 +100,14 @@ def plan(task: Restoration, items: Sequence[Item], request: "Request") -> list[J
             bounds = {
                 what: outputs.beside(paths[0], what) for what in BOUNDS if (what, kind) != ("uncertainty", "audio")
             }
-        jobs.append(Job(item, kind, request.model or PRIORS[kind], paths, bounds, read.get(i)))
-    outputs.check([path for job in jobs for path in (*job.paths, *job.bounds.values())], request.force)
+        views = {}
+        if task.report and kind in ("image", "volume"):
+            what = VIEWS if bounds else VIEWS[:-1]
+            views = {view: Path(task.report) / f"{item.name}-{view}.png" for view in what}
+        jobs.append(Job(item, kind, request.model or PRIORS[kind], paths, bounds, views, read.get(i)))
+    page = [Path(task.report) / name for name in ("index.html", "report.json")] if task.report else []
+    made = [path for job in jobs for path in (*job.paths, *job.bounds.values(), *job.views.values())]
+    outputs.check(made + page, request.force)
     return jobs
 
 

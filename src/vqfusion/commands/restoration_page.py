@@ -44,8 +44,8 @@ class Shown:
     body: str
 
 
-def show(name: str, given: Sample, answer: "Answer", i: int, folder: Path) -> Shown:
-    """Pictures of what became of one input, written to `folder`, and its part of the page."""
+def show(name: str, given: Sample, answer: "Answer", i: int, paths: dict[str, Path]) -> Shown:
+    """Views of what became of one input, written to `paths`, and its part of the page."""
     made, finding = answer.samples[i], answer.findings[i] if answer.findings else None
     bounds = (finding.lower, finding.upper) if finding and finding.lower and finding.upper else None
     if given.modality == "audio":
@@ -67,8 +67,8 @@ def show(name: str, given: Sample, answer: "Answer", i: int, folder: Path) -> Sh
         map = coloured(width / (peak or 1.0))
         views[f"uncertainty: width of the {100 * (finding.coverage or 0):g} % interval, dark 0, light {peak:.3g}"] = map  # type: ignore[union-attr]
         files["uncertainty"] = _preview(map)
-    for what, picture in files.items():
-        write(Sample("image", picture), folder / f"{name}-{what}.png", force=True)
+    for what, path in paths.items():
+        write(Sample("image", files[what]), path, force=True)
     whole = [_figure(_preview(one), caption) for caption, one in views.items()]
     top, left = _most_changed(after - before)
     cut = [_figure(one[:, top : top + DETAIL, left : left + DETAIL], "", "detail") for one in views.values()]

@@ -26,17 +26,21 @@ def train(
     """Train tokenizers and model, a prior, or a diffusion of latents, from raw data; goes on where it was stopped."""
     from rich.console import Console
 
-    from vqfusion.commands.training import FINISHED
+    from vqfusion.commands.training import FINISHED, is_first_process
 
     training = _training(recipe, output, seed, device, start)
     if not dry_run:
         before = training.state()
         report = training.train(tensorboard)
+        if not is_first_process():
+            return
         done = "was trained before" if before == FINISHED else "trained"
         print(json.dumps(report) if as_json else f"{training.folder}: {done}; use it with --model {training.folder}")
         return
     with Console(stderr=True).status("timing a few steps"):
         costs = training.estimates()
+    if not is_first_process():
+        return
     if as_json:
         print(json.dumps(training.plan(costs), ensure_ascii=False))
     else:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.commands.training import FINISHED, GOES_ON, NEW, Training, cost_of, time_of
+from vqfusion.commands.training import OTHER_RUN, Training, cost_of, state_of, time_of
 from vqfusion.config import ChainConfig
 
 if TYPE_CHECKING:
@@ -21,11 +21,9 @@ class ChainTraining(Training[ChainConfig]):
         from vqfusion.nn.weights import load_json
 
         held = self.folder / "chain.json"
-        if not held.exists():
-            return NEW
-        if load_json(held) != self.config.model_dump(mode="json"):
-            return "holds another config; choose another --output, or delete it"
-        return FINISHED if (self.folder / "config.json").exists() else GOES_ON
+        if held.exists() and load_json(held) != self.config.model_dump(mode="json"):
+            return OTHER_RUN
+        return state_of(held.exists(), (self.folder / "config.json").exists())
 
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.estimate import estimate_chain

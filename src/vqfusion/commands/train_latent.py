@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.commands.training import FINISHED, GOES_ON, NEW, Training, cost_of, time_of
+from vqfusion.commands.training import Training, cost_of, state_of, time_of
 from vqfusion.config import LatentTrainingConfig
 
 if TYPE_CHECKING:
@@ -18,9 +18,8 @@ class LatentTraining(Training[LatentTrainingConfig]):
     section: ClassVar[str] = "latent"
 
     def state(self) -> str:
-        if (self.folder / "config.json").exists():
-            return FINISHED
-        return GOES_ON if any((self.folder / part).exists() for part in ("tokenizer", "latent")) else NEW
+        begun = any((self.folder / part).exists() for part in ("tokenizer", "latent"))
+        return state_of(begun, (self.folder / "config.json").exists())
 
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.estimate import estimate_latent

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.commands.training import FINISHED, GOES_ON, NEW, Training, cost_of, time_of
+from vqfusion.commands.training import Training, cost_of, state_of, time_of
 from vqfusion.config import PriorTrainingConfig
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ class PriorTraining(Training[PriorTrainingConfig]):
     section: ClassVar[str] = "prior"
 
     def state(self) -> str:
-        if (self.folder / "config.json").exists():
-            return FINISHED
-        return GOES_ON if (self.folder / "training").exists() else NEW
+        return state_of((self.folder / "training").exists(), (self.folder / "config.json").exists())
 
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.estimate import estimate_prior

@@ -1,5 +1,6 @@
 """A training as `train` sees it: what it costs, what its folder holds, and what came of it."""
 
+import os
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -14,12 +15,15 @@ import typer
 
 from vqfusion.commands.outputs import make_folder
 from vqfusion.config import ChainConfig, LatentTrainingConfig, PriorTrainingConfig
+from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
     from vqfusion.train.estimate import Estimate
     from vqfusion.train.loop import OnMetrics
 
 NEW, GOES_ON, FINISHED = "new", "goes on", "trained already"
+OTHER_RUN = "holds a run with another config; choose another --output, or delete it"
+OTHER_MODEL = "holds another model; choose another --output"
 
 AnyTraining = TypeVar("AnyTraining", ChainConfig, PriorTrainingConfig, LatentTrainingConfig)
 
@@ -37,7 +41,7 @@ class Training(ABC, Generic[AnyTraining]):
 
     @abstractmethod
     def state(self) -> str:
-        """What the training finds in its folder: NEW, GOES_ON, FINISHED, or what is in the way."""
+        """What the training finds in its folder: NEW, GOES_ON, FINISHED, OTHER_RUN or OTHER_MODEL."""
 
     @abstractmethod
     def estimates(self) -> "Sequence[Estimate]":
@@ -59,6 +63,8 @@ class Training(ABC, Generic[AnyTraining]):
         from vqfusion.hub import find_model
         from vqfusion.train.track import tensorboard as track
 
+        if (state := self.state()) in (OTHER_RUN, OTHER_MODEL):
+            raise UserError(f"{self.folder}: {state}")
         begin = find_model(self.start) if self.start else None
         self.read()
         make_folder(self.folder)
@@ -92,7 +98,14 @@ class Training(ABC, Generic[AnyTraining]):
         table.add_row("run", f"{self.folder} ({self.state()})")
         for row in self.rows(costs):
             table.add_row(*row)
-        Console().print(table)
+        Console(markup=False, emoji=False).print(table)
+
+
+def state_of(begun: bool, model: bool) -> str:
+    """The state of a folder where a training was begun, or not, and where there is a model, or not."""
+    if begun:
+        return FINISHED if model else GOES_ON
+    return OTHER_MODEL if model else NEW
 
 
 @contextmanager
@@ -110,10 +123,16 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except Interrupted as stopped:
-        typer.echo(f"vqfusion: {stopped}", err=True)
+        if is_first_process():
+            typer.echo(f"vqfusion: {stopped}", err=True)
         raise typer.Exit(stopped.exit_code) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all those that torchrun or `accelerate launch` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def cost_of(one: "Estimate") -> str:

@@ -3,7 +3,7 @@
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -128,7 +128,9 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
     find_model(name)
     system: System | None = None
     done: list[Answer] = []
-    for first in tracked(range(0, max(len(items), 1), BATCH), "working", len(items) > BATCH):
+    sources = [item.source for item in items] if len(items) > 1 else [""]
+    at_once = not paths and not request.json
+    for first in tracked(range(0, max(len(items), 1), BATCH), "working", len(items) > BATCH and not at_once):
         batch = items[first : first + BATCH]
         given = [item.read() for item in batch]
         from vqfusion.models.system import Sampling
@@ -136,19 +138,18 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
         system = system or load_for_slots(name, request.device)
         sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
         answer = task(system, given if items else None, sampling)
-        done.append(answer)
+        if at_once:
+            _show(sources[first : first + BATCH], answer)
+            _warn(line for line in answer.warnings if not any(line in earlier.warnings for earlier in done))
         if paths:
             _write(answer, paths[first : first + BATCH])
+        done.append(answer)
     report = _report(task, request, items, done, paths)
     if request.json:
         print(json.dumps(report, ensure_ascii=False))
-        return
-    if paths:
+    elif paths:
         print("\n".join(str(path) for row in paths for path in row))
-    else:
-        _show(report)
-    for warning in report["warnings"]:
-        print(f"vqfusion: {warning}", file=sys.stderr)
+        _warn(report["warnings"])
 
 
 def _write(answer: Answer, paths: list[list[Path]]) -> None:
@@ -184,21 +185,25 @@ def _report(
     return report
 
 
-def _show(report: dict[str, Any]) -> None:
-    """Texts, one a line, or distributions as a table each; several inputs are named beside theirs."""
-    inputs = report["inputs"] if len(report["inputs"]) > 1 else [""]
-    if "texts" in report:
-        for name, texts in zip(inputs, report["texts"], strict=True):
-            for text in texts:
-                print(f"{name}\t{text}" if name else text)
+def _show(names: list[str], answer: Answer) -> None:
+    """Texts, one a line, or distributions as a table each, beside the names of their inputs where there are several."""
+    for name, texts in zip(names, answer.samples, strict=False):
+        for text in texts:
+            print(f"{name}\t{text.data}" if name else text.data, flush=True)
+    if not answer.distributions:
         return
     from rich.console import Console
     from rich.table import Table
 
-    for name, distribution in zip(inputs, report["distributions"], strict=True):
+    for name, distribution in zip(names, answer.distributions, strict=True):
         table = Table(title=name or None, title_justify="left")
         table.add_column("name")
         table.add_column("probability", justify="right")
         for label, probability in distribution.items():
             table.add_row(label, f"{probability:.3f}")
-        Console().print(table)
+        Console(markup=False, emoji=False).print(table)
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in dict.fromkeys(lines):
+        print(f"vqfusion: {line}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """A data set as a folder of pictures, sounds, volumes and series."""
 
+import re
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -16,8 +17,9 @@ def open_folder(path: str | Path) -> Dataset:
     """Every picture, sound, volume and series in a folder and its sub-folders, hidden ones left out.
 
     Files with the same name but for the suffix are one record: `image`, `audio`, `volume`, `series`, and `text:en`
-    from a .txt beside them (a second picture, sound ... of that name is a further record). The sub-folder is the
-    `label`. The key is the path without suffix; the split is 80/10/10 by a hash of the key.
+    from a .txt beside them, `text:de` from a .de.txt and so on (a second picture, sound ... of that name is a further
+    record). The sub-folder is the `label`. The key is the path without suffix; the split is 80/10/10 by a hash of the
+    key.
 
     Raises UserError if the folder is missing or holds none of these.
     """
@@ -26,10 +28,14 @@ def open_folder(path: str | Path) -> Dataset:
         raise UserError(f"{root}: no such folder")
     found = [file.relative_to(root) for file in root.rglob("*") if file.is_file()]
     shown = [file for file in found if not any(part.startswith(".") for part in file.parts)]
-    keyed = sorted((file.with_name(stem_of(file)).as_posix(), root / file) for file in shown)
+    named = [(file.with_name(stem_of(file)).as_posix(), root / file) for file in shown]
+    modalities = {file: modality_of_suffix(file) for _, file in named}
+    signals = {key for key, file in named if modalities[file] not in (None, "text")}
+    placed = [(*_place(key, modalities[file], signals), file) for key, file in named]
+    keyed = sorted(placed, key=lambda item: (item[0], item[2]))
     records: list[Record] = []
     for key, group in groupby(keyed, key=lambda item: item[0]):
-        records += _records(key, [file for _, file in group])
+        records += _records(key, [(slot, file) for _, slot, file in group])
     if not records:
         raise UserError(
             f"{root}: holds no picture (.png .jpg .webp), sound (.wav .flac .ogg .mp3), volume (.nii .nii.gz .tif "
@@ -38,17 +44,26 @@ def open_folder(path: str | Path) -> Dataset:
     return Dataset(root.resolve().name, records)
 
 
-def _records(key: str, files: list[Path]) -> list[Record]:
+def _place(key: str, modality: str | None, signals: set[str]) -> tuple[str, str]:
+    """The key and the slot of a file: `cat.de` with a text belongs to `cat`, in German."""
+    if modality != "text":
+        return key, modality or ""
+    of, _, language = key.rpartition(".")
+    if key not in signals and of in signals and re.fullmatch("[a-z]{2,3}", language):
+        return of, f"text:{language}"
+    return key, "text:en"
+
+
+def _records(key: str, files: list[tuple[str, Path]]) -> list[Record]:
     label = key.rpartition("/")[0]
     shared = {"label": partial(Sample, "label", label)} if label else {}
     views: list[dict] = []
-    for file in files:
-        modality = modality_of_suffix(file)
-        if modality == "text":
-            shared["text:en"] = partial(read_text, file)
-        elif modality:
-            view = next((view for view in views if modality not in view), None)
+    for slot, file in files:
+        if slot.startswith("text:"):
+            shared[slot] = partial(read_text, file)
+        elif slot:
+            view = next((view for view in views if slot not in view), None)
             if view is None:
                 views.append(view := {})
-            view[modality] = partial(read, file, modality)
+            view[slot] = partial(read, file, slot)
     return [Record(key, split_of_key(key), sources=view | shared) for view in views]

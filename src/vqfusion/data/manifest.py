@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import reprlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from vqfusion.errors import UserError
 from vqfusion.types import Sample
 
 FILES, LABELS = ("image", "audio", "volume", "series"), ("label", "speaker", "style")
+SHORT = reprlib.Repr()  # values as errors show them
+SHORT.maxstring = 80
 
 
 def open_manifest(path: str | Path) -> Dataset:
@@ -42,10 +46,17 @@ def open_manifest(path: str | Path) -> Dataset:
 def _record(line: bytes, folder: Path) -> Record:
     try:
         row = json.loads(line.decode("utf-8-sig"))
+        json.dumps(row, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise UserError(f"is not JSON ({error.msg} at column {error.colno})") from None
     except UnicodeDecodeError:
         raise UserError("is not UTF-8") from None
+    except UnicodeEncodeError:
+        raise UserError(r"holds half of a surrogate pair (\ud800 to \udfff), which is no character") from None
+    except RecursionError:
+        raise UserError("is nested too deeply; write {...} of slots") from None
+    except ValueError:
+        raise UserError("holds a number of too many digits") from None
     if not isinstance(row, dict):
         raise UserError("is not an object of slots; write {...}")
     key, split = row.pop("key", None), row.pop("split", None)
@@ -54,9 +65,9 @@ def _record(line: bytes, folder: Path) -> Record:
     if key is None:
         key = hashlib.sha1(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
     if not isinstance(key, str) or not key:
-        raise UserError(f"the key is {key!r}; write a text")
+        raise UserError(f"the key is {SHORT.repr(key)}; write a text")
     if split not in (None, *SPLITS):
-        raise UserError(f"the split is {split!r}; write one of {', '.join(SPLITS)}")
+        raise UserError(f"the split is {SHORT.repr(split)}; write one of {', '.join(SPLITS)}")
     sources = {slot: _source(slot, value, folder) for slot, value in row.items()}
     return Record(key, split or split_of_key(key), sources=sources)
 
@@ -67,13 +78,15 @@ def _source(slot: str, value: Any, folder: Path) -> Source:
     if kind in LABELS and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"slot {slot!r} holds {value!r}; write a text that is not empty")
+        raise UserError(f"slot {SHORT.repr(slot)} holds {SHORT.repr(value)}; write a text that is not empty")
     if kind in FILES:
-        if not (folder / value).is_file():
-            raise UserError(f"slot {slot!r}: no such file {folder / value}")
+        if not os.path.isfile(folder / value):  # False for a name that the system cannot have, too
+            raise UserError(f"slot {SHORT.repr(slot)}: no such file {SHORT.repr(str(folder / value))}")
         return partial(read, folder / value, kind)
     if modality == "text" and language:
         return partial(Sample, "text", value.strip())
     if kind in LABELS:
         return partial(Sample, "label", value.strip())
-    raise UserError(f"unknown slot {slot!r}; use {', '.join(FILES)}, text:xx (xx a language), {', '.join(LABELS)}")
+    raise UserError(
+        f"unknown slot {SHORT.repr(slot)}; use {', '.join(FILES)}, text:xx (xx a language), {', '.join(LABELS)}"
+    )

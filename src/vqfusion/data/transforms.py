@@ -39,8 +39,13 @@ def pad_to_square(image: Float[Tensor, "C H W"]) -> Float[Tensor, "C S S"]:
 
 
 def fit_picture(image: Float[Tensor, "C H W"], size: int) -> Float[Tensor, "3 S S"]:
-    """Any picture as the colour square that networks take: grey repeated, padded with white, resized."""
-    return resize_picture(pad_to_square(image.expand(3, -1, -1)), size)
+    """Any picture as the colour square that networks take: resized to fit, grey repeated, padded with white.
+
+    Resized first: a square around a long and thin picture can be a thousand times its size.
+    """
+    longer = max(image.shape[1:])
+    height, width = (max(1, round(side * size / longer)) for side in image.shape[1:])
+    return pad_to_square(resize_picture(image, (height, width)).expand(3, -1, -1))
 
 
 def resample(sound: Sample, sample_rate_hz: int) -> Sample:

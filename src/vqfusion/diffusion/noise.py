@@ -20,6 +20,11 @@ def draw_noise(
     return torch.stack(drawn).to(device) if device else torch.stack(drawn)
 
 
+def torch_seed(seed: int) -> int:
+    """A seed that torch takes, from any whole number: those within 64 bits stay what they are, larger ones wrap."""
+    return seed % 2**64
+
+
 def seeded(seed: int, batch: int) -> list[torch.Generator]:
     """CPU generators of `batch` items: item i has seed `seed + i`."""
-    return [torch.Generator().manual_seed(seed + i) for i in range(batch)]
+    return [torch.Generator().manual_seed(torch_seed(seed + i)) for i in range(batch)]

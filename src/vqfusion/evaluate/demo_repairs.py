@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from vqfusion.diffusion.noise import torch_seed
 from vqfusion.diffusion.operators import Denoise, Downsample, Mask, Operator
 from vqfusion.evaluate import page
 from vqfusion.evaluate.metrics import psnr
@@ -55,7 +56,7 @@ def denoise(stage: Stage) -> Section:
     asked = stage.unseen_pictures(6, "denoise", "text:en")
     whole = stage.pictures(asked)
     sigma = stage.system.config.image_noise_sigma
-    generator = torch.Generator().manual_seed(stage.seed)
+    generator = torch.Generator().manual_seed(torch_seed(stage.seed))
     noisy = whole + sigma * torch.randn(whole.shape, generator=generator)
     clean = stage.pictures(stage.generate({"image@noisy": [Sample("image", p) for p in noisy]}, "image"))
     return _repaired(

@@ -3,6 +3,7 @@
 import torch
 
 from vqfusion.data.transforms import add_noise_at_snr
+from vqfusion.diffusion.noise import torch_seed
 from vqfusion.evaluate import page
 from vqfusion.evaluate.bench import top
 from vqfusion.evaluate.stage import Section, Stage, name_of, spoken
@@ -95,7 +96,7 @@ def speaker(stage: Stage) -> Section:
 def enhance(stage: Stage) -> Section:
     asked = stage.draw(stage.held_out("voice", "audio"), 4, "enhance")
     clean, snr = stage.sounds(asked), stage.system.config.audio_noise_snr_db
-    generator = torch.Generator().manual_seed(stage.seed)
+    generator = torch.Generator().manual_seed(torch_seed(stage.seed))
     noisy = [Sample("audio", add_noise_at_snr(s.data, snr, generator), sample_rate_hz=s.sample_rate_hz) for s in clean]
     made = stage.generate({"audio@noisy": noisy}, "audio")
     tiles, items = [], []

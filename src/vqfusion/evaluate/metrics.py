@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqfusion.types import UserError
+from vqfusion.errors import MissingExtra, UserError
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def stoi(sound: Float[Tensor, "*C T"], clean: Float[Tensor, "*C S"], sample_rate
     try:
         from pystoi import stoi as taal
     except ImportError:
-        raise UserError("stoi needs pystoi: pip install 'vqfusion[eval]'") from None
+        raise MissingExtra("stoi needs pystoi: pip install 'vqfusion[eval]'") from None
     length = min(sound.shape[-1], clean.shape[-1])
     pair = [x.reshape(-1, x.shape[-1])[0, :length].double().cpu().numpy() for x in (clean, sound)]
     if length == 0 or not any(pair[0]) or not any(pair[1]):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vqfusion.types import UserError
+from vqfusion.errors import MissingExtra, UserError
 
 
 def mean_picture(train: Float[Tensor, "N C H W"]) -> Float[Tensor, "C H W"]:
@@ -92,7 +92,7 @@ class HogClassifier:
         try:
             from skimage.feature import hog
         except ImportError:
-            raise UserError("HOG needs scikit-image: pip install 'vqfusion[eval]'") from None
+            raise MissingExtra("HOG needs scikit-image: pip install 'vqfusion[eval]'") from None
         colours = torch.nn.functional.adaptive_avg_pool2d(pictures, 8).flatten(1).numpy()
         edges = [hog(p, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=0) for p in pictures.numpy()]
         return np.concatenate([np.stack(edges), colours], axis=1)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vqfusion.types import UserError
+from vqfusion.errors import MissingExtra, UserError
 
 
 class NameRecogniser:
@@ -26,7 +26,7 @@ class NameRecogniser:
         try:
             from pocketsphinx import Decoder
         except ImportError:
-            raise UserError("the name recogniser needs pocketsphinx: pip install 'vqfusion[eval]'") from None
+            raise MissingExtra("the name recogniser needs pocketsphinx: pip install 'vqfusion[eval]'") from None
         self._decoder = Decoder(samprate=16000.0, lm=None, loglevel="FATAL")
         self.names: dict[str, str] = {}
         self._name_of: dict[str, str] = {}

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vqfusion.errors import MissingExtra, UserError
 from vqfusion.evaluate.bench import Bench
 from vqfusion.evaluate.picture_rows import classify, describe, imagine
 from vqfusion.evaluate.report import Report, Row
 from vqfusion.evaluate.sound_rows import speak, speaker, transcribe
 from vqfusion.evaluate.text_rows import likelihood, translate
 from vqfusion.evaluate.tokenizer_rows import audio_tokenizer, image_tokenizer
-from vqfusion.types import UserError
 
 if TYPE_CHECKING:
     from vqfusion.data import Dataset
@@ -87,7 +87,11 @@ def evaluate(
             continue
         say(name)
         begun = time.perf_counter()
-        found = GROUPS[name].measure(bench)
+        try:
+            found = GROUPS[name].measure(bench)
+        except MissingExtra as error:
+            skipped[name] = str(error)
+            continue
         if found:
             found[0] = replace(found[0], seconds=time.perf_counter() - begun)
         else:

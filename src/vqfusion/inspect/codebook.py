@@ -74,8 +74,9 @@ def measure_codebook(
             grids.append(tokenizer.encode(fitted(sample, tokenizer)).ids.cpu())
         for latents, out in seen:
             assert quantizer is not None
-            spread.add(latents, quantizer.channel_first)
-            errors.append(_squared_errors(latents, out))
+            searched = quantizer.transform(latents.movedim(1, -1) if quantizer.channel_first else latents)
+            spread.add(searched)
+            errors.append(_squared_errors(searched, out, quantizer.channel_first))
     by_grid = [quantizer.by_codebook(grid) if quantizer is not None else [grid] for grid in grids]
     columns = [torch.cat([one.flatten() for one in depth]) for depth in zip(*by_grid, strict=True)]
     rows = torch.cat(columns)
@@ -125,11 +126,12 @@ def _watched(quantizer: Quantizer | None) -> Iterator[list[tuple[Tensor, Quantiz
         handle.remove()
 
 
-def _squared_errors(latents: Tensor, out: Quantized) -> Float[Tensor, " depths"]:
-    """Sums of squared distances between latents and codes, as the quantizer reports them for each codebook."""
+def _squared_errors(latents: Float[Tensor, "B ... D"], out: Quantized, channel_first: bool) -> Float[Tensor, " depths"]:
+    """Sums of squared distances between latents, as they are searched for, and codes, for each codebook."""
     if "quantization_error" in out.per_depth:
         return out.per_depth["quantization_error"].double().cpu() * latents.numel()
-    return (out.quantized - latents).double().square().sum().cpu()[None]
+    quantized = out.quantized.movedim(1, -1) if channel_first else out.quantized
+    return (quantized - latents).double().square().sum().cpu()[None]
 
 
 class _Spread:
@@ -138,8 +140,8 @@ class _Spread:
     def __init__(self) -> None:
         self.count, self.sums, self.squares = 0, torch.zeros(1, dtype=torch.float64), 0.0
 
-    def add(self, latents: Float[Tensor, "B ..."], channel_first: bool) -> None:
-        flat = (latents.movedim(1, -1) if channel_first else latents).flatten(0, -2).double().cpu()
+    def add(self, latents: Float[Tensor, "B ... D"]) -> None:
+        flat = latents.flatten(0, -2).double().cpu()
         self.count += len(flat)
         self.sums = self.sums + flat.sum(dim=0)
         self.squares += float(flat.square().sum())

@@ -22,7 +22,7 @@ def samples_for(
         texts = dict.fromkeys(record.load(slot).data for record, slot in found)
         samples = [Sample("text", text) for text in texts]
         return samples[:: -(-len(samples) // most)] if samples else []
-    samples = [record.load(slot) for record, slot in found[:: -(-len(found) // most)]] if found else []
+    spread = (record.load(slot) for record, slot in found[:: max(1, -(-len(found) // most))])
     if modality == "image":
-        samples = [Sample("image", fit_picture(sample.data, chain.image_size)) for sample in samples]
-    return samples
+        return [Sample("image", fit_picture(sample.data, chain.image_size)) for sample in spread]
+    return list(spread)

@@ -95,14 +95,20 @@ class Codec:
                 f"{name}: was made with tokenizer {header.tokenizer!r} {header.fingerprint} of model {header.model!r}, "
                 f"model {self.model!r} {here}; give the model it was made with"
             )
-        ids = torch.from_numpy(self._unpacked(file, name))
+        if (header.codebook_size, header.modality) != (tokenizer.codebook_size, tokenizer.modality):
+            raise UserError(f"{name}: is damaged (its header is not that of tokenizer {header.tokenizer!r})")
         offset, scale = (None if v is None else torch.tensor(v) for v in (header.offset, header.scale))
-        if isinstance(tokenizer, nn.Module):
-            ids = ids.to(next(tokenizer.parameters()).device)
         try:
+            ids = torch.from_numpy(self._unpacked(file, name))
+            if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < tokenizer.codebook_size:
+                raise ValueError(f"a code above {tokenizer.codebook_size - 1}")
+            if isinstance(tokenizer, nn.Module):
+                ids = ids.to(next(tokenizer.parameters()).device)
             made = tokenizer.decode(Tokens(ids, header.codebook_size, header.modality, offset=offset, scale=scale))
             return _cut(made, header)
-        except (ValueError, RuntimeError, IndexError) as error:
+        except UserError:
+            raise
+        except (ValueError, RuntimeError, IndexError, MemoryError, OverflowError) as error:
             reason = " ".join(str(error).split())[:120]
             raise UserError(f"{name}: is damaged (its codes do not fit its header: {reason})") from None
 

@@ -129,12 +129,8 @@ class DiffusionModel(nn.Module):
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "B C ..."]) -> Int[Tensor, "B ..."]:
         """Codes of x, which is extended by its edge to a multiple of the downsampling; nothing is learned from it."""
-        was_training = self.quantizer.training
-        self.quantizer.eval()
-        try:
-            return self._quantize(self.encoder(extend_to_multiple(x, self.downsampling)).float()).indices
-        finally:
-            self.quantizer.train(was_training)
+        z = self.encoder(extend_to_multiple(x, self.downsampling)).float()
+        return self.quantizer.encode(z if self.quantizer.channel_first else z.movedim(1, -1))
 
     @torch.no_grad()
     def decode(

@@ -103,8 +103,6 @@ class Fusion(nn.Module):
             self.local_in[key] = LocalLayers(len(sides), width, depth)
             self.local_out[key] = LocalLayers(len(sides), width, depth)
         for name, slot in config.slots.items():
-            if slot.patch != patches[slot.tokenizer]:
-                raise ValueError(f"slot {name}: views that share {slot.tokenizer!r} need the same patch")
             count = len(coordinates(slot.shape, slot.patch))
             self.places[module_key(name)] = nn.Parameter(torch.randn(count, config.dim) * 0.02)
         nn.init.normal_(self.slot_embedding.weight, std=0.02)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vqfusion.config import LatentDiffusionConfig, VQVAEConfig, validated
 from vqfusion.diffusion.denoiser import NetworkDenoiser, denoising_loss
 from vqfusion.diffusion.flow import make_path
-from vqfusion.diffusion.noise import draw_noise
+from vqfusion.diffusion.noise import draw_noise, torch_seed
 from vqfusion.diffusion.signal_guidance import ALWAYS, classifier_free_guidance
 from vqfusion.diffusion.signal_samplers import SampledSignal, sample_signal
 from vqfusion.diffusion.times import uniform_times
@@ -188,7 +188,7 @@ class LatentDiffusion(nn.Module):
         scale = self.guidance_scale if guidance_scale is None else guidance_scale
         given = self.given(labels)
         denoiser = classifier_free_guidance(self.denoiser, 1.0 if given is None else scale, interval)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        generators = [torch.Generator().manual_seed(torch_seed(seed)) for seed in seeds]
         shape, chosen = (len(self.mean), *(grid or self.grid)), steps or self.steps
         return sample_signal(denoiser, self.path, shape, chosen, generators, given, sampler, times, self.device)
 

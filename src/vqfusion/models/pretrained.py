@@ -1,5 +1,7 @@
 """A System on disk: config.json with the data contract, safetensors, vocabularies."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,10 +67,10 @@ def load_parts(folder: Path, device: str | None = "cpu") -> Parts:
     config, chosen = slots.config, pick_device(device)
     if not config.fusion.slots:
         return Parts(config, slots, None)
-    fusion = Fusion(config.fusion, slots.vocabularies)
+    with _buildable(folder):
+        fusion = Fusion(config.fusion, slots.vocabularies)
     load_into(fusion, load_weights(folder / "fusion.safetensors"), folder / "fusion.safetensors")
-    names = load_json(folder / NAMES) if (folder / NAMES).exists() else {}
-    return Parts(config, slots, fusion.to(chosen), Taught(names))
+    return Parts(config, slots, fusion.to(chosen), _load_taught(folder / NAMES))
 
 
 def load_tokenizers(folder: Path, device: str | None = "cpu") -> SlotTokenizers:
@@ -76,12 +78,12 @@ def load_tokenizers(folder: Path, device: str | None = "cpu") -> SlotTokenizers:
     stored = load_json(folder / "config.json")
     if "kind" in stored:
         raise UserError(f"{folder}: a {stored['kind']} model; this needs one with tokenizers, such as emoji")
-    if stored.get("format") != FORMAT_VERSION or "chain" not in stored:
+    trained_on = stored.get("fingerprints")
+    if stored.get("format") != FORMAT_VERSION or "chain" not in stored or not isinstance(trained_on, dict):
         raise UserError(f"{folder}: not a vqfusion model of format {FORMAT_VERSION}")
     chosen = pick_device(device)
     config = validated(ChainConfig, stored["chain"], f"{folder}/config.json")
     tokenizers = {name: load_tokenizer(one, folder, name) for name, one in config.tokenizers.items()}
-    trained_on = stored.get("fingerprints", {})
     for name, tokenizer in tokenizers.items():
         if tokenizer.fingerprint() != trained_on.get(name):
             raise UserError(
@@ -91,6 +93,24 @@ def load_tokenizers(folder: Path, device: str | None = "cpu") -> SlotTokenizers:
         if isinstance(tokenizer, nn.Module):
             tokenizer.to(chosen).eval()
     return SlotTokenizers(config, tokenizers)
+
+
+def _load_taught(path: Path) -> Taught:
+    """The names that a system learned, where it learned names."""
+    names = load_json(path) if path.exists() else {}
+    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in names.values()):
+        raise UserError(f"{path}: not lists of names; restore the original file")
+    return Taught(names)
+
+
+@contextmanager
+def _buildable(folder: Path) -> Iterator[None]:
+    """A config whose values fit no network is one line that names the folder."""
+    try:
+        yield
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{folder}/config.json: no network can be built from it ({reason})") from None
 
 
 def save_tokenizer(tokenizer: AnyTokenizer, folder: Path, name: str) -> None:
@@ -105,7 +125,9 @@ def load_tokenizer(config: TokenizerConfig, folder: Path, name: str) -> AnyToken
     """Read one tokenizer."""
     if isinstance(config, LabelTokenizerConfig):
         return LabelTokenizer(config.names, "label")
-    if (network := build_network(config)) is not None:
+    with _buildable(folder):
+        network = build_network(config)
+    if network is not None:
         path = folder / f"tokenizer-{name}.safetensors"
         load_into(network, load_weights(path), path)
         return network.eval()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vqfusion.config import ChainConfig, SlotConfig
+from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
 from vqfusion.models.fusion import Fusion, SlotTokens
 from vqfusion.models.generate import (
@@ -202,7 +203,7 @@ class System:
         check_slot(slot, self.config.fusion.slots)
         items, count = self._encode_given({**given, slot: wanted}, None)
         answers = items.pop(slot)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(torch_seed(seed))
         nats, tokens = 0.0, 0
         for at in range(0, count, ROWS):
             part = {name: ids[at : at + ROWS] for name, ids in items.items()}
@@ -273,7 +274,7 @@ class System:
         """Token grids `[item][k]`. Item i, sample k draws from its own generator, seeded by (seed, i, k)."""
         policy, k = sampling.policy(slot), sampling.samples
         generators = [
-            torch.Generator().manual_seed(sampling.seed * 1_000_003 + index * 1009 + n)
+            torch.Generator().manual_seed(torch_seed(sampling.seed * 1_000_003 + index * 1009 + n))
             for index in indices
             for n in range(k)
         ]

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,9 @@ FORMAT_VERSION = 1
 
 def save_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors to a safetensors file in one move, so that a crash leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, partial, metadata)
-    partial.chmod(0o644)
-    partial.replace(path)
+    with in_one_move(path) as partial:
+        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, partial, metadata)
+        partial.chmod(0o644)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -36,10 +36,22 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 def save_json(path: Path, data: dict[str, Any]) -> None:
     """Write JSON in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with in_one_move(path) as partial:
+        partial.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def in_one_move(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, moved onto it at the end; UserError, and nothing left of it, on a full disk."""
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except (SafetensorError, OSError) as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -48,7 +60,7 @@ def load_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; is this the folder of a vqfusion model?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: not the config of a vqfusion model")
@@ -87,12 +99,14 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The device of a name such as `cpu` or `cuda:1`; None takes a GPU when there is one."""
+    """The device of a name such as `cpu` or `cuda:1`; None takes a GPU when there is one. UserError lists them all."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, ValueError, NotImplementedError):
-        raise UserError(f"device {name!r} is not available here; try cpu") from None
+        torch.zeros(1, device=device).tolist()  # numbers that can be read back, which "meta" has not
+    except (RuntimeError, AssertionError, ValueError, ImportError):
+        kind = torch.accelerator.current_accelerator(check_available=True)
+        there = ["cpu"] + [f"{kind.type}:{i}" for i in range(torch.accelerator.device_count())] if kind else ["cpu"]
+        raise UserError(f"device {name!r} is not available here; there is {', '.join(there)}") from None
     return device

@@ -1,7 +1,7 @@
 """Tasks that make a picture or tell what is in one, and the task that goes from anything to anything."""
 
+import os
 from dataclasses import MISSING, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.data.io import read
@@ -62,14 +62,19 @@ class AnyToAny(Task):
         return modality_of(self.target)
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
-        given = dict(self.read(system, part) for part in self.given)
+        given: dict[str, Any] = {}
+        for part in self.given:
+            slot, sample_of_slot = self.read(system, part)
+            if slot in given:
+                raise UserError(f"slot {slot!r} is given twice; give each slot once")
+            given[slot] = sample_of_slot
         if modality_of(self.target) == "label":
             return self.distribute(system, given, self.target)
         return self.generate(system, given, self.target, sampling)
 
     def read(self, system: "System", part: str) -> "tuple[str, Sample]":
-        """`slot=value` as a slot and its sample; a value that is an existing file is read."""
-        from vqfusion.types import Sample
+        """`slot=value` as a slot and its sample; a value that is an existing file, or `-`, is read."""
+        from vqfusion.data.io.text import as_text
 
         slot, separator, value = part.partition("=")
         if not separator or not value:
@@ -79,8 +84,8 @@ class AnyToAny(Task):
         modality = modality_of(slot)
         if modality == "label":
             return slot, named(system, slot, value)
-        if modality == "text" and not Path(value).is_file():
-            return slot, Sample("text", value)
+        if modality == "text" and value != "-" and not os.path.isfile(value):
+            return slot, as_text(value)
         return slot, read(value, modality)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from vqfusion.errors import UserError
 from vqfusion.tasks.task import Answer, Task, as_list, option, task, text_slot, together
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class Classify(Task):
     gives: ClassVar[str] = "label"
     language: str = option("en", "language, where the input is a text")
     top: int = option(5, "how many names to give")
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise UserError(f"--top {self.top}: give at least one name")
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
         answers = []

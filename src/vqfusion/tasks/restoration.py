@@ -128,8 +128,7 @@ class Restoration(Task):
 
     def restored(self, prior: "Prior", sample: "Sample", sampling: "Sampling") -> Answer:
         """The answer of a prior for one sample."""
-        import torch
-
+        from vqfusion.diffusion.noise import seeded
         from vqfusion.models.any_size import AnySizePrior
         from vqfusion.models.restore import restore
         from vqfusion.models.shipped_intervals import shipped_intervals
@@ -142,7 +141,7 @@ class Restoration(Task):
         draws = INTERVAL_SAMPLES if mode == "interval" and sampling.samples == 1 else sampling.samples
         fitted = self.fitted(prior, sample)
         operator = self.operator(fitted)
-        generators = [torch.Generator().manual_seed(sampling.seed * 1_000_003 + i) for i in range(len(fitted.y))]
+        generators = seeded(sampling.seed * 1_000_003, len(fitted.y))
         coverage, channels = self.interval or COVERAGE, fitted.y.shape[1]
         shipped = shipped_intervals(prior, operator, coverage) if mode == "interval" else None
         group = shipped.group(channels) if shipped else "all"

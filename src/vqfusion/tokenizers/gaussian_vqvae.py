@@ -69,7 +69,7 @@ class GaussianVQVAE(nn.Module):
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "B C ..."]) -> Int[Tensor, "B ..."]:
         """Indices of the codes nearest to mu."""
-        return self.quantizer(self.encoder(x).float().chunk(2, dim=1)[0].contiguous()).indices
+        return self.quantizer.encode(self.encoder(x).float().chunk(2, dim=1)[0].contiguous())
 
     @torch.no_grad()
     def decode(self, indices: Int[Tensor, "B ..."]) -> Float[Tensor, "B C ..."]:

@@ -37,6 +37,8 @@ def search_codes(
     """
     if quantizer.index_axes or quantizer.downsampling > 1:
         raise ValueError(f"the search takes one code for a vector, {type(quantizer).__name__} gives several")
+    if quantizer.codebook_size == 1:
+        return indices
     search = _Search(indices, quantizer, error)
     widest = max(1, int(WIDEST * search.chosen.shape[1]))
     for step in range(rounds):

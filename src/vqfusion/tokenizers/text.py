@@ -9,6 +9,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPETokenizer
 
 from vqfusion.errors import UserError
+from vqfusion.nn.weights import in_one_move
 from vqfusion.types import Sample, Tokens
 
 
@@ -48,8 +49,8 @@ class TextTokenizer:
             raise UserError(f"{path}: not a readable BPE vocabulary ({error})") from None
 
     def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.bpe.save(str(path), pretty=False)
+        with in_one_move(path) as partial:
+            partial.write_text(self.bpe.to_str(), encoding="utf-8")
 
     def encode(self, sample: Sample) -> Tokens:
         ids = self.bpe.encode(sample.data).ids

@@ -46,7 +46,7 @@ class VQVAE(nn.Module):
     def encode(self, x: Float[Tensor, "B C ..."]) -> Int[Tensor, "B ..."]:
         """Indices of the nearest codes; a signal of any size in bounded memory (see `nn/tiles.py`)."""
         self._check(x)
-        return self.quantizer(run_tiled(self.encoder, x, down=self.encoder.downsampling).float()).indices
+        return self.quantizer.encode(run_tiled(self.encoder, x, down=self.encoder.downsampling).float())
 
     @torch.no_grad()
     def decode(self, indices: Int[Tensor, "B ..."]) -> Float[Tensor, "B C ..."]:
@@ -68,7 +68,7 @@ class VQVAE(nn.Module):
     def from_latents(self, z: Float[Tensor, "B D ..."], snap: bool = True) -> Float[Tensor, "B C ..."]:
         """Signal of vectors; `snap` takes them to the nearest codes first, which is what the decoder was trained on."""
         if snap:
-            return self.decode(self.quantizer(z).indices)
+            return self.decode(self.quantizer.encode(z))
         return run_tiled(self.decoder, z, up=self.encoder.downsampling)
 
     def _check(self, x: Tensor) -> None:

@@ -9,6 +9,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from vqfusion.config import ChainConfig, LabelTokenizerConfig
 from vqfusion.data import Dataset, open_dataset
+from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
 from vqfusion.models.fusion import Fusion
 from vqfusion.models.pretrained import load_parts, save_tokenizer
@@ -50,7 +51,7 @@ def train_chain(
     dataset = open_dataset(chain.data)
     chain, tokenizers = adopted_tokenizers(chain, begin) if begin else (chain, {})
     for name in chain.tokenizers:
-        torch.manual_seed(chain.seed)
+        torch.manual_seed(torch_seed(chain.seed))
         tokenizer = tokenizers.get(name) or train_tokenizer(
             name, chain, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics
         )
@@ -66,8 +67,9 @@ def train_chain(
         return _saved(System(chain, slots, None), folder, accelerator)
     limited = dataset.limited(chain.limit_keys)
     wanted = dataset if any(row.all_keys for row in chain.draws) else limited
-    records = tokenize_records(wanted, slots, chain, cache=folder / "tokens.safetensors")
-    torch.manual_seed(chain.seed)
+    first = accelerator.is_main_process
+    records = tokenize_records(wanted, slots, chain, cache=folder / "tokens.safetensors", first=first)
+    torch.manual_seed(torch_seed(chain.seed))
     fusion = Fusion(chain.fusion, slots.vocabularies, slots.codebooks)
     if begin and begin.fusion is not None:
         copy_weights(fusion, tokenizers, begin)
@@ -110,11 +112,10 @@ def _claim(chain: ChainConfig, folder: Path, write: bool) -> None:
     if path.exists():
         if load_json(path) != config:
             raise UserError(f"{folder}: holds a run with another config; choose another --output")
+    elif (folder / "config.json").exists():
+        raise UserError(f"{folder}: holds another model; choose another --output")
     elif write:
-        try:
-            save_json(path, config)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+        save_json(path, config)
 
 
 def with_names(chain: ChainConfig, tokenizers: dict) -> ChainConfig:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from vqfusion.config import ChainConfig, TextTokenizerConfig, TextVQVAEConfig
 from vqfusion.data import Dataset
 from vqfusion.data.transforms import fit_picture
+from vqfusion.diffusion.noise import torch_seed
 from vqfusion.models.codec import fitted
 from vqfusion.models.pretrained import load_entropy_model, save_entropy_model
 from vqfusion.tokenizers.build import AnyTokenizer
@@ -46,12 +47,12 @@ def training_codes(
         config = chain.tokenizers[name]
         assert isinstance(config, TextTokenizerConfig | TextVQVAEConfig)
         texts = training_texts(dataset, chain, config)
-        samples = [Sample("text", text) for text in _spread(texts, MOST_TEXTS)]
+        samples = (Sample("text", text) for text in _spread(texts, MOST_TEXTS))
     else:
         records = dataset.select(split="train", slots=(tokenizer.modality,))
-        samples = [record.load(tokenizer.modality) for record in _spread(records, MOST_SIGNALS)]
+        samples = (record.load(tokenizer.modality) for record in _spread(records, MOST_SIGNALS))
     if tokenizer.modality == "image":
-        samples = [Sample("image", fit_picture(sample.data, chain.image_size)) for sample in samples]
+        samples = (Sample("image", fit_picture(sample.data, chain.image_size)) for sample in samples)
     return [tokenizer.encode(fitted(sample, tokenizer)).ids.cpu() for sample in samples]
 
 
@@ -73,7 +74,7 @@ def fit_entropy_model(grids: Sequence[Int[Tensor, "..."]], codebook_size: int, s
     axes, count = grids[0].ndim, contexts.shape[1]
     frequencies = torch.bincount(symbols, minlength=codebook_size).double() + 0.5
     bias = (frequencies / frequencies.sum()).log2().float().requires_grad_()
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(torch_seed(seed))
     table = (0.3 * torch.randn(count * (codebook_size + 1), HIDDEN, generator=generator)).requires_grad_()
     output = (0.1 * torch.randn(codebook_size, HIDDEN, generator=generator)).requires_grad_()
     places = torch.arange(count) * (codebook_size + 1)

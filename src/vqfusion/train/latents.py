@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vqfusion.config import ChainConfig, LatentDiffusionConfig, LatentTrainingConfig, VQVAEConfig
 from vqfusion.data import Dataset, open_dataset
+from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
 from vqfusion.models.latent_diffusion import NOTHING, LatentBatch, LatentDiffusion
 from vqfusion.models.pretrained import load_tokenizers
@@ -124,7 +125,7 @@ def train_latent(
     latent = training.latent.model_copy(update={"tokenizer": tokenizer.config, "classes": classes})
     training = training.model_copy(update={"latent": latent})
     data = load_labelled(training, dataset, tokenizer)
-    torch.manual_seed(training.seed)
+    torch.manual_seed(torch_seed(training.seed))
     model, source = fresh_model(training, data, tokenizer)
     contract = json.dumps([training.model_dump(mode="json"), fingerprint(tokenizer.state_dict(), "")])
 
@@ -190,7 +191,7 @@ def _trained(
 ) -> NetworkTokenizer:
     """Its own tokenizer."""
     kind, chain = kind_of_tokenizer(training.latent), tokenizer_chain(training)
-    torch.manual_seed(training.seed)
+    torch.manual_seed(torch_seed(training.seed))
     tokenizer = train_tokenizer(kind, chain, dataset, folder / "tokenizer", accelerator, on_metrics)
     assert isinstance(tokenizer, NetworkTokenizer)
     round_to_half(tokenizer)

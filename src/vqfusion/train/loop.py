@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vqfusion.config import StageConfig
+from vqfusion.data.io.file import write_bytes
+from vqfusion.errors import UserError
 from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.train.optimizers import make_optimizers
@@ -163,7 +165,10 @@ def _any_process(flag: bool, accelerator: Accelerator) -> bool:
 
 
 class _Log:
-    """Means of the reported values since the last line, one JSON object a line; a resumed run cuts what it repeats."""
+    """Means of the reported values since the last line, one JSON object a line.
+
+    A resumed run cuts what it repeats, and a line that a full disk cut off.
+    """
 
     def __init__(self, folder: Path, step: int, active: bool, on_metrics: OnMetrics | None):
         self.path, self.active, self.on_metrics = folder / "metrics.jsonl", active, on_metrics
@@ -173,8 +178,8 @@ class _Log:
         if active:
             folder.mkdir(parents=True, exist_ok=True)
             lines = self.path.read_text().splitlines() if self.path.exists() else []
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            self.path.write_text("".join(line + "\n" for line in kept))
+            kept = [line for line in lines if _step_of(line) <= step]
+            write_bytes(self.path, "".join(line + "\n" for line in kept).encode())
 
     def add(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
@@ -187,11 +192,22 @@ class _Log:
         if self.active:
             exact = {"step": step, **means, "learning_rate": rate, "seconds": time.monotonic() - self.started}
             line = {name: float(f"{value:.6g}") for name, value in exact.items()}
-            with self.path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            try:
+                with self.path.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+            except OSError as error:
+                raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
             if self.on_metrics:
                 self.on_metrics(self.path.parent.name, line)
         return means
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics.jsonl, beyond all steps where it is not whole."""
+    try:
+        return float(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return math.inf
 
 
 class _Signals:

@@ -163,6 +163,13 @@ def _usable(short: ShortConfig, dataset: Dataset) -> list[str]:
         if missing:
             raise UserError(f"data set {dataset.name!r} has no slot {missing[0]!r}; it has {', '.join(present)}")
         return list(short.slots)
+    texts = [name for name in present if name.startswith("text:")]
+    absent = [language for language in short.languages if texts and f"text:{language}" not in texts]
+    if absent:
+        raise UserError(
+            f"data set {dataset.name!r} has no text in {absent[0]!r}, but {', '.join(texts)}: set `languages` to what "
+            f"it has; in a folder, captions in another language are NAME.{absent[0]}.txt"
+        )
     chosen = [n for n in present if not n.startswith("text:") or n.split(":")[1] in short.languages]
     if not chosen:
         raise UserError(f"data set {dataset.name!r} holds nothing to learn from; it has {', '.join(present)}")

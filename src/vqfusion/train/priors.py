@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vqfusion.config import PriorTrainingConfig
 from vqfusion.data import open_dataset
 from vqfusion.data.transforms import resample
+from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
 from vqfusion.models.prior import NoisyBatch, Prior
 from vqfusion.nn.weights import fingerprint, load_weights
@@ -101,7 +102,7 @@ def train_prior(
     channels = {signal.shape[0] for signal in signals}
     if channels != {training.prior.channels}:
         raise UserError(f"the prior takes {training.prior.channels} channels and the data have {sorted(channels)}")
-    torch.manual_seed(training.seed)
+    torch.manual_seed(torch_seed(training.seed))
     prior = Prior(training.prior, training.error_slope)
     source = noisy_batches(signals, training)
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from vqfusion.data import Dataset
 from vqfusion.data.transforms import fit_picture, resample
+from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
 from vqfusion.train.augment import vary_picture, vary_sound
 
@@ -16,7 +17,7 @@ Batches = Callable[[int, int, int], Tensor]
 
 def step_generator(seed: int, step: int, item: int = 0) -> torch.Generator:
     """A generator for one item of one step; the same whatever was drawn before or on which process."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 4099 + item)
+    return torch.Generator().manual_seed(torch_seed((seed * 1_000_003 + step) * 4099 + item))
 
 
 def share(items: Sequence, rank: int, processes: int) -> Sequence:

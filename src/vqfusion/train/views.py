@@ -1,6 +1,8 @@
 """Records as tokens: every view of every training record, made once and kept on disk."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 from vqfusion.config import ChainConfig
 from vqfusion.data import Dataset
 from vqfusion.data.record import Record
-from vqfusion.data.transforms import add_noise, add_noise_at_snr
+from vqfusion.data.transforms import add_noise, add_noise_at_snr, fit_picture
 from vqfusion.models.slots import SlotName
 from vqfusion.models.tokenize import SlotTokenizers
 from vqfusion.nn.weights import load_weights, save_weights
@@ -30,11 +32,13 @@ def tokenize_records(
     chain: ChainConfig,
     split: str = "train",
     cache: Path | None = None,
+    first: bool = True,
 ) -> list[TokenRecord]:
     """Every record of a split as tokens, with `chain.views_per_sample` variants of pictures and sounds.
 
-    Variant 0 is the data as it is. Texts and sounds that do not fit their slot are left out. `cache` is reused
-    when it was made with the same tokenizers, slots and data.
+    Variant 0 is the data as it is, pictures at the size of the chain. Texts and sounds that do not fit their slot are
+    left out. `cache` is reused when it was made with the same tokenizers, slots and data. Of several processes only
+    the `first` writes it and tells what was left out.
     """
     records = dataset.select(split=split)
     contract = json.dumps([
@@ -45,20 +49,38 @@ def tokenize_records(
     if cache and (stored := _load(cache, contract)) is not None:
         return stored
     out: list[TokenRecord] = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    misfits: Counter[str] = Counter()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True) as progress:
         for at in progress.track(range(0, len(records), RECORDS_AT_ONCE), description="tokens"):
-            out += _tokenize(records[at : at + RECORDS_AT_ONCE], at, slots, chain)
+            out += _tokenize(records[at : at + RECORDS_AT_ONCE], at, slots, chain, misfits)
+    if not first:
+        return out
+    for name, count in misfits.items():
+        have = sum(name in record.slots for record in records)
+        longest = _longest(name, slots)
+        console.print(f"{name}: {count} of {have} left out, empty or longer than {longest}", soft_wrap=True)
     if cache:
         _save(cache, contract, out)
     return out
 
 
-def _tokenize(records: list[Record], first: int, slots: SlotTokenizers, chain: ChainConfig) -> list[TokenRecord]:
+def _longest(name: str, slots: SlotTokenizers) -> str:
+    """The longest that a slot holds, in words."""
+    if SlotName.parse(name).modality == "audio":
+        return f"{slots.longest_s(name):.2g} s"
+    return f"{slots.config.fusion.slots[name].shape[0]} tokens"
+
+
+def _tokenize(
+    records: list[Record], first: int, slots: SlotTokenizers, chain: ChainConfig, misfits: Counter[str]
+) -> list[TokenRecord]:
+    """Some of the records as tokens; what does not fit its slot is counted in `misfits`."""
     wanted = [name for name, slot in chain.fusion.slots.items() if not slot.is_length]
     samples: dict[str, list[tuple[int, int, Sample]]] = {name: [] for name in wanted}
     tokens: list[list[dict[str, Tensor]]] = []
     for place, record in enumerate(records):
-        base = {name: record.load(name) for name in wanted if name in record.slots}
+        base = {name: _loaded(record, name, slots, chain) for name in wanted if name in record.slots}
         variants = chain.views_per_sample if {"image", "audio"} & base.keys() else 1
         tokens.append([{} for _ in range(variants)])
         for variant in range(variants):
@@ -71,11 +93,24 @@ def _tokenize(records: list[Record], first: int, slots: SlotTokenizers, chain: C
             for (place, variant, _), ids in zip(items, encoded, strict=True):
                 if ids is not None:
                     tokens[place][variant][name] = ids
+                elif variant == 0 and name in records[place].slots:
+                    misfits[name] += 1
     return [
         TokenRecord(record.key, tuple(v for v in variants if v.keys() == variants[0].keys()))
         for record, variants in zip(records, tokens, strict=True)
         if variants[0]
     ]
+
+
+def _loaded(record: Record, name: str, slots: SlotTokenizers, chain: ChainConfig) -> Sample:
+    """The sample in a slot, no larger than need be: many are held at once. A sound that is too long remains so."""
+    sample = record.load(name)
+    if name == "image":
+        return Sample("image", fit_picture(sample.data, chain.image_size))
+    if name == "audio":
+        most = int(2 * slots.longest_s(name) * (sample.sample_rate_hz or 1))
+        return replace(sample, data=sample.data[:, :most].clone())
+    return sample
 
 
 def _views(

@@ -1,7 +1,7 @@
 """PNG, JPEG and WebP <-> `Sample("image")`."""
 
-import struct
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +21,7 @@ from vqfusion.types import Sample
 
 ORIENTATION = 0x0112
 FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_DPI = 2**16  # of a JPEG
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 HOW: dict[str, dict] = {
     ".png": {"format": "PNG"}, ".webp": {"format": "WEBP", "lossless": True},
@@ -68,11 +69,12 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # notes that are damaged
             picture = Image.open(BytesIO(data), formats=FORMATS)
             layout = _layout(picture)
             pixels = _wide(data, picture, layout) if "16" in layout else _narrow(picture)
-            orientation = picture.getexif().get(ORIENTATION, 1)
-            extras = _extras(picture, layout) if keep else None
+            orientation, exif = _notes(picture, keep)
+            extras = _extras(picture, layout, exif) if keep else None
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(f"{name}: has over {limit} million pixels; make it smaller") from None
@@ -142,15 +144,26 @@ def _encoded(pixels: np.ndarray, path: Path, how: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _extras(picture: Image.Image, layout: str) -> Extras:
+def _notes(picture: Image.Image, keep: bool) -> tuple[int, bytes | None]:
+    """The EXIF orientation, 1 where none can be read, and with `keep` the notes, None where they are damaged."""
+    orientation = 1
+    with suppress(Exception):  # Pillow raises nearly anything at damaged notes
+        notes = picture.getexif()
+        told = notes.get(ORIENTATION)
+        orientation = told if isinstance(told, int) else 1
+        return orientation, notes.tobytes() if keep and notes else None
+    return orientation, None
+
+
+def _extras(picture: Image.Image, layout: str, exif: bytes | None) -> Extras:
     """All but the transparency. A colour profile is kept where it is one for the colours that are read."""
-    icc, dpi, notes = picture.info.get("icc_profile"), picture.info.get("dpi"), picture.getexif()
+    icc, dpi = picture.info.get("icc_profile"), picture.info.get("dpi")
     space = b"GRAY" if picture.mode in ("1", "L", "LA") or picture.mode.startswith("I") else b"RGB "
     return Extras(
-        exif=notes.tobytes() if notes else None,
+        exif=exif,
         icc=icc if icc and icc[16:20] == space else None,
         bits=16 if "16" in layout else 8,
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and 0 < min(dpi) and max(dpi) < MAX_DPI else None,
     )
 
 
@@ -159,7 +172,7 @@ def _upright(exif: bytes | None, height: int, width: int) -> bytes | None:
     if exif is None:
         return None
     notes = Image.Exif()
-    try:
+    with warnings.catch_warnings(action="ignore", category=UserWarning), suppress(Exception):  # as in _notes
         notes.load(exif)
         if ORIENTATION in notes:
             notes[ORIENTATION] = 1
@@ -169,8 +182,7 @@ def _upright(exif: bytes | None, height: int, width: int) -> bytes | None:
                 if ExifTags.Base[name] in known:
                     known[ExifTags.Base[name]] = size
         return notes.tobytes()
-    except (SyntaxError, ValueError, KeyError, TypeError, struct.error, OSError):
-        return None  # notes that cannot be read
+    return None
 
 
 def _layout(picture: Image.Image) -> str:

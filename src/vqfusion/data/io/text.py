@@ -30,6 +30,20 @@ def read_text(source: str | Path | bytes) -> Sample:
     return Sample("text", text)
 
 
+def as_text(value: str) -> Sample:
+    """A text that stands on the command line itself, without white space at its ends.
+
+    Raises UserError if it is blank or not UTF-8.
+    """
+    if not value.strip():
+        raise UserError("the text is empty; give at least one word")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UserError("the text is not valid UTF-8; check the locale of the terminal") from None
+    return Sample("text", value.strip())
+
+
 def write_text(sample: Sample, path: str | Path, force: bool = False) -> None:
     """Write a text or a label as UTF-8 with a line end at the end.
 

@@ -140,8 +140,19 @@ class Quantizer(nn.Module, ABC):
 
     def indices_to_codes(self, indices: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Code vectors in the layout of the input: `[B, *grid, *index_axes]` to `[B, *grid, dim]` or channels first."""
-        codes = self.lookup(indices)
+        with torch.autocast(indices.device.type, enabled=False):
+            codes = self.lookup(indices)
         return codes.movedim(-1, 1) if self.channel_first else codes
+
+    @torch.no_grad()
+    def encode(self, x: Float[Tensor, "B ..."]) -> Int[Tensor, "B ..."]:
+        """Indices of the nearest codes as in evaluation: nothing is learned from x, and no code is dropped."""
+        was_training = self.training
+        self.eval()
+        try:
+            return self(x).indices
+        finally:
+            self.train(was_training)
 
     def codes_to_indices(self, codes: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
         """Inverse of `indices_to_codes`."""

@@ -59,7 +59,9 @@ class BinaryQuantizer(Quantizer):
         commitment = rows.distance(x, codes.detach())
         logits = 4 * self.scale / self.temperature * x  # |x + s|^2 - |x - s|^2 = 4 s x
         sample_entropy = rows.mean(bit_entropy(logits).sum(dim=1))
-        mean = all_mean(mean_joint(logits, rows.weights()))
+        mean = mean_joint(logits, rows.weights())
+        if self.training:  # one process may validate by itself
+            mean = all_mean(mean)
         batch_entropy = entropy_of(mean)
         loss = self.entropy_weight * (sample_entropy - self.diversity_gamma * batch_entropy)
         parts = {"commitment": commitment, "sample_entropy": sample_entropy, "batch_entropy": batch_entropy}

@@ -1,5 +1,6 @@
 """Codebooks: a table of code vectors, its start by k-means, its counts, and the revival of dead codes."""
 
+import warnings
 from abc import abstractmethod
 
 import torch
@@ -12,6 +13,8 @@ from vqfusion.tokenizers.nearest import nearest_code
 from vqfusion.tokenizers.quantizers.base import Quantizer
 
 CANDIDATES = 4096  # vectors of a step that k-means and the revival of dead codes may draw from
+MOST_BATCHES = 100  # in a step of the optimizer
+GOLDEN_RATIO = (1 + 5**0.5) / 2
 
 
 class CodebookQuantizer(Quantizer):
@@ -96,6 +99,14 @@ class LearnedCodebook(CodebookQuantizer):
         some, chosen = thin(x, CANDIDATES), thin(indices, CANDIDATES)
         distances = (some - self.lookup(chosen)).square().sum(dim=1, keepdim=True)
         self._candidates.append(torch.cat([some, distances], dim=1))
+        if not torch.compiler.is_compiling() and len(self._candidates) > MOST_BATCHES:
+            self._candidates = [thin(torch.cat(self._candidates), CANDIDATES)]
+            if not self.updates:
+                warnings.warn(
+                    f"{MOST_BATCHES} batches without an update: averages and dead codes stand still; call "
+                    "quantizer.attach(optimizer) once, or quantizer.update() after each of its steps",
+                    stacklevel=2,
+                )
 
     @torch.no_grad()
     def update(self) -> None:
@@ -159,8 +170,15 @@ def all_mean(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 
 def thin(x: Shaped[Tensor, "N ..."], most: int) -> Shaped[Tensor, "M ..."]:
-    """At most `most` vectors, evenly spread over the batch."""
-    return x[:: -(-len(x) // most)] if len(x) > most else x
+    """At most `most` vectors, one of each of as many equal stretches of the batch.
+
+    Where in its stretch is told by multiples of the golden ratio: a fixed step would meet the same few columns of a
+    grid of vectors.
+    """
+    if len(x) <= most:
+        return x
+    stretch = torch.arange(most, dtype=torch.float64)
+    return x[((stretch + stretch * GOLDEN_RATIO % 1) * (len(x) / most)).long().to(x.device)]
 
 
 def gather(x: Float[Tensor, "N D"]) -> Float[Tensor, "M D"]:

@@ -130,6 +130,19 @@ def _masked_is_cropped(quantizer: Quantizer, grid: tuple[int, ...]) -> None:
     _same_state(plain, masked, f"the update after a mask is not that after cropping {where}")
 
 
+def nothing(quantizer: Quantizer) -> None:
+    """No real vector at all: a batch that is masked altogether, and one without items."""
+    for training in (False, True):
+        quantizer.train(training)
+        for grid in grids(quantizer):
+            x = example(quantizer, grid)
+            out = call(quantizer, x, torch.zeros(x.shape[:-1], dtype=torch.bool))
+            expect(not out.quantized.any() and not out.indices.any(), "masked vectors come back as something")
+            expect(bool(out.loss.isfinite()), "the loss of no vector is not finite")
+            empty = call(quantizer, x[:0])
+            expect(empty.indices.shape == (0, *quantizer.index_shape(grid)), "a batch of none has another shape")
+
+
 def poison(quantizer: Quantizer) -> None:
     trained(quantizer)
     grid = grids(quantizer)[1]
@@ -196,8 +209,10 @@ def autocast(quantizer: Quantizer) -> None:
     plain = call(quantizer, x).indices
     with torch.autocast("cpu", torch.bfloat16):
         mixed = call(quantizer, x)
+        codes = quantizer.indices_to_codes(plain)
     expect(torch.equal(plain, mixed.indices), "autocast changes indices")
     expect(mixed.quantized.dtype == x.dtype, f"autocast makes vectors of {x.dtype} into {mixed.quantized.dtype}")
+    expect(torch.equal(codes, quantizer.indices_to_codes(plain)), "autocast changes the codes of indices")
 
 
 def statistics(quantizer: Quantizer) -> None:
@@ -257,6 +272,7 @@ CONTRACTS: dict[str, Callable[[Quantizer], None]] = {
     "layout": layout,
     "gradient": gradient,
     "masks": masks,
+    "nothing": nothing,
     "poison": poison,
     "training": training,
     "one update": one_update,

@@ -31,8 +31,8 @@ class MultiHead(Quantizer):
         self.idempotent = all(head.idempotent for head in heads)
 
     def nearest(self, x: Float[Tensor, "N D"]) -> Int[Tensor, "N Q"]:
-        parts = zip(self.heads, x.split(self.widths, dim=-1), strict=True)
-        return torch.cat([head.nearest(head.transform(part)).reshape(len(x), -1) for head, part in parts], dim=-1)
+        parts = zip(self.heads, x.split(self.widths, dim=-1), self.columns, strict=True)
+        return torch.cat([head.nearest(head.transform(part)).reshape(len(x), n) for head, part, n in parts], dim=-1)
 
     def lookup(self, indices: Int[Tensor, "... Q"]) -> Float[Tensor, "... D"]:
         parts = zip(self.heads, indices.split(self.columns, dim=-1), strict=True)
@@ -47,10 +47,10 @@ class MultiHead(Quantizer):
         outs = [head.assign(rows.of(part, draw=1000 * i)) for i, (head, part) in enumerate(parts)]
         errors = [out.error.reshape(1) if out.depth_error is None else out.depth_error for out in outs]
         return Assignment(
-            indices=torch.cat([out.indices.reshape(len(rows.vectors), -1) for out in outs], dim=1),
+            indices=torch.cat([out.indices.reshape(-1, n) for out, n in zip(outs, self.columns, strict=True)], dim=1),
             codes=torch.cat([out.codes for out in outs], dim=1),
             quantized=torch.cat([out.quantized for out in outs], dim=1),
-            error=torch.stack([out.error for out in outs]).mean(),
+            error=torch.stack([out.error * n for out, n in zip(outs, self.widths, strict=True)]).sum() / self.dim,
             loss=torch.stack([out.loss for out in outs]).mean(),
             losses={name: torch.stack([out.losses[name] for out in outs]).mean() for name in outs[0].losses},
             depth_error=torch.cat(errors),

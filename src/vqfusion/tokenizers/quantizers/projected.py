@@ -46,7 +46,8 @@ class Projected(Quantizer):
         weight = orthonormal_rows(self.weight)
         inner = self.quantizer.assign(rows.of(rows.vectors @ weight.t()))
         codes, quantized = inner.codes @ weight, inner.quantized @ weight
-        return Assignment(inner.indices, codes, quantized, inner.error, inner.loss, inner.losses, inner.depth_error)
+        error = rows.distance(rows.vectors.detach(), codes.detach())
+        return Assignment(inner.indices, codes, quantized, error, inner.loss, inner.losses, inner.depth_error)
 
 
 class ProjectedVectorQuantizer(Projected):

@@ -39,6 +39,11 @@ class Residual(Quantizer):
         kinds = {(part.dim, part.codebook_size, part.index_axes) for part in quantizers}
         if len(kinds) != 1 or quantizers[0].index_axes:
             raise ValueError("residual quantization needs quantizers of one dim, one codebook_size and one index each")
+        own = [type(part).__name__ for part in quantizers if type(part).output is not Quantizer.output]
+        if own:
+            raise ValueError(
+                f"the codes of {own[0]} learn by an estimate of its own, which a sum of codes cannot carry"
+            )
         super().__init__(quantizers[0].dim, quantizers[0].codebook_size, channel_first, estimator)
         self.quantizers = nn.ModuleList(quantizers)
         self.quantizer_dropout = quantizer_dropout

@@ -75,7 +75,9 @@ class Assignment:
 
 
 def check_mask(mask: Bool[Tensor, "B ..."] | None, grid: tuple[int, ...]) -> None:
-    """ValueError when a mask is not of the shape of the grid of vectors."""
+    """ValueError when a mask holds no truth values, or is not of the shape of the grid of vectors."""
+    if mask is not None and mask.dtype != torch.bool:  # whole numbers would be taken for indices
+        raise ValueError(f"the mask is of {mask.dtype}; give mask.bool(), True where a vector is real")
     if mask is not None and mask.shape != grid:
         raise ValueError(
             f"the mask is {tuple(mask.shape)}, the grid of vectors {tuple(grid)}; give one truth value for each vector"
