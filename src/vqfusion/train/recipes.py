@@ -127,7 +127,7 @@ def emoji() -> ChainConfig:
 def emoji_small() -> ChainConfig:
     """A small chain to try things on: pictures, English and German names and groups of 100 emoji at 32 pixels.
 
-    Under 4 minutes on 2 cores from raw data (docs/speed.md).
+    4 to 6 minutes on 2 cores from raw data (docs/speed.md).
     """
     short = ShortConfig(
         name="emoji-small",
