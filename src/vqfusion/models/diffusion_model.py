@@ -129,8 +129,7 @@ class DiffusionModel(nn.Module):
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "B C ..."]) -> Int[Tensor, "B ..."]:
         """Codes of x, which is extended by its edge to a multiple of the downsampling; nothing is learned from it."""
-        z = self.encoder(extend_to_multiple(x, self.downsampling)).float()
-        return self.quantizer.encode(z if self.quantizer.channel_first else z.movedim(1, -1))
+        return self.quantizer.encode(self._laid_out(self.encoder(extend_to_multiple(x, self.downsampling)).float()))
 
     @torch.no_grad()
     def decode(
@@ -206,7 +205,11 @@ class DiffusionModel(nn.Module):
         return (x0(noise) + x0(-noise)) / 2
 
     def _quantize(self, z: Float[Tensor, "B D ..."]) -> Quantized:
-        return self.quantizer(z if self.quantizer.channel_first else z.movedim(1, -1))
+        return self.quantizer(self._laid_out(z))
+
+    def _laid_out(self, z: Float[Tensor, "B D ..."]) -> Float[Tensor, "B ..."]:
+        """Vectors as the quantizer takes them."""
+        return z if self.quantizer.channel_first else z.movedim(1, -1)
 
     @torch.no_grad()
     def _observe(self, residual: Tensor) -> None:
