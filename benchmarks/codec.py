@@ -26,7 +26,7 @@ from torch.nn.functional import interpolate
 from vqfusion.data import open_dataset
 from vqfusion.evaluate.metrics import psnr, ssim
 from vqfusion.hub import find_model
-from vqfusion.models.codec import Codec
+from vqfusion.models.codec.codec import Codec
 from vqfusion.types import Sample
 
 RESULT = Path(__file__).parent / "results" / "codec.json"

@@ -26,9 +26,9 @@ from vqfusion import DiffusionModel, VectorQuantizer, VQVAEDecoder, VQVAEEncoder
 from vqfusion.config import StageConfig
 from vqfusion.evaluate.frechet import frechet_distance
 from vqfusion.evaluate.metrics import psnr
-from vqfusion.train.chain import make_accelerator
-from vqfusion.train.loop import fit
-from vqfusion.train.sources import share, step_generator
+from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.steps import share, step_generator
 
 RESULT = Path(__file__).parent / "results" / "diffusion_decoder.json"
 DIM, WIDTHS, DEPTHS = 16, (16, 32, 64), (0, 0, 1)

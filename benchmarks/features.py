@@ -17,9 +17,9 @@ from common.pictures32 import Set32, load
 from vqfusion.config import StageConfig
 from vqfusion.evaluate.frechet import FeatureNetwork
 from vqfusion.nn.weights import load_weights, save_weights
-from vqfusion.train.chain import make_accelerator
-from vqfusion.train.loop import fit
-from vqfusion.train.sources import share, step_generator
+from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.steps import share, step_generator
 
 FOLDER = Path(__file__).parent / "features"
 RESULT = Path(__file__).parent / "results" / "features.json"

@@ -31,12 +31,12 @@ from vqfusion.config import (
     VQVAEConfig,
 )
 from vqfusion.evaluate.frechet import frechet_distance
-from vqfusion.models.latent_diffusion import LatentBatch, LatentDiffusion
+from vqfusion.models.latent.latent_diffusion import LatentBatch, LatentDiffusion
 from vqfusion.tokenizers.image import ImageTokenizer
-from vqfusion.train.chain import make_accelerator
-from vqfusion.train.latents import LabelledSignals, fresh_model
-from vqfusion.train.loop import fit
-from vqfusion.train.sources import share, step_generator
+from vqfusion.train.latent.trainer import LabelledSignals, fresh_model
+from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.steps import share, step_generator
 
 RESULT = Path(__file__).parent / "results" / "latent_diffusion.json"
 COUNT, ROWS, SEEDS, ANCESTRAL = 1000, 250, 2, 250

@@ -29,9 +29,9 @@ from vqfusion.evaluate.frechet import frechet_distance
 from vqfusion.evaluate.metrics import psnr
 from vqfusion.tokenizers.quantizers import QUANTIZERS
 from vqfusion.tokenizers.search import search_codes
-from vqfusion.train.chain import make_accelerator
-from vqfusion.train.loop import fit
-from vqfusion.train.sources import share, step_generator
+from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.steps import share, step_generator
 
 RESULT = Path(__file__).parent / "results" / "mnist.json"
 PIXELS = 16  # of a block of 4 x 4, which becomes one code

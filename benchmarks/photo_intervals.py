@@ -19,13 +19,13 @@ from torch import Tensor
 import vqfusion
 from vqfusion.data.photos import open_photos
 from vqfusion.data.transforms import resize_picture
-from vqfusion.diffusion.noise_level import estimate_noise
+from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.diffusion.operators import Denoise
-from vqfusion.models.any_size import AnySizePrior
-from vqfusion.models.intervals import EVERYTHING, Calibration, coverage_by_group, statistics
-from vqfusion.models.prior import Prior
-from vqfusion.models.residual_band import ResidualBand, local_features
-from vqfusion.models.shipped_intervals import ShippedIntervals
+from vqfusion.models.restoration.any_size import AnySizePrior
+from vqfusion.models.restoration.intervals import EVERYTHING, Calibration, coverage_by_group, statistics
+from vqfusion.models.restoration.prior import Prior
+from vqfusion.models.restoration.residual_band import ResidualBand, local_features
+from vqfusion.models.restoration.shipped_intervals import ShippedIntervals
 
 CROP, LONGEST, SEED = 160, 900, 0
 CROPS = {"fit": 40, "calibrate": 48, "photographs": 24, "scikit-image": 25}

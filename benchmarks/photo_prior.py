@@ -19,8 +19,8 @@ from skimage import data as pictures_of
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.restoration import denoise_nl_means
 
-from vqfusion.models.mirrored import MirroredPrior
-from vqfusion.models.prior import Prior
+from vqfusion.models.restoration.mirrored import MirroredPrior
+from vqfusion.models.restoration.prior import Prior
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket", "stereo_motorcycle")
 RESULT = Path(__file__).parent / "results" / "photo_prior.json"

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.config import FusionConfig, SlotConfig
-from vqfusion.models.fusion import Fusion, SlotTokens
-from vqfusion.train.recipes import recipe
+from vqfusion.models.fusion.fusion import Fusion, SlotTokens
+from vqfusion.train.fusion.recipe import recipe
 
 GIVEN, TARGET, CODES, ROUNDS, STEPS = 256, 64, 1024, 15, 4
 RESULT = Path(__file__).parent / "results" / "prefix_cache.json"

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from vqfusion.config import PriorConfig
-from vqfusion.diffusion.gaussian import scale
-from vqfusion.models.prior import NoisyBatch, Prior
+from vqfusion.diffusion.gaussian.path import scale
+from vqfusion.models.restoration.prior import NoisyBatch, Prior
 from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.nn.weights import count_parameters
-from vqfusion.train.prior_recipes import photo_prior
-from vqfusion.train.priors import load_signals, noisy_batches
+from vqfusion.train.restoration.recipe import photo_prior
+from vqfusion.train.restoration.trainer import load_signals, noisy_batches
 
 CROP, BATCH, EVERY, RATE, WARM = 32, 32, 10, 1e-3, 20
 RESULT = Path(__file__).parent / "results" / "prior_training.json"

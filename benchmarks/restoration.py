@@ -30,11 +30,11 @@ from vqfusion.data.standard import grey_pictures
 from vqfusion.diffusion.noise import seeded
 from vqfusion.diffusion.operators import Denoise, Downsample, Mask, Operator, random_elements
 from vqfusion.evaluate.metrics import psnr, ssim
-from vqfusion.models.any_size import AnySizePrior
-from vqfusion.models.intervals import EVERYTHING, Calibration, coverage_by_group, statistics
-from vqfusion.models.prior import Prior
-from vqfusion.models.residual_band import ResidualBand, local_features
-from vqfusion.models.restore import restore
+from vqfusion.models.restoration.any_size import AnySizePrior
+from vqfusion.models.restoration.intervals import EVERYTHING, Calibration, coverage_by_group, statistics
+from vqfusion.models.restoration.prior import Prior
+from vqfusion.models.restoration.residual_band import ResidualBand, local_features
+from vqfusion.models.restoration.restore import restore
 from vqfusion.nn.bfloat16 import has_bfloat16
 
 RESULT = Path(__file__).parent / "results" / "restoration.json"

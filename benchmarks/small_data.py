@@ -31,9 +31,9 @@ from vqfusion.evaluate.frechet import frechet_distance
 from vqfusion.evaluate.metrics import psnr
 from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.tokenizers.image import ImageTokenizer
-from vqfusion.train.chain import make_accelerator
-from vqfusion.train.loop import fit
-from vqfusion.train.sources import share, step_generator
+from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.steps import share, step_generator
 
 RESULTS = Path(__file__).parent / "results" / "small_data"
 SETS = ("mnist", "fashion", "speech")

@@ -18,7 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
 from vqfusion.data import open_dataset
-from vqfusion.models.mirrored import MirroredPrior
+from vqfusion.models.restoration.mirrored import MirroredPrior
 
 SIDE = 64
 RESULT = Path(__file__).parent / "results" / "volume_prior.json"

@@ -32,8 +32,8 @@ def digits(split: str) -> torch.Tensor:
 def train(model: DiffusionModel, steps: int) -> DiffusionModel:
     """All parts together, by the loop that trains everything in the library."""
     from vqfusion.config import StageConfig
-    from vqfusion.train.chain import make_accelerator
-    from vqfusion.train.loop import fit
+    from vqfusion.train.fusion.trainer import make_accelerator
+    from vqfusion.train.loop.fit import fit
 
     pictures = digits("train")
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from vqfusion.cli import main
 from vqfusion.hub import ZOO
-from vqfusion.models.vqf import VqfFile
+from vqfusion.models.codec.vqf import VqfFile
 
 MODEL = ZOO / "emoji"
 
@@ -103,7 +103,7 @@ def prior(modality: str = "image", **more) -> str:
     import torch
 
     from vqfusion.config import PriorConfig
-    from vqfusion.models.prior import Prior
+    from vqfusion.models.restoration.prior import Prior
 
     torch.manual_seed(0)
     Prior(PriorConfig(modality=modality, widths=(4,), depths=(1,), **more)).save_pretrained("prior")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-from vqfusion.models.channel_noise import channel_noise, independent_noise
+from vqfusion.models.restoration.channel_noise import channel_noise, independent_noise
 
 CLEAN = torch.tensor(data.coffee()[100:260, 200:360]).permute(2, 0, 1).float() / 255
 

@@ -22,14 +22,14 @@ from vqfusion.config import (
 )
 from vqfusion.errors import UserError
 from vqfusion.hub import find_model
-from vqfusion.models.codec import Codec
-from vqfusion.models.tokenize import SlotTokenizers
-from vqfusion.models.vqf import FRONT, VqfFile
+from vqfusion.models.codec.codec import Codec
+from vqfusion.models.codec.vqf import FRONT, VqfFile
+from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.nn import tiles
 from vqfusion.nn.conv import VQVAEDecoder, VQVAEEncoder
 from vqfusion.tokenizers.build import build_network
-from vqfusion.tokenizers.entropy_model import EXP2, NEIGHBOURS, EntropyModel, fronts, neighbours
-from vqfusion.tokenizers.range_coder import (
+from vqfusion.tokenizers.codec.entropy_model import EXP2, NEIGHBOURS, EntropyModel, fronts, neighbours
+from vqfusion.tokenizers.codec.range_coder import (
     AdaptiveCounts,
     RangeDecoder,
     RangeEncoder,
@@ -39,7 +39,7 @@ from vqfusion.tokenizers.range_coder import (
     unpack,
 )
 from vqfusion.tokenizers.text import TextTokenizer
-from vqfusion.train.entropy import fit_entropy_model
+from vqfusion.train.codec.entropy import fit_entropy_model
 from vqfusion.types import Sample
 
 GOLDEN = Path(__file__).parent / "golden"

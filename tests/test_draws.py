@@ -7,7 +7,7 @@ import torch
 
 from vqfusion.config import ChainConfig, DrawConfig, FusionConfig, LabelTokenizerConfig, SlotConfig, StageConfig
 from vqfusion.errors import UserError
-from vqfusion.train.draws import DrawSource, TokenRecord
+from vqfusion.train.fusion.draws import DrawSource, TokenRecord
 
 TEXT = dict(tokenizer="text", shape=(8,), variable=True)
 SLOTS = {

@@ -21,18 +21,18 @@ from vqfusion.config import (
     VQVAEConfig,
 )
 from vqfusion.data.record import Dataset, Record
+from vqfusion.demo.demo import ACTS, run_demo
+from vqfusion.evaluate.baselines.pictures import HogClassifier, jpeg, mean_picture, nearest_picture
+from vqfusion.evaluate.baselines.recogniser import NameRecogniser, spoken_words
+from vqfusion.evaluate.baselines.sounds import MfccClassifier, mfcc, opus
+from vqfusion.evaluate.baselines.texts import PivotDictionary
 from vqfusion.evaluate.bench import Bench
-from vqfusion.evaluate.demo import ACTS, run_demo
-from vqfusion.evaluate.picture_baselines import HogClassifier, jpeg, mean_picture, nearest_picture
-from vqfusion.evaluate.pivot import PivotDictionary
-from vqfusion.evaluate.recogniser import NameRecogniser, spoken_words
 from vqfusion.evaluate.report import Report, Row
-from vqfusion.evaluate.sound_baselines import MfccClassifier, mfcc, opus
 from vqfusion.evaluate.table import GROUPS, evaluate
-from vqfusion.models.fusion import Fusion
-from vqfusion.models.prior import Prior
-from vqfusion.models.system import System
-from vqfusion.models.tokenize import SlotTokenizers
+from vqfusion.models.fusion.fusion import Fusion
+from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
+from vqfusion.models.fusion.system import System
+from vqfusion.models.restoration.prior import Prior
 from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.tokenizers.label import LabelTokenizer
@@ -242,7 +242,7 @@ def test_demo_page_stands_alone(toy, dataset, tmp_path):
 
 
 def test_demo_escapes_what_it_shows():
-    from vqfusion.evaluate.page import bars, word
+    from vqfusion.pages.page import bars, word
 
     assert "<b>" not in word("<b>&", "en") and "&lt;b&gt;&amp;" in word("<b>&", "en")
     assert "<i>" not in bars({"<i>": 1.0}, "x")

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from vqfusion.config import FusionConfig, SlotConfig
-from vqfusion.diffusion.masked import sampler_density
-from vqfusion.models.fusion import Fusion, FusionBatch, SlotTokens
-from vqfusion.models.generate import Policy, given_prefix, sample_slot, slot_denoiser, slot_negative_elbo
-from vqfusion.models.slots import SlotName, coordinates, length_slot, patchify, unpatchify
+from vqfusion.diffusion.masked.path import sampler_density
+from vqfusion.models.fusion.fusion import Fusion, FusionBatch, SlotTokens
+from vqfusion.models.fusion.generate import Policy, given_prefix, sample_slot, slot_denoiser, slot_negative_elbo
+from vqfusion.models.fusion.slots import SlotName, coordinates, length_slot, patchify, unpatchify
 
 SLOTS = {
     "image": SlotConfig(tokenizer="image", shape=(4, 6), patch=(2, 3)),

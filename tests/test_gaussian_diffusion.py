@@ -9,23 +9,23 @@ import pytest
 import torch
 from scipy.integrate import quad, solve_ivp
 
-from vqfusion.diffusion.denoiser import NetworkDenoiser, denoising_loss, posterior_mean
-from vqfusion.diffusion.flow import PATHS, FlowPath, make_path
-from vqfusion.diffusion.gaussian import KINDS, GaussianPath, scale
-from vqfusion.diffusion.grids import time_grid
-from vqfusion.diffusion.noise import draw_noise, seeded
-from vqfusion.diffusion.schedules import EDMSchedule
-from vqfusion.diffusion.signal_guidance import autoguidance, classifier_free_guidance
-from vqfusion.diffusion.signal_likelihood import bits_per_dim, flow_log_likelihood, variational_bound
-from vqfusion.diffusion.signal_samplers import SAMPLERS, ddim, sample_signal
-from vqfusion.diffusion.times import (
+from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser, denoising_loss, posterior_mean
+from vqfusion.diffusion.gaussian.flow import PATHS, FlowPath, make_path
+from vqfusion.diffusion.gaussian.grids import time_grid
+from vqfusion.diffusion.gaussian.guidance import autoguidance, classifier_free_guidance
+from vqfusion.diffusion.gaussian.likelihood import bits_per_dim, flow_log_likelihood, variational_bound
+from vqfusion.diffusion.gaussian.path import KINDS, GaussianPath, scale
+from vqfusion.diffusion.gaussian.samplers import SAMPLERS, ddim, sample_signal
+from vqfusion.diffusion.gaussian.schedules import EDMSchedule
+from vqfusion.diffusion.gaussian.times import (
     independent_places,
     log_normal_times,
     logit_normal_times,
     stratified_places,
     uniform_times,
 )
-from vqfusion.diffusion.weightings import UncertaintyWeighting, loss_weight
+from vqfusion.diffusion.gaussian.weightings import UncertaintyWeighting, loss_weight
+from vqfusion.diffusion.noise import draw_noise, seeded
 from vqfusion.types import Prediction
 
 F64 = torch.float64

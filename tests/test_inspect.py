@@ -16,12 +16,12 @@ from vqfusion.hub import ZOO
 from vqfusion.inspect.atlas import COLUMNS, atlas, atlas_in_use, by_pitch, heat, mosaic, words
 from vqfusion.inspect.codebook import measure_codebook
 from vqfusion.inspect.samples import samples_for
-from vqfusion.models.codec import Codec
+from vqfusion.models.codec.codec import Codec
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.tokenizers.nearest import nearest_code
 from vqfusion.tokenizers.text import TextTokenizer
-from vqfusion.train.entropy import fit_entropy_model
+from vqfusion.train.codec.entropy import fit_entropy_model
 from vqfusion.types import Sample
 
 TINY = dict(widths=(8, 8), depths=(0, 1), codebook_size=24, dim=4)

@@ -6,7 +6,7 @@ import torch
 from vqfusion.diffusion.noise import seeded
 from vqfusion.diffusion.operators import Denoise
 from vqfusion.errors import UserError
-from vqfusion.models.intervals import (
+from vqfusion.models.restoration.intervals import (
     EVERYTHING,
     Calibration,
     conformal_quantile,
@@ -14,8 +14,8 @@ from vqfusion.models.intervals import (
     interval_scores,
     statistics,
 )
-from vqfusion.models.residual_band import FEATURES, ResidualBand, local_features
-from vqfusion.models.restore import restore
+from vqfusion.models.restoration.residual_band import FEATURES, ResidualBand, local_features
+from vqfusion.models.restoration.restore import restore
 
 SIGMA = 0.2
 

@@ -21,21 +21,21 @@ from vqfusion.config import (
     VolumeTokenizerConfig,
     VQVAEConfig,
 )
-from vqfusion.diffusion.denoiser import NetworkDenoiser, denoising_loss
-from vqfusion.diffusion.flow import make_path
+from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser, denoising_loss
+from vqfusion.diffusion.gaussian.flow import make_path
+from vqfusion.diffusion.gaussian.samplers import sample_signal
 from vqfusion.diffusion.noise import draw_noise, seeded
-from vqfusion.diffusion.signal_samplers import sample_signal
 from vqfusion.errors import UserError
-from vqfusion.models.latent_diffusion import NOTHING, LatentBatch, LatentDiffusion
-from vqfusion.models.latent_system import LatentSystem
-from vqfusion.models.system import Sampling
+from vqfusion.models.fusion.system import Sampling
+from vqfusion.models.latent.latent_diffusion import NOTHING, LatentBatch, LatentDiffusion
+from vqfusion.models.latent.system import LatentSystem
 from vqfusion.nn.unet import UNet
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.vqvae import VQVAE
-from vqfusion.train.latent_recipes import LATENT_RECIPES
-from vqfusion.train.latents import LabelledSignals, latent_batches, load_labelled, train_latent
-from vqfusion.train.loop import Interrupted
-from vqfusion.train.recipes import recipe
+from vqfusion.train.fusion.recipe import recipe
+from vqfusion.train.latent.recipe import LATENT_RECIPES
+from vqfusion.train.latent.trainer import LabelledSignals, latent_batches, load_labelled, train_latent
+from vqfusion.train.loop.fit import Interrupted
 from vqfusion.types import Sample
 
 CODEC = VQVAEConfig(channels=1, widths=(8, 8), depths=(0, 1), codebook_size=16, dim=3)

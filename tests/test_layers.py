@@ -22,13 +22,16 @@ FLOORS = {
     "train": PARTS | {"tokenizers", "diffusion", "models"},
     "evaluate": PARTS | {"tokenizers", "diffusion", "models"},
     "inspect": PARTS | {"tokenizers", "diffusion", "models"},
+    "pages": BASE,
     "hub": PARTS | {"models"},
-    "commands": PARTS | {"models", "tasks", "train", "evaluate", "inspect", "hub"},
+    "demo": PARTS | {"tokenizers", "diffusion", "models", "evaluate", "hub", "pages"},
+    "commands": PARTS | {"models", "tasks", "train", "evaluate", "inspect", "pages", "demo", "hub"},
     "cli": {"errors", "commands", "tasks"},
     "__main__": {"cli"},
     "__init__": {"types", "errors", "hub", "models", "tasks", "tokenizers", "nn", "diffusion", "data"},
 }
 FILES = sorted(path for path in SOURCE.rglob("*.py"))
+FILES_SET = set(FILES)
 
 
 def imported_rooms(path: Path) -> set[str]:
@@ -54,6 +57,48 @@ def test_imports_point_down(path):
     assert room in FLOORS, f"{room} is a new room: give it a floor here and in the design"
     upward = imported_rooms(path) - FLOORS[room] - {room, "__version__"}
     assert not upward, f"{path.relative_to(SOURCE)} imports {', '.join(sorted(upward))} from above or beside it"
+
+
+def imported_files(path: Path) -> set[Path]:
+    """Files of vqfusion that are loaded when this one is: its imports outside functions and type checks."""
+    found = set()
+    pending = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vqfusion"):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("vqfusion")]
+        else:
+            if isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+                pending += node.body + node.orelse
+            continue
+        for name in names:
+            place = SOURCE.parent.joinpath(*name.split("."))
+            found |= {one for one in (place.with_suffix(".py"), place / "__init__.py") if one in FILES_SET}
+    return found - {path}
+
+
+def circles() -> list[list[str]]:
+    """Every way along the imports that comes back to where it began."""
+    imports = {path: imported_files(path) for path in FILES}
+    found, done = [], set()
+
+    def walk(path: Path, way: list[Path]) -> None:
+        if path in way:
+            found.append([str(one.relative_to(SOURCE)) for one in way[way.index(path) :]])
+        elif path not in done:
+            for after in sorted(imports[path]):
+                walk(after, [*way, path])
+            done.add(path)
+
+    for path in FILES:
+        walk(path, [])
+    return found
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    assert not circles()
 
 
 def test_every_public_name_is_there():

@@ -5,16 +5,16 @@ import itertools
 import pytest
 import torch
 
-from vqfusion.diffusion.guidance import classifier_free
-from vqfusion.diffusion.likelihood import negative_elbo
-from vqfusion.diffusion.masked import (
+from vqfusion.diffusion.masked.guidance import classifier_free
+from vqfusion.diffusion.masked.likelihood import negative_elbo
+from vqfusion.diffusion.masked.path import (
     MaskedPath,
     draw_categorical,
     sampler_density,
     sampler_times,
     stratified_times,
 )
-from vqfusion.diffusion.samplers import sample_masked
+from vqfusion.diffusion.masked.samplers import sample_masked
 
 N, K = 3, 3
 JOINT = torch.distributions.Dirichlet(torch.full((K**N,), 0.4, dtype=torch.float64))

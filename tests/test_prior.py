@@ -10,19 +10,19 @@ from accelerate import Accelerator
 import vqfusion
 from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig
 from vqfusion.data.photos import SOURCES, read_resources
-from vqfusion.diffusion.gaussian import GaussianPath
-from vqfusion.diffusion.signal_samplers import sample_signal
+from vqfusion.diffusion.gaussian.path import GaussianPath
+from vqfusion.diffusion.gaussian.samplers import sample_signal
 from vqfusion.errors import UserError
 from vqfusion.hub import ZOO
-from vqfusion.models.mirrored import MirroredPrior
-from vqfusion.models.prior import NoisyBatch, Prior, reflect_to_multiple
+from vqfusion.models.restoration.mirrored import MirroredPrior
+from vqfusion.models.restoration.prior import NoisyBatch, Prior, reflect_to_multiple
 from vqfusion.nn.restoration import RestorationNet, fold_positions, unfold_positions
 from vqfusion.nn.weights import load_weights, save_json
-from vqfusion.train.loop import Interrupted
-from vqfusion.train.power_average import averaged
-from vqfusion.train.prior_recipes import PRIOR_RECIPES
-from vqfusion.train.priors import in_range, load_signals, noise_levels, noisy_batches, reduced, train_prior
-from vqfusion.train.recipes import recipe
+from vqfusion.train.fusion.recipe import recipe
+from vqfusion.train.loop.fit import Interrupted
+from vqfusion.train.loop.power_average import averaged
+from vqfusion.train.restoration.recipe import PRIOR_RECIPES
+from vqfusion.train.restoration.trainer import in_range, load_signals, noise_levels, noisy_batches, reduced, train_prior
 from vqfusion.types import Sample
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_prior.yaml"

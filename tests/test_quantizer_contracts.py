@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from vqfusion.config import QUANTIZER_NAMES, TokenizerConfig, VQVAEConfig
 from vqfusion.tokenizers.build import NETWORKS, build_network
-from vqfusion.tokenizers.check import check_quantizer, check_tokenizer
+from vqfusion.tokenizers.conformance.check import check_quantizer, check_tokenizer
+from vqfusion.tokenizers.conformance.contracts import CONTRACTS, NotApplicable
 from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.tokenizers.quantizers import QUANTIZERS, GradientVectorQuantizer, VectorQuantizer
-from vqfusion.tokenizers.quantizers.contracts import CONTRACTS, NotApplicable
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE, build_quantizer
 from vqfusion.types import Sample
@@ -64,7 +64,7 @@ def test_contract(name, contract):
 COMPILE = """
 from vqfusion.config import VQVAEConfig
 from vqfusion.tokenizers.quantizers import QUANTIZERS, VectorQuantizer
-from vqfusion.tokenizers.quantizers.contracts import CONTRACTS
+from vqfusion.tokenizers.conformance.contracts import CONTRACTS
 from vqfusion.tokenizers.vqvae import build_quantizer
 
 for name in QUANTIZERS:
@@ -97,7 +97,7 @@ def test_evaluation_compiles_whole_and_exports(tmp_path):
 def test_onnxruntime_gives_the_same_codes(name, tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    from vqfusion.tokenizers.quantizers.contracts import Evaluation, example
+    from vqfusion.tokenizers.conformance.contracts import Evaluation, example
 
     quantizer = make(name)
     x = example(quantizer, (4, 6))

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.diffusion.noise import seeded
-from vqfusion.diffusion.noise_level import estimate_noise
 from vqfusion.diffusion.operators import (
     JPEG,
     BandLimit,
@@ -23,7 +23,10 @@ from vqfusion.diffusion.operators import (
     random_operator,
 )
 from vqfusion.diffusion.operators.stft_mask import frames
-from vqfusion.diffusion.posterior import (
+from vqfusion.diffusion.posterior.gradient import dps
+from vqfusion.diffusion.posterior.null_space import ddnm, ddrm
+from vqfusion.diffusion.posterior.proximal import diffpir, plug_and_play
+from vqfusion.diffusion.posterior.question import (
     CountedPrior,
     Question,
     RestorationPrior,
@@ -32,13 +35,10 @@ from vqfusion.diffusion.posterior import (
     noise_levels,
     share_of_noise,
 )
-from vqfusion.diffusion.posterior_gradient import dps
-from vqfusion.diffusion.posterior_null_space import ddnm, ddrm
-from vqfusion.diffusion.posterior_proximal import diffpir, plug_and_play
 from vqfusion.errors import UserError
-from vqfusion.models.intervals import Calibration
-from vqfusion.models.mirrored import MirroredPrior
-from vqfusion.models.restore import restore
+from vqfusion.models.restoration.intervals import Calibration
+from vqfusion.models.restoration.mirrored import MirroredPrior
+from vqfusion.models.restoration.restore import restore
 
 
 class GaussianPrior:

@@ -16,15 +16,15 @@ from vqfusion.config import PriorConfig
 from vqfusion.data.io import read, write
 from vqfusion.data.io.picture import Extras
 from vqfusion.hub import find_model, kind_of
-from vqfusion.models.any_size import AnySizePrior
-from vqfusion.models.autoregressive import fill_gaps
-from vqfusion.models.fitted import FittedSample
-from vqfusion.models.intervals import Calibration
-from vqfusion.models.mirrored import MirroredPrior
-from vqfusion.models.photons import estimate_gain
-from vqfusion.models.prior import Prior
-from vqfusion.models.residual_band import ResidualBand
-from vqfusion.models.shipped_intervals import ShippedIntervals
+from vqfusion.models.restoration.any_size import AnySizePrior
+from vqfusion.models.restoration.autoregressive import fill_gaps
+from vqfusion.models.restoration.fitted import FittedSample
+from vqfusion.models.restoration.intervals import Calibration
+from vqfusion.models.restoration.mirrored import MirroredPrior
+from vqfusion.models.restoration.photons import estimate_gain
+from vqfusion.models.restoration.prior import Prior
+from vqfusion.models.restoration.residual_band import ResidualBand
+from vqfusion.models.restoration.shipped_intervals import ShippedIntervals
 from vqfusion.tasks.restoration import PRIORS
 from vqfusion.types import Sample
 

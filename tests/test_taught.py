@@ -4,7 +4,7 @@ import json
 
 import vqfusion
 from vqfusion.data import Record, open_dataset
-from vqfusion.models.taught import Taught
+from vqfusion.models.fusion.taught import Taught
 from vqfusion.types import Sample
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vqfusion.evaluate.metrics import expected_calibration_error
-from vqfusion.train.temperature import fitted_temperature
+from vqfusion.train.fusion.temperature import fitted_temperature
 
 
 @pytest.mark.parametrize("factor", [0.25, 1.0, 3.0])

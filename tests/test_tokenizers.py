@@ -5,14 +5,14 @@ import torch
 
 from vqfusion.config import AudioTokenizerConfig, ImageTokenizerConfig, VQVAEConfig
 from vqfusion.errors import UserError
-from vqfusion.models.pretrained import load_tokenizer, save_tokenizer
+from vqfusion.models.fusion.pretrained import load_tokenizer, save_tokenizer
 from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, istft, stft
+from vqfusion.nn.weights import round_to_half
 from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
-from vqfusion.train.chain import round_to_half
 from vqfusion.types import Sample, Tokenizer, Tokens
 
 SMALL = dict(widths=(8, 8, 16), depths=(0, 1, 1), codebook_size=20, dim=4, levels=(4, 5))

@@ -18,9 +18,9 @@ from PIL import Image, ImageDraw
 from vqfusion.config import ShortConfig
 from vqfusion.data import open_dataset
 from vqfusion.nn.weights import load_weights
-from vqfusion.train.chain import train_chain
-from vqfusion.train.own_data import beside, expand
-from vqfusion.train.recipes import recipe
+from vqfusion.train.fusion.own_data import beside, expand
+from vqfusion.train.fusion.recipe import recipe
+from vqfusion.train.fusion.trainer import train_chain
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_pictures.yaml"
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
@@ -154,7 +154,7 @@ def test_dry_run_tells_the_cost_and_writes_nothing(trained, own, capsys, tmp_pat
 
 
 def test_activations_grow_with_the_batch_and_weights_do_not():
-    from vqfusion.train.estimate import estimate_chain
+    from vqfusion.train.fusion.estimate import estimate_chain
 
     few, many = (
         estimate_chain(expand(ShortConfig(name="x", data="digits", size="tiny", batch=batch), open_dataset("digits")))

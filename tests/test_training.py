@@ -17,17 +17,17 @@ from vqfusion.data import open_dataset
 from vqfusion.diffusion.noise import seeded, torch_seed
 from vqfusion.errors import UserError
 from vqfusion.evaluate.table import evaluate
-from vqfusion.models.system import Sampling, System
+from vqfusion.models.fusion.system import Sampling, System
 from vqfusion.nn.weights import load_json, load_weights, save_json, save_weights
 from vqfusion.tasks import TASKS
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
-from vqfusion.train.chain import train_chain
-from vqfusion.train.loop import Interrupted, _Log, fit, learning_rate
-from vqfusion.train.muon import Muon
-from vqfusion.train.optimizers import make_optimizers
-from vqfusion.train.own_data import expand
-from vqfusion.train.sources import share, step_generator
+from vqfusion.train.fusion.own_data import expand
+from vqfusion.train.fusion.trainer import train_chain
+from vqfusion.train.loop.fit import Interrupted, _Log, fit, learning_rate
+from vqfusion.train.loop.muon import Muon
+from vqfusion.train.loop.optimizers import make_optimizers
+from vqfusion.train.loop.steps import share, step_generator
 from vqfusion.types import Sample
 
 STAGE = StageConfig(steps=12, batch=8, warmup_steps=2, precision="fp32", learning_rate=3e-3)
@@ -168,8 +168,8 @@ sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
 from test_training import Net, STAGE, batches
-from vqfusion.train.chain import make_accelerator
-from vqfusion.train.loop import fit
+from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.loop.fit import fit
 accelerator = make_accelerator("cpu" if torch.accelerator.is_available() else None)
 assert accelerator.num_processes == 2  # nobody says `--device cpu` where there is nothing else
 fit(Net({quantizer!r}), batches, STAGE, Path({folder!r}), "c", accelerator)

@@ -6,7 +6,7 @@ import torch
 from vqfusion.nn.denoising_transformer import DenoisingTransformer
 from vqfusion.nn.embedding import TimeEmbedding
 from vqfusion.nn.unet import GridAttention, UNet, count_heads, fit_grid, grid_positions
-from vqfusion.train.power_average import (
+from vqfusion.train.loop.power_average import (
     PowerAverage,
     exponent_of,
     load_snapshot,

@@ -24,13 +24,13 @@ from vqfusion.config import (
 from vqfusion.data import open_dataset, read, write
 from vqfusion.data.io.file import modality_of_bytes, modality_of_suffix, stem_of
 from vqfusion.errors import UserError
-from vqfusion.models.system import System
+from vqfusion.models.fusion.system import System
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.units import moments, standardised
-from vqfusion.train.chain import train_chain
-from vqfusion.train.crops import byte_batches, series_batches, volume_batches
-from vqfusion.train.own_data import chain_for, expand
-from vqfusion.train.recipes import recipe
+from vqfusion.train.codec.crops import byte_batches, series_batches, volume_batches
+from vqfusion.train.fusion.own_data import chain_for, expand
+from vqfusion.train.fusion.recipe import recipe
+from vqfusion.train.fusion.trainer import train_chain
 from vqfusion.types import Sample, Tokenizer
 
 AFFINE = ((-1.25, 0.0, 0.0, 90.0), (0.0, 1.5, 0.0, -126.0), (0.0, 0.0, 2.0, -72.0), (0.0, 0.0, 0.0, 1.0))
@@ -425,8 +425,8 @@ def test_a_chain_of_tokenizers_alone_trains_saves_encodes_and_is_inspected(cli):
 def test_a_tokenizer_learns(kind, data, monkeypatch):
     config = chain(kind, data)
     monkeypatch.setattr("vqfusion.data.solids.COUNT", 24)
-    monkeypatch.setattr("vqfusion.train.entropy.MOST_SIGNALS", 8)
-    monkeypatch.setattr("vqfusion.train.entropy.MOST_TEXTS", 200)
+    monkeypatch.setattr("vqfusion.train.codec.entropy.MOST_SIGNALS", 8)
+    monkeypatch.setattr("vqfusion.train.codec.entropy.MOST_TEXTS", 200)
     train_chain(config, Path("run"), device="cpu")
     lines = [json.loads(line) for line in Path(f"run/tokenizer-{kind}/metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["loss"] < 0.95 * lines[0]["loss"]

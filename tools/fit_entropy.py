@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from vqfusion.data import open_dataset
-from vqfusion.models.pretrained import load_tokenizers
-from vqfusion.train.entropy import add_entropy_model
+from vqfusion.models.fusion.pretrained import load_tokenizers
+from vqfusion.train.codec.entropy import add_entropy_model
 
 folder = Path(sys.argv[1])
 slots = load_tokenizers(folder)

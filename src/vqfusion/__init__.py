@@ -12,32 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vqfusion.data import open_dataset as open_dataset
-    from vqfusion.diffusion.denoiser import NetworkDenoiser as NetworkDenoiser
-    from vqfusion.diffusion.flow import FlowPath as FlowPath
-    from vqfusion.diffusion.gaussian import GaussianPath as GaussianPath
+    from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser as NetworkDenoiser
+    from vqfusion.diffusion.gaussian.flow import FlowPath as FlowPath
+    from vqfusion.diffusion.gaussian.path import GaussianPath as GaussianPath
+    from vqfusion.diffusion.gaussian.samplers import sample_signal as sample_signal
     from vqfusion.diffusion.operators import OPERATORS as OPERATORS
-    from vqfusion.diffusion.signal_samplers import sample_signal as sample_signal
     from vqfusion.errors import UserError as UserError
     from vqfusion.hub import load as load
-    from vqfusion.models.any_size import AnySizePrior as AnySizePrior
-    from vqfusion.models.diffusion_model import DiffusionModel as DiffusionModel
-    from vqfusion.models.latent_diffusion import LatentDiffusion as LatentDiffusion
-    from vqfusion.models.mirrored import MirroredPrior as MirroredPrior
-    from vqfusion.models.prior import Prior as Prior
-    from vqfusion.models.restore import Restored as Restored
-    from vqfusion.models.restore import restore as restore
-    from vqfusion.models.system import Generated as Generated
-    from vqfusion.models.system import Likelihood as Likelihood
-    from vqfusion.models.system import Sampling as Sampling
-    from vqfusion.models.system import System as System
+    from vqfusion.models.fusion.system import Generated as Generated
+    from vqfusion.models.fusion.system import Likelihood as Likelihood
+    from vqfusion.models.fusion.system import Sampling as Sampling
+    from vqfusion.models.fusion.system import System as System
+    from vqfusion.models.latent.diffusion_model import DiffusionModel as DiffusionModel
+    from vqfusion.models.latent.latent_diffusion import LatentDiffusion as LatentDiffusion
+    from vqfusion.models.restoration.any_size import AnySizePrior as AnySizePrior
+    from vqfusion.models.restoration.mirrored import MirroredPrior as MirroredPrior
+    from vqfusion.models.restoration.prior import Prior as Prior
+    from vqfusion.models.restoration.restore import Restored as Restored
+    from vqfusion.models.restoration.restore import restore as restore
     from vqfusion.nn.conv import VQVAEDecoder as VQVAEDecoder
     from vqfusion.nn.conv import VQVAEEncoder as VQVAEEncoder
     from vqfusion.nn.denoising_transformer import DenoisingTransformer as DenoisingTransformer
     from vqfusion.nn.unet import UNet as UNet
     from vqfusion.tasks import TASKS as TASKS
     from vqfusion.tokenizers.audio import AudioTokenizer as AudioTokenizer
-    from vqfusion.tokenizers.check import check_quantizer as check_quantizer
-    from vqfusion.tokenizers.check import check_tokenizer as check_tokenizer
+    from vqfusion.tokenizers.conformance.check import check_quantizer as check_quantizer
+    from vqfusion.tokenizers.conformance.check import check_tokenizer as check_tokenizer
     from vqfusion.tokenizers.gaussian_vqvae import GaussianVQVAE as GaussianVQVAE
     from vqfusion.tokenizers.gaussian_vqvae import bits_per_dim as bits_per_dim
     from vqfusion.tokenizers.image import ImageTokenizer as ImageTokenizer
@@ -60,10 +60,10 @@ PUBLIC = {
     "Tokens": "types",
     "Quantized": "types",
     "Prediction": "types",
-    "System": "models.system",
-    "Sampling": "models.system",
-    "Generated": "models.system",
-    "Likelihood": "models.system",
+    "System": "models.fusion.system",
+    "Sampling": "models.fusion.system",
+    "Generated": "models.fusion.system",
+    "Likelihood": "models.fusion.system",
     "TASKS": "tasks",
     "open_dataset": "data",
     "AudioTokenizer": "tokenizers.audio",
@@ -73,28 +73,28 @@ PUBLIC = {
     "VQVAE": "tokenizers.vqvae",
     "GaussianVQVAE": "tokenizers.gaussian_vqvae",
     "bits_per_dim": "tokenizers.gaussian_vqvae",
-    "DiffusionModel": "models.diffusion_model",
-    "LatentDiffusion": "models.latent_diffusion",
+    "DiffusionModel": "models.latent.diffusion_model",
+    "LatentDiffusion": "models.latent.latent_diffusion",
     "UNet": "nn.unet",
     "DenoisingTransformer": "nn.denoising_transformer",
-    "Prior": "models.prior",
-    "AnySizePrior": "models.any_size",
-    "MirroredPrior": "models.mirrored",
-    "restore": "models.restore",
-    "Restored": "models.restore",
+    "Prior": "models.restoration.prior",
+    "AnySizePrior": "models.restoration.any_size",
+    "MirroredPrior": "models.restoration.mirrored",
+    "restore": "models.restoration.restore",
+    "Restored": "models.restoration.restore",
     "OPERATORS": "diffusion.operators",
-    "GaussianPath": "diffusion.gaussian",
-    "FlowPath": "diffusion.flow",
-    "NetworkDenoiser": "diffusion.denoiser",
-    "sample_signal": "diffusion.signal_samplers",
+    "GaussianPath": "diffusion.gaussian.path",
+    "FlowPath": "diffusion.gaussian.flow",
+    "NetworkDenoiser": "diffusion.gaussian.denoiser",
+    "sample_signal": "diffusion.gaussian.samplers",
     "VQVAEEncoder": "nn.conv",
     "VQVAEDecoder": "nn.conv",
     "VectorQuantizer": "tokenizers.quantizers",
     "FiniteScalarQuantizer": "tokenizers.quantizers",
     "QUANTIZERS": "tokenizers.quantizers",
     "vector_quantizer": "tokenizers.quantizers",
-    "check_quantizer": "tokenizers.check",
-    "check_tokenizer": "tokenizers.check",
+    "check_quantizer": "tokenizers.conformance.check",
+    "check_tokenizer": "tokenizers.conformance.check",
 }
 
 __all__ = ["__version__", *PUBLIC]

@@ -16,7 +16,7 @@ from vqfusion.commands.demo import demo
 from vqfusion.commands.inspect import inspect
 from vqfusion.commands.look import data, doctor
 from vqfusion.commands.measure import evaluate
-from vqfusion.commands.train import train
+from vqfusion.commands.train.train import train
 from vqfusion.commands.verbs import add_verbs
 from vqfusion.errors import UserError
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
-    from vqfusion.models.prior import Prior
-    from vqfusion.models.system import System
+    from vqfusion.models.fusion.system import System
+    from vqfusion.models.restoration.prior import Prior
 
 ZOO = Path(__file__).parent / "zoo"
 DEFAULT_MODEL: Literal["emoji"] = "emoji"
@@ -73,14 +73,14 @@ def load(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
     """
     folder = find_model(name)
     if kind_of(folder) == "prior":
-        from vqfusion.models.prior import Prior
+        from vqfusion.models.restoration.prior import Prior
 
         return Prior.from_pretrained(folder, device)
     if kind_of(folder) == "latent-diffusion":
-        from vqfusion.models.latent_diffusion import LatentDiffusion
+        from vqfusion.models.latent.latent_diffusion import LatentDiffusion
 
         return LatentDiffusion.from_pretrained(folder, device)
-    from vqfusion.models.system import System
+    from vqfusion.models.fusion.system import System
 
     return System.from_pretrained(folder, device)
 
@@ -99,7 +99,7 @@ def load_for_slots(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
     """`load` where slots are asked for: a System, or a diffusion of latents that is spoken to as one."""
     if kind_of(find_model(name)) != "latent-diffusion":
         return load_system(name, device)
-    from vqfusion.models.latent_system import LatentSystem
+    from vqfusion.models.latent.system import LatentSystem
 
     return LatentSystem(load(name, device))
 

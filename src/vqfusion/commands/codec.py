@@ -17,8 +17,8 @@ from vqfusion.data.io.file import SUFFIXES, read_bytes, write_bytes
 from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
-    from vqfusion.models.codec import Codec
-    from vqfusion.models.vqf import VqfFile
+    from vqfusion.models.codec.codec import Codec
+    from vqfusion.models.codec.vqf import VqfFile
     from vqfusion.types import Sample
 
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUTS", help="files, folders or - for standard input")]
@@ -74,7 +74,7 @@ def decode(
     as_json: Json = False,
 ) -> None:
     """Turn .vqf files back into pictures, sounds, texts, volumes or series of the original extent."""
-    from vqfusion.models.vqf import VqfFile
+    from vqfusion.models.codec.vqf import VqfFile
 
     sources = _coded(inputs)
     files = [VqfFile.from_bytes(read_bytes(one.path), one.path) for one in sources]
@@ -144,7 +144,7 @@ def _planned(
 def _codec(model: str, device: str | None, named_by: str | None = None) -> "Codec":
     """The codec of a model; `named_by` is the file that asks for it where nobody else did."""
     from vqfusion.hub import find_model
-    from vqfusion.models.codec import Codec
+    from vqfusion.models.codec.codec import Codec
 
     try:
         folder = find_model(model)

@@ -25,7 +25,7 @@ def demo(
             raise UserError(f"{folder / name}: belongs to no demo; choose another -o/--output")
     from rich.console import Console
 
-    from vqfusion.evaluate.demo import run_demo
+    from vqfusion.demo.demo import run_demo
     from vqfusion.evaluate.report import Report
     from vqfusion.hub import find_model, load, load_system, zoo
 

@@ -37,7 +37,7 @@ def inspect(
     from vqfusion.inspect.atlas import atlas, atlas_in_use, words
     from vqfusion.inspect.codebook import measure_codebook
     from vqfusion.inspect.samples import samples_for
-    from vqfusion.models.codec import Codec
+    from vqfusion.models.codec.codec import Codec
 
     codec = Codec.from_pretrained(find_model(model), device)
     dataset = open_dataset(data or codec.config.data)

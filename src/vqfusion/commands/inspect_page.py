@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vqfusion.evaluate import page
+from vqfusion.pages import page
 
 if TYPE_CHECKING:
     from torch import Tensor

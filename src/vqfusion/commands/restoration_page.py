@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from vqfusion.data.io import write
 from vqfusion.data.transforms import resize_picture
-from vqfusion.evaluate import page
+from vqfusion.pages import page
 from vqfusion.types import Sample
 
 if TYPE_CHECKING:

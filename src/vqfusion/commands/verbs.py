@@ -17,7 +17,7 @@ from vqfusion.tasks import TASKS, Answer, Task
 from vqfusion.tasks.restoration import Restoration
 
 if TYPE_CHECKING:
-    from vqfusion.models.system import System
+    from vqfusion.models.fusion.system import System
 
 BATCH = 8
 INPUTS = "files, folders or - for standard input"
@@ -133,7 +133,7 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
     for first in tracked(range(0, max(len(items), 1), BATCH), "working", len(items) > BATCH and not at_once):
         batch = items[first : first + BATCH]
         given = [item.read() for item in batch]
-        from vqfusion.models.system import Sampling
+        from vqfusion.models.fusion.system import Sampling
 
         system = system or load_for_slots(name, request.device)
         sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)

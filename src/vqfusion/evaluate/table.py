@@ -11,15 +11,15 @@ import torch
 
 from vqfusion.errors import MissingExtra, UserError
 from vqfusion.evaluate.bench import Bench
-from vqfusion.evaluate.picture_rows import classify, describe, imagine
 from vqfusion.evaluate.report import Report, Row
-from vqfusion.evaluate.sound_rows import speak, speaker, transcribe
-from vqfusion.evaluate.text_rows import likelihood, translate
-from vqfusion.evaluate.tokenizer_rows import audio_tokenizer, image_tokenizer
+from vqfusion.evaluate.rows.pictures import classify, describe, imagine
+from vqfusion.evaluate.rows.sounds import speak, speaker, transcribe
+from vqfusion.evaluate.rows.texts import likelihood, translate
+from vqfusion.evaluate.rows.tokenizers import audio_tokenizer, image_tokenizer
 
 if TYPE_CHECKING:
     from vqfusion.data import Dataset
-    from vqfusion.models.system import System
+    from vqfusion.models.fusion.system import System
 
 
 @dataclass(frozen=True)

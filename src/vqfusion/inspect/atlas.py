@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqfusion.models.codec import fitted
+from vqfusion.models.codec.codec import fitted
 from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.tokenizers.build import AnyTokenizer, NetworkTokenizer
 from vqfusion.tokenizers.image import ImageTokenizer

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vqfusion.errors import UserError
-from vqfusion.models.codec import fitted
+from vqfusion.models.codec.codec import fitted
 from vqfusion.tokenizers.build import AnyTokenizer
-from vqfusion.tokenizers.entropy_model import EntropyModel
+from vqfusion.tokenizers.codec.entropy_model import EntropyModel
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.types import Quantized, Sample
 

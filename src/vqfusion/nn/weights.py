@@ -110,3 +110,11 @@ def pick_device(name: str | None) -> torch.device:
         there = ["cpu"] + [f"{kind.type}:{i}" for i in range(torch.accelerator.device_count())] if kind else ["cpu"]
         raise UserError(f"device {name!r} is not available here; there is {', '.join(there)}") from None
     return device
+
+
+@torch.no_grad()
+def round_to_half(module: nn.Module) -> None:
+    """Round matrices to float16 values in place, so that what is used is what will be saved."""
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point() and tensor.ndim > 1:
+            tensor.copy_(tensor.half().float())

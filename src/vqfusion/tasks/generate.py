@@ -9,7 +9,7 @@ from vqfusion.errors import UserError
 from vqfusion.tasks.task import LABEL_SLOTS, Answer, Task, named, option, task, text_slot
 
 if TYPE_CHECKING:
-    from vqfusion.models.system import Sampling, System
+    from vqfusion.models.fusion.system import Sampling, System
     from vqfusion.tasks.task import Samples
     from vqfusion.types import Sample
 

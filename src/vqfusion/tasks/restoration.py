@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vqfusion.diffusion.operators import Operator
-    from vqfusion.models.fitted import FittedSample
-    from vqfusion.models.prior import Prior
-    from vqfusion.models.system import Sampling, System
+    from vqfusion.models.fusion.system import Sampling, System
+    from vqfusion.models.restoration.fitted import FittedSample
+    from vqfusion.models.restoration.prior import Prior
     from vqfusion.tasks.task import Samples
     from vqfusion.types import Sample
 
@@ -69,7 +69,7 @@ class Restoration(Task):
         return parse_level(self.sigma)
 
     def __call__(self, system: "System | Prior", sample: "Samples", sampling: "Sampling") -> Answer:
-        from vqfusion.models.prior import Prior
+        from vqfusion.models.restoration.prior import Prior
 
         if isinstance(system, Prior):
             return together([self.restored(system, one, sampling) for one in as_list(sample)])
@@ -109,7 +109,7 @@ class Restoration(Task):
 
     def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
         """The sample in the units of the prior."""
-        from vqfusion.models.fitted import FittedSample
+        from vqfusion.models.restoration.fitted import FittedSample
 
         return FittedSample.of(sample, prior)
 
@@ -129,9 +129,9 @@ class Restoration(Task):
     def restored(self, prior: "Prior", sample: "Sample", sampling: "Sampling") -> Answer:
         """The answer of a prior for one sample."""
         from vqfusion.diffusion.noise import seeded
-        from vqfusion.models.any_size import AnySizePrior
-        from vqfusion.models.restore import restore
-        from vqfusion.models.shipped_intervals import shipped_intervals
+        from vqfusion.models.restoration.any_size import AnySizePrior
+        from vqfusion.models.restoration.restore import restore
+        from vqfusion.models.restoration.shipped_intervals import shipped_intervals
 
         start, mode = perf_counter(), self.read_out
         if sample.modality == "image" and (self.level or 0) > 1:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vqfusion.diffusion.operators import Noise, Operator
-    from vqfusion.models.fitted import FittedSample
-    from vqfusion.models.prior import Prior
-    from vqfusion.models.system import Sampling, System
+    from vqfusion.models.fusion.system import Sampling, System
+    from vqfusion.models.restoration.fitted import FittedSample
+    from vqfusion.models.restoration.prior import Prior
     from vqfusion.types import Sample
 
 NOISES = ("gaussian", "poisson", "salt-and-pepper", "rician")
@@ -48,7 +48,7 @@ class Denoise(Restoration):
         return self.clean_view(system, sample, "noisy", sampling)
 
     def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
-        from vqfusion.models.fitted import FittedSample
+        from vqfusion.models.restoration.fitted import FittedSample
 
         fitted = FittedSample.of(sample, prior, from_zero=self.noise in ("poisson", "rician"))
         if self.noise != "gaussian":
@@ -68,7 +68,7 @@ class Denoise(Restoration):
 
     def _noise(self, fitted: "FittedSample", level: "float | Tensor | None") -> "Noise":
         from vqfusion.diffusion import operators
-        from vqfusion.models.photons import estimate_gain
+        from vqfusion.models.restoration.photons import estimate_gain
 
         if self.noise == "salt-and-pepper":
             return operators.SaltPepper()
@@ -171,7 +171,7 @@ class Inpaint(Restoration):
             return super().restored(prior, sample, sampling)
         if self.self_ensemble:
             raise UserError("--self-ensemble: the gaps of a series are filled in by itself, not by a prior")
-        from vqfusion.models.autoregressive import fill_gaps
+        from vqfusion.models.restoration.autoregressive import fill_gaps
 
         start, fitted = perf_counter(), self.fitted(prior, sample)
         seen = self._seen(fitted)

@@ -1,0 +1,65 @@
+"""What `train` does for a whole chain."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from vqfusion.commands.train.training import OTHER_RUN, Training, cost_of, state_of, time_of
+from vqfusion.config import ChainConfig
+
+if TYPE_CHECKING:
+    from vqfusion.train.loop.estimate import Estimate
+    from vqfusion.train.loop.fit import OnMetrics
+
+
+class ChainTraining(Training[ChainConfig]):
+    """Tokenizers and Fusion, from raw data."""
+
+    section: ClassVar[str] = "chain"
+
+    def state(self) -> str:
+        from vqfusion.nn.weights import load_json
+
+        held = self.folder / "chain.json"
+        if held.exists() and load_json(held) != self.config.model_dump(mode="json"):
+            return OTHER_RUN
+        return state_of(held.exists(), (self.folder / "config.json").exists())
+
+    def estimates(self) -> "Sequence[Estimate]":
+        from vqfusion.train.fusion.estimate import estimate_chain
+
+        return estimate_chain(self.config, self.device)
+
+    def rows(self, costs: "Sequence[Estimate]") -> Iterator[tuple[str, str]]:
+        chain, cost = self.config, {one.name: f"\n{cost_of(one)}" for one in costs}
+        for name, tokenizer in chain.tokenizers.items():
+            stage = chain.tokenizer_stages.get(name)
+            steps = f", {stage.steps} steps of {stage.batch}" if stage else ""
+            yield f"tokenizer {name}", tokenizer.kind + steps + cost.get(f"tokenizer {name}", "")
+        if chain.fusion.slots:
+            yield from self._fusion(cost["fusion"])
+        yield "time here", f"{time_of(costs)}; reading and tokenising the data come on top"
+        yield "memory", "computed for weights, gradients, Adam and average; measured for activations"
+
+    def _fusion(self, cost: str) -> Iterator[tuple[str, str]]:
+        chain, fusion, stage = self.config, self.config.fusion, self.config.fusion_stage
+        shape = f"width {fusion.dim}, {fusion.layers} layers, {fusion.heads} heads"
+        yield "fusion", f"{shape}, {stage.steps} steps of {stage.draws_per_step} draws{cost}"
+        yield "slots", " ".join(name for name in fusion.slots if not name.startswith("length:"))
+        total = sum(draw.weight for draw in chain.draws)
+        for draw in chain.draws:
+            task = f"{' + '.join(draw.given) or 'nothing'} -> {' + '.join(draw.target)}"
+            yield f"{100 * draw.weight / total:.0f} % of the draws", task
+
+    def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
+        from vqfusion.nn.weights import count_parameters
+        from vqfusion.train.fusion.preview import Preview
+        from vqfusion.train.fusion.trainer import train_chain
+
+        preview = Preview(self.config, self.folder / "samples")
+        system = train_chain(self.config, self.folder, self.device, preview, on_metrics, start=begin)
+        return {
+            "device": str(system.device),
+            "slots": list(system.slots),
+            "parameters": count_parameters(system.fusion) if system.slots else 0,
+        }

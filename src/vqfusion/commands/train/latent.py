@@ -1,0 +1,45 @@
+"""What `train` does for a latent diffusion."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from vqfusion.commands.train.training import Training, cost_of, state_of, time_of
+from vqfusion.config import LatentTrainingConfig
+
+if TYPE_CHECKING:
+    from vqfusion.train.loop.estimate import Estimate
+    from vqfusion.train.loop.fit import OnMetrics
+
+
+class LatentTraining(Training[LatentTrainingConfig]):
+    """A tokenizer, and a diffusion of its latents."""
+
+    section: ClassVar[str] = "latent"
+
+    def state(self) -> str:
+        begun = any((self.folder / part).exists() for part in ("tokenizer", "latent"))
+        return state_of(begun, (self.folder / "config.json").exists())
+
+    def estimates(self) -> "Sequence[Estimate]":
+        from vqfusion.train.latent.estimate import estimate_latent
+
+        return estimate_latent(self.config, self.device)
+
+    def rows(self, costs: "Sequence[Estimate]") -> Iterator[tuple[str, str]]:
+        for cost in costs:
+            yield cost.name, f"{cost.steps} steps\n{cost_of(cost)}"
+        yield "time here", f"{time_of(costs)}; reading the data comes on top"
+
+    def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
+        from vqfusion.nn.weights import count_parameters
+        from vqfusion.train.latent.trainer import train_latent
+        from vqfusion.train.loop.accelerator import make_accelerator
+
+        model = train_latent(self.config, self.folder, make_accelerator(self.device), on_metrics, begin)
+        return {
+            "device": str(model.device),
+            "grid": list(model.grid),
+            "classes": list(model.classes),
+            "parameters": count_parameters(model),
+        }

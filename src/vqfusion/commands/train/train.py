@@ -1,0 +1,68 @@
+"""`train`: a chain, a prior or a latent diffusion from a recipe or a YAML file; the same command goes on where it was
+stopped."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from vqfusion.commands.train.training import Training
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="a recipe (emoji-small, photo-prior, ...: a wrong name lists all), or a .yaml file")
+    ],
+    output: Annotated[str | None, typer.Option("--output", "-o", help="folder; default: runs/<name>")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="in place of the recipe's")] = None,
+    start: Annotated[str | None, typer.Option(help="model whose weights (and tokenizers) are the beginning")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="write the metrics for TensorBoard too")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be trained and its cost")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
+) -> None:
+    """Train tokenizers and model, a prior, or a diffusion of latents, from raw data; goes on where it was stopped."""
+    from rich.console import Console
+
+    from vqfusion.commands.train.training import FINISHED, is_first_process
+
+    training = _training(recipe, output, seed, device, start)
+    if not dry_run:
+        before = training.state()
+        report = training.train(tensorboard)
+        if not is_first_process():
+            return
+        done = "was trained before" if before == FINISHED else "trained"
+        print(json.dumps(report) if as_json else f"{training.folder}: {done}; use it with --model {training.folder}")
+        return
+    with Console(stderr=True).status("timing a few steps"):
+        costs = training.estimates()
+    if not is_first_process():
+        return
+    if as_json:
+        print(json.dumps(training.plan(costs), ensure_ascii=False))
+    else:
+        training.show(costs)
+
+
+def _training(
+    recipe: str, output: str | None, seed: int | None, device: str | None, start: str | None
+) -> "Training[Any]":
+    """The training that a recipe or a file asks for."""
+    from vqfusion.commands.train.fusion import ChainTraining
+    from vqfusion.commands.train.latent import LatentTraining
+    from vqfusion.commands.train.restoration import PriorTraining
+    from vqfusion.config import LatentTrainingConfig, PriorTrainingConfig
+    from vqfusion.train.fusion.recipe import recipe as find
+
+    config = find(recipe)
+    if seed is not None:
+        config = config.model_copy(update={"seed": seed})
+    folder = Path(output or f"runs/{config.name}")
+    if isinstance(config, PriorTrainingConfig):
+        return PriorTraining(config, folder, device, start)
+    if isinstance(config, LatentTrainingConfig):
+        return LatentTraining(config, folder, device, start)
+    return ChainTraining(config, folder, device, start)

@@ -1,0 +1,63 @@
+"""Every config of the library; torch-free, YAML and JSON round trip, unknown keys refused."""
+
+from vqfusion.config.base import (
+    Config,
+    load_yaml,
+    validated,
+)
+from vqfusion.config.models import (
+    DiffusionModelConfig,
+    FusionConfig,
+    LatentDiffusionConfig,
+    PriorConfig,
+    SlotConfig,
+)
+from vqfusion.config.tokenizers import (
+    QUANTIZER_NAMES,
+    AudioTokenizerConfig,
+    ImageTokenizerConfig,
+    LabelTokenizerConfig,
+    LatentTokenizerConfig,
+    SeriesTokenizerConfig,
+    TextTokenizerConfig,
+    TextVQVAEConfig,
+    TokenizerConfig,
+    VolumeTokenizerConfig,
+    VQVAEConfig,
+)
+from vqfusion.config.training import (
+    ChainConfig,
+    DrawConfig,
+    LatentTrainingConfig,
+    PriorTrainingConfig,
+    ShortConfig,
+    StageConfig,
+)
+
+__all__ = [
+    "AudioTokenizerConfig",
+    "ChainConfig",
+    "Config",
+    "DiffusionModelConfig",
+    "DrawConfig",
+    "FusionConfig",
+    "ImageTokenizerConfig",
+    "LabelTokenizerConfig",
+    "LatentDiffusionConfig",
+    "LatentTokenizerConfig",
+    "LatentTrainingConfig",
+    "PriorConfig",
+    "PriorTrainingConfig",
+    "QUANTIZER_NAMES",
+    "SeriesTokenizerConfig",
+    "ShortConfig",
+    "SlotConfig",
+    "StageConfig",
+    "TextTokenizerConfig",
+    "TextVQVAEConfig",
+    "TokenizerConfig",
+    "VQVAEConfig",
+    "VolumeTokenizerConfig",
+    "load_yaml",
+    "validated",
+]

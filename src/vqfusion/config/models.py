@@ -1,0 +1,120 @@
+"""Configs of the models: Fusion and its slots, priors, latent diffusions."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from vqfusion.config.base import Config, Count, NotNegative, Positive, Whole, check_levels
+from vqfusion.config.tokenizers import ImageTokenizerConfig, LatentTokenizerConfig, VQVAEConfig
+
+
+class DiffusionModelConfig(Config):
+    """A VQ-VAE with a diffusion decoder: the codec, the denoiser and its path; `width` is the dial of the denoiser."""
+
+    vqvae: VQVAEConfig = VQVAEConfig()
+    network: Literal["unet", "transformer"] = "unet"
+    width: Count = 32
+    path: Literal["flow", "cosine", "linear", "sigmoid", "edm"] = "cosine"
+    prediction: Literal["x0", "v", "velocity"] = "v"
+    steps: Count = 8
+    diffusion_weight: NotNegative = 1.0
+
+
+class LatentDiffusionConfig(Config):
+    """Diffusion in the latents of a tokenizer, which is a part of the model; `width` is the dial of the denoiser.
+
+    The U-Net has `levels` resolutions. `classes` are the names that samples can be asked for, `grid` is the size of
+    the latents of a sample: both are filled in from the data.
+    """
+
+    tokenizer: LatentTokenizerConfig | VQVAEConfig = ImageTokenizerConfig()
+    network: Literal["unet", "transformer"] = "unet"
+    width: Count = 64
+    levels: Count = 2
+    path: Literal["flow", "cosine", "linear", "sigmoid", "edm"] = "cosine"
+    prediction: Literal["eps", "x0", "v", "velocity"] = "v"
+    weighting: Literal["simple", "min_snr", "edm", "elbo"] = "simple"
+    steps: Count = 20
+    guidance_scale: float = 1.0
+    classes: tuple[str, ...] = ()
+    grid: tuple[Count, ...] = ()
+
+
+class SlotConfig(Config):
+    """One slot: modality x view, e.g. `image`, `image@16`, `text:de`, `length:de`, `speaker`.
+
+    `tokenizer` names the vocabulary, which views share. `shape` is the largest grid of tokens; the first axis
+    of a `variable` slot may be shorter. `patch` tokens along each axis share one position of the
+    transformer. `coefficient` weighs the slot in the loss. `calibration` has, for a label slot, the temperature of its
+    probabilities by the modality that is given.
+    """
+
+    tokenizer: str
+    shape: Annotated[tuple[Count, ...], Field(min_length=1, max_length=3)]
+    patch: tuple[Count, ...] = (1,)
+    variable: bool = False
+    coefficient: NotNegative = 1.0
+    sampling: Literal["confidence", "random"] = "confidence"
+    steps: Count = 16
+    temperature: NotNegative = 1.0
+    guidance_scale: float = 1.0
+    calibration: dict[str, Positive] = {}
+
+    @model_validator(mode="after")
+    def _whole_patches(self) -> "SlotConfig":
+        if len(self.shape) != len(self.patch) or any(n % p for n, p in zip(self.shape, self.patch, strict=True)):
+            raise ValueError(f"shape {list(self.shape)} is no multiple of patch {list(self.patch)}")
+        return self
+
+    @property
+    def is_length(self) -> bool:
+        return self.tokenizer.startswith("length:")
+
+
+class FusionConfig(Config):
+    """The slot transformer: `layers` blocks of `dim` over positions, and where several tokens share a position,
+    `local_layers` blocks of convolutions of at least `token_dim` over the tokens before and after it."""
+
+    dim: Count = 256
+    layers: Count = 6
+    heads: Count = 4
+    token_dim: Count = 32
+    local_layers: Whole = 0
+    slots: dict[str, SlotConfig] = {}
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "FusionConfig":
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} is no multiple of twice the {self.heads} heads")
+        patches: dict[str, tuple[int, ...]] = {}
+        for name, slot in self.slots.items():
+            if slot.patch != patches.setdefault(slot.tokenizer, slot.patch):
+                raise ValueError(f"slot {name!r}: views that share {slot.tokenizer!r} need the same patch")
+        return self
+
+
+class PriorConfig(Config):
+    """A restoration network and the data that it knows: one modality, so many channels, values in `value_range`.
+
+    Level i of the network has `widths[i]` channels and `depths[i]` residual blocks each way; blocks of `fold`
+    positions an axis enter as channels. It is trained for noise of a standard deviation within `sigma_range`, in
+    the units of the data. `sample_rate_hz` is that of sound.
+    """
+
+    modality: Literal["image", "audio", "volume", "series"] = "image"
+    channels: Count = 1
+    value_range: tuple[float, float] = (0.0, 1.0)
+    sigma_range: tuple[Positive, Positive] = (0.002, 1.0)
+    sample_rate_hz: Count | None = None
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 96, 128)
+    depths: tuple[Whole, ...] = (2, 2, 3)
+    fold: Count = 2
+
+    @model_validator(mode="after")
+    def _one_depth_for_each_width(self) -> "PriorConfig":
+        check_levels(self.widths, self.depths)
+        return self
+
+    @property
+    def rank(self) -> int:
+        return {"image": 2, "volume": 3}.get(self.modality, 1)

@@ -1,0 +1,146 @@
+"""Configs of the tokenizers."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_serializer, model_validator
+
+from vqfusion.config.base import Config, Count, NotNegative, Share, Whole, check_levels
+
+QUANTIZER_NAMES = (
+    "vq",
+    "gradient_vq",
+    "cosine_vq",
+    "cosine_gradient_vq",
+    "projected_vq",
+    "multi_head_vq",
+    "residual_vq",
+    "grouped_residual_vq",
+    "hierarchical_vq",
+    "soft_vq",
+    "gumbel_vq",
+    "sq_vae",
+    "sq_vae_vmf",
+    "sim_vq",
+    "ibq",
+    "fsq",
+    "residual_fsq",
+    "lfq",
+    "bsq",
+)
+
+
+class VQVAEConfig(Config):
+    """Shape of one VQ-VAE; `widths[i]` channels and `depths[i]` residual blocks at 1/2^i of the resolution.
+
+    `quantizer` is one of `QUANTIZER_NAMES`; it takes those of `codebook_size`, `dim`, `decay` and `levels` that it has,
+    and `options`, its further arguments by name.
+    """
+
+    rank: Literal[1, 2, 3] = 2
+    channels: Count = 3
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64, 128)
+    depths: tuple[Whole, ...] = (0, 1, 3)
+    quantizer: str = "vq"
+    codebook_size: Count = 512
+    dim: Count = 16
+    decay: Share = 0.99
+    levels: tuple[Count, ...] = (8, 8, 8)
+    options: dict[str, Any] = {}
+
+    @field_validator("quantizer")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in QUANTIZER_NAMES:
+            raise ValueError(f"no quantizer {name!r}; known: {', '.join(QUANTIZER_NAMES)}")
+        return name
+
+    @model_validator(mode="after")
+    def _one_depth_for_each_width(self) -> "VQVAEConfig":
+        check_levels(self.widths, self.depths)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_options(self, serialize: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Without options a config is written, and hashed into fingerprints, as before there were any."""
+        data = serialize(self)
+        return data if self.options else {key: value for key, value in data.items() if key != "options"}
+
+
+class ImageTokenizerConfig(Config):
+    """Pictures `[C, H, W]` in [0, 1] to a grid of codes."""
+
+    kind: Literal["image"] = "image"
+    vqvae: VQVAEConfig = VQVAEConfig()
+
+
+class AudioTokenizerConfig(Config):
+    """Sound to codes through its magnitude spectrogram; phases come back by Griffin-Lim."""
+
+    kind: Literal["audio"] = "audio"
+    sample_rate_hz: Count = 16000
+    window_samples: Count = 512
+    hop_samples: Count = 160
+    griffin_lim_steps: Whole = 32
+    vqvae: VQVAEConfig = VQVAEConfig(rank=1, channels=257, widths=(256, 256), depths=(1, 2), codebook_size=1024)
+
+
+class TextTokenizerConfig(Config):
+    """Byte-level BPE, trained on the texts of the training split in `languages` (those of the chain by default)."""
+
+    kind: Literal["text"] = "text"
+    vocabulary_size: Count = 4096
+    languages: tuple[str, ...] | None = None
+    language_weights: tuple[NotNegative, ...] | None = None
+
+
+class VolumeTokenizerConfig(Config):
+    """Volumes of one channel in any unit to a grid of codes; trained on cubes of `crop` voxels a side."""
+
+    kind: Literal["volume"] = "volume"
+    crop: Count = 32
+    vqvae: VQVAEConfig = VQVAEConfig(rank=3, channels=1, widths=(16, 32, 64), depths=(0, 1, 1))
+
+
+class SeriesTokenizerConfig(Config):
+    """Series of any number of channels, each by itself and in any unit; trained on stretches of `crop` values."""
+
+    kind: Literal["series"] = "series"
+    crop: Count = 256
+    vqvae: VQVAEConfig = VQVAEConfig(rank=1, channels=1, widths=(32, 64, 64), depths=(1, 1, 2))
+
+
+class TextVQVAEConfig(Config):
+    """Text as bytes to fewer latent codes; trained on stretches of `crop` bytes of texts in `languages` (those of
+    the chain by default). `vqvae.channels` is the width of the embedding of a byte."""
+
+    kind: Literal["text-vqvae"] = "text-vqvae"
+    crop: Count = 64
+    languages: tuple[str, ...] | None = None
+    vqvae: VQVAEConfig = VQVAEConfig(
+        rank=1, channels=32, widths=(128, 192), depths=(1, 1), quantizer="fsq", levels=(4, 4, 4, 4, 4, 2)
+    )
+
+
+class LabelTokenizerConfig(Config):
+    """Names of classes; `names` is filled from the training split."""
+
+    kind: Literal["label"] = "label"
+    names: tuple[str, ...] = ()
+
+
+TokenizerConfig = Annotated[
+    ImageTokenizerConfig
+    | AudioTokenizerConfig
+    | TextTokenizerConfig
+    | LabelTokenizerConfig
+    | VolumeTokenizerConfig
+    | SeriesTokenizerConfig
+    | TextVQVAEConfig,
+    Field(discriminator="kind"),
+]
+
+LatentTokenizerConfig = Annotated[
+    ImageTokenizerConfig | AudioTokenizerConfig | VolumeTokenizerConfig | SeriesTokenizerConfig | TextVQVAEConfig,
+    Field(discriminator="kind"),
+]

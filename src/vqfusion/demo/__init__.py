@@ -1,0 +1,1 @@
+"""The demo: every verb on data that training never saw."""

@@ -1,0 +1,175 @@
+"""The demo: every verb on data that training never saw, as one page that needs nothing else."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from vqfusion.demo import pictures, repairs, words
+from vqfusion.demo.overview import overview
+from vqfusion.demo.stage import Section, Stage
+from vqfusion.evaluate.report import Report
+from vqfusion.pages import page
+from vqfusion.types import UserError
+
+if TYPE_CHECKING:
+    from vqfusion.data import Dataset
+    from vqfusion.models.fusion.system import System
+    from vqfusion.models.restoration.prior import Prior
+
+
+@dataclass(frozen=True)
+class Act:
+    """A section and the slots a model must have for it."""
+
+    show: Callable[[Stage], Section]
+    slots: tuple[str, ...]
+
+
+ACTS: dict[str, Act] = {
+    "imagine": Act(pictures.imagine, ("image", "style", "text:en")),
+    "describe": Act(pictures.describe, ("image", "text:en")),
+    "any": Act(words.any_to_any, ("image", "audio", "speaker", "text:en")),
+    "speak": Act(words.speak, ("audio", "speaker", "text:en")),
+    "transcribe": Act(words.transcribe, ("audio", "text:en")),
+    "translate": Act(words.translate, ("text:en", "text:de")),
+    "classify": Act(pictures.classify, ("image", "label", "text:en")),
+    "speaker": Act(words.speaker, ("audio", "speaker")),
+    "inpaint": Act(repairs.inpaint, ("image", "text:en")),
+    "upscale": Act(repairs.upscale, ("image", "image@16", "text:en")),
+    "denoise": Act(repairs.denoise, ("image", "image@noisy", "text:en")),
+    "enhance": Act(words.enhance, ("audio", "audio@noisy")),
+    "write": Act(words.write, ("text:en",)),
+    "codes": Act(pictures.round_trip, ("image", "text:en")),
+}
+
+
+def run_demo(
+    system: "System",
+    folder: str | Path,
+    seed: int = 0,
+    dataset: "Dataset | str" = "emoji",
+    scores: Report | None = None,
+    progress: Callable[[str], None] | None = None,
+    prior: "Prior | None" = None,
+) -> Path:
+    """Show every verb on held-out items; returns the path of `folder/index.html`.
+
+    Also writes `report.json` (the same in plain data, with times) and `overview.png` (a montage). The items are drawn
+    at random with the seed. `scores` is a report of `vqfusion eval` to print beside them, `prior` repairs pictures
+    beside the model. UserError when the folder cannot be written or the model fits no section.
+    """
+    from vqfusion.data import open_dataset
+
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+    data = (open_dataset(dataset) if isinstance(dataset, str) else dataset).limited(system.config.limit_keys)
+    stage = Stage(system, data, seed=seed, prior=prior)
+    started, sections, seconds = time.perf_counter(), {}, {}
+    for name, act in ACTS.items():
+        if stage.has(*act.slots):
+            if progress:
+                progress(name)
+            begun = time.perf_counter()
+            sections[name] = act.show(stage)
+            seconds[name] = time.perf_counter() - begun
+    if not sections:
+        raise UserError(f"the demo has nothing to show for a model with the slots {', '.join(system.slots)}")
+    total = time.perf_counter() - started
+    _write_page(folder, stage, sections, seconds, scores, total)
+    _write_report(folder, stage, sections, seconds, total)
+    _write_overview(folder, sections)
+    return folder / "index.html"
+
+
+def _write_page(
+    folder: Path, stage: Stage, sections: dict[str, Section], seconds: dict[str, float], scores, total: float
+) -> None:
+    shown = {
+        name: page.section(name, s.title, s.about, s.command, s.body, _live(s, seconds[name]))
+        for name, s in sections.items()
+    }
+    about = (
+        "Measured with vqfusion eval on held-out data, not on the few items above. The ceiling is the "
+        "tokenizer's own round trip."
+    )
+    if scores is not None:
+        shown["scores"] = page.section("scores", "Scores, baselines, ceilings", about, "vqfusion eval", _scores(scores))
+    asked = sum(s.asked for s in sections.values())
+    right = sum(s.right or 0 for s in sections.values())
+    parameters = sum(p.numel() for p in stage.system.fusion.parameters()) / 1e6
+    chips = [
+        f"model {stage.system.config.name}",
+        f"{parameters:.1f} M parameters in the transformer",
+        f"{len(stage.system.slots)} slots",
+        f"{stage.system.device}, {torch.get_num_threads()} of {os.cpu_count()} cores",
+        f"made in {total:.0f} s",
+        f"seed {stage.seed}",
+    ]
+    chips += [f"{right} of {asked} answers right"] if asked else []
+    intro = (
+        "One transformer over discrete codes. A task is a choice of what is given and what is asked for. "
+        "Everything below was drawn at random, not chosen; the badges say what training "
+        "never saw: the concept at all, the concept in this style, or the voice."
+    )
+    footer = f"Data: {stage.dataset.licence}" if stage.dataset.licence else ""
+    text = page.page("vqfusion, every verb", intro, chips, shown, footer)
+    (folder / "index.html").write_text(text, encoding="utf-8")
+
+
+def _live(section: Section, seconds: float) -> str:
+    right = f"<b>{section.right} of {section.asked}</b> right · " if section.right is not None else ""
+    return f"{right}{seconds:.1f} s"
+
+
+def _scores(report: Report) -> str:
+    head, *lines = report.cells()
+    marks = {True: ' class="good"', False: ' class="bad"', None: ""}
+    rows = []
+    for line, row in zip(lines, report.rows, strict=True):
+        cells = [page.plain(cell) for cell in line[:-1]]
+        cells[1] = f"<b>{cells[1]}</b>"
+        cells[3] = f"<span{marks[row.met]}>{cells[3]}</span>"
+        rows.append(cells)
+    return page.table(head[:-1], rows)
+
+
+def _write_report(
+    folder: Path, stage: Stage, sections: dict[str, Section], seconds: dict[str, float], total: float
+) -> None:
+    content = {
+        "model": stage.system.config.name,
+        "seed": stage.seed,
+        "seconds": round(total, 2),
+        "sections": {
+            name: {"seconds": round(seconds[name], 2), "right": s.right, "asked": s.asked, "items": s.items}
+            for name, s in sections.items()
+        },
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    (folder / "report.json").write_text(text, encoding="utf-8")
+
+
+def _write_overview(folder: Path, sections: dict[str, Section]) -> None:
+    titles = {
+        "codes": "Unseen pictures through their codes",
+        "imagine": "A name, drawn",
+        "describe": "A picture in a style that is new for it, named",
+        "inpaint": "A part of a picture, filled in",
+        "denoise": "A noisy picture, cleaned",
+    }
+    rows = [
+        (title, sections[name].pictures)
+        for name, title in titles.items()
+        if name in sections and sections[name].pictures
+    ]
+    if rows:
+        overview(rows, folder / "overview.png")

@@ -1,0 +1,1 @@
+"""Gaussian diffusion: paths, schedules, samplers, guidance and likelihood of continuous data."""

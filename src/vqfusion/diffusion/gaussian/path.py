@@ -1,0 +1,133 @@
+"""Gaussian paths from data to noise, and what a prediction of one kind says in the terms of another."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vqfusion.diffusion.gaussian.schedules import SCHEDULES, Schedule
+from vqfusion.types import Prediction, PredictionKind
+
+KINDS: tuple[PredictionKind, ...] = ("eps", "x0", "v", "velocity")
+
+
+class GaussianPath:
+    """x_t = alpha(t) x_0 + sigma(t) eps with eps ~ N(0, 1), at any rank; time 0 is data, 1 is noise.
+
+    `schedule` is `cosine`, `linear`, `sigmoid` (variance preserving), `edm` (variance exploding) or a `Schedule`.
+    `data_std` is the standard deviation of the data for which the networks' input is scaled to one. Times are
+    `[B]` tensors, one for each item; coefficients are computed in float64 and act on items whatever their shape.
+
+    A denoiser may predict, of the pair (x_0, eps) behind x_t,
+
+        eps                              Ho et al. (2020)
+        x0
+        v = (alpha s eps - sigma x_0 / s) / r, where s = data_std and r^2 = alpha^2 s^2 + sigma^2
+                                         Salimans, Ho (2022), and for `edm` the preconditioned output of
+                                         Karras et al. (2022), eq. 7, with the opposite sign
+        velocity = alpha' x_0 + sigma' eps, the drift of the probability flow
+
+    Each is a linear form a x_0 + b eps, and x_t is another, so any one follows from any other (`convert`).
+    """
+
+    def __init__(self, schedule: str | Schedule = "cosine", data_std: float = 1.0):
+        if isinstance(schedule, str) and schedule not in SCHEDULES:
+            raise ValueError(f"schedule {schedule!r} is not one of {', '.join(SCHEDULES)}")
+        self.schedule = SCHEDULES[schedule]() if isinstance(schedule, str) else schedule
+        self.data_std = data_std
+
+    def alpha(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        return self.schedule.alpha(_precise(t))
+
+    def sigma(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        return self.schedule.sigma(_precise(t))
+
+    def d_alpha(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        return self.schedule.d_alpha(_precise(t))
+
+    def d_sigma(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        return self.schedule.d_sigma(_precise(t))
+
+    def log_snr(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """log(alpha^2 / sigma^2); infinite where one of them is zero."""
+        return 2 * (self.alpha(t).log() - self.sigma(t).log())
+
+    def d_log_snr(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """Its derivative, negative."""
+        return 2 * (self.d_alpha(t) / self.alpha(t) - self.d_sigma(t) / self.sigma(t))
+
+    def time_of_noise(self, ratio: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """The time at which x_t / alpha is the data plus noise of this standard deviation, as near as the path goes."""
+        return self.schedule.time_of_noise(_precise(ratio)).clamp(0, 1)
+
+    def input_scale(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """What brings x_t to unit variance for a network: Karras et al. (2022), c_in."""
+        return 1 / (self.alpha(t).square() * self.data_std**2 + self.sigma(t).square()).sqrt()
+
+    def add_noise(
+        self, x0: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."], t: Float[Tensor, " B"]
+    ) -> Float[Tensor, "B ..."]:
+        """x_t of given data and noise."""
+        return scale(x0, self.alpha(t)) + scale(noise, self.sigma(t))
+
+    def target(
+        self,
+        kind: PredictionKind,
+        x0: Float[Tensor, "B ..."],
+        noise: Float[Tensor, "B ..."],
+        t: Float[Tensor, " B"],
+    ) -> Float[Tensor, "B ..."]:
+        """What a perfect denoiser of this kind would say if it knew the data and the noise."""
+        a, b = self._form(kind, t)
+        return scale(x0, a) + scale(noise, b)
+
+    def convert(
+        self, prediction: Prediction, x_t: Float[Tensor, "B ..."], t: Float[Tensor, " B"], kind: PredictionKind
+    ) -> Float[Tensor, "B ..."]:
+        """The same prediction as another kind, exactly.
+
+        With x_t = (alpha, sigma) and the prediction (a, b) as forms in (x_0, eps) and D = alpha b - sigma a, the
+        form (a', b') is [(a' b - b' a) x_t + (alpha b' - sigma a') prediction] / D. Raises ValueError where D = 0:
+        where nothing is left of the data, noise does not tell it, and the other way round.
+        """
+        if kind == prediction.kind:
+            return prediction.value
+        a, b = self._form(prediction.kind, t)
+        a_new, b_new = self._form(kind, t)
+        determinant = self.determinant(prediction.kind, t)
+        if bool((determinant == 0).any()):
+            raise ValueError(
+                f"{kind} does not follow from {prediction.kind} at t = {float(t[determinant == 0][0]):g} of this "
+                "path; use a denoiser that predicts v, or keep away from that end"
+            )
+        of_x = (a_new * b - b_new * a) / determinant
+        of_prediction = self.determinant(kind, t) / determinant
+        return scale(x_t, of_x) + scale(prediction.value, of_prediction)
+
+    def determinant(self, kind: PredictionKind, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """D = alpha b - sigma a of a kind: errors of two kinds at the same x_t are in the ratio of their D."""
+        a, b = self._form(kind, t)
+        return self.alpha(t) * b - self.sigma(t) * a
+
+    def _form(self, kind: PredictionKind, t: Float[Tensor, " B"]) -> tuple[Tensor, Tensor]:
+        """(a, b) of a x_0 + b eps."""
+        if kind == "velocity":
+            return self.d_alpha(t), self.d_sigma(t)
+        zero = torch.zeros_like(_precise(t))
+        if kind == "eps":
+            return zero, zero + 1
+        if kind == "x0":
+            return zero + 1, zero
+        if kind == "v":
+            scaling = self.input_scale(t)
+            return -self.sigma(t) / self.data_std * scaling, self.alpha(t) * self.data_std * scaling
+        raise ValueError(f"prediction {kind!r} is not one of {', '.join(KINDS)}")
+
+
+def scale(x: Float[Tensor, "B ..."], factor: Float[Tensor, " B"]) -> Float[Tensor, "B ..."]:
+    """Each item times its own factor, in the dtype of the items."""
+    return x * factor.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _precise(t: Tensor) -> Tensor:
+    """float64, where the device has it."""
+    return t.float() if t.device.type == "mps" else t.double()

@@ -1,0 +1,1 @@
+"""Masked diffusion: the path, samplers, guidance and likelihood of discrete data."""

@@ -1,0 +1,1 @@
+"""Posterior sampling: a prior, an operator and a measurement."""

@@ -1,0 +1,1 @@
+"""Fusion: one masked-diffusion transformer over slots."""

@@ -1,0 +1,224 @@
+"""Fusion: one masked-diffusion transformer over slots; what is given, target or absent is the task."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vqfusion.config import FusionConfig
+from vqfusion.diffusion.masked.path import MaskedPath, sampler_density
+from vqfusion.models.fusion.slots import coordinates, patch_size, patchify, unpatchify
+from vqfusion.nn.local import LocalLayers
+from vqfusion.nn.transformer import PrefixCache, Transformer
+
+
+@dataclass(frozen=True)
+class SlotTokens:
+    """Tokens of one slot for a batch: `ids` `[B, *grid]`, `mask` of the same shape (True = real, None = all)."""
+
+    ids: Int[Tensor, "B ..."]
+    mask: Bool[Tensor, "B ..."] | None = None
+
+    def to(self, device: torch.device) -> "SlotTokens":
+        return SlotTokens(self.ids.to(device), None if self.mask is None else self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class FusionBatch:
+    """One training draw: given and target slots, `t` `[B]` shared by all targets of an example, and for each target
+    which tokens are hidden. With `repeats` > 1 the given slots have B / repeats items, each for that many targets.
+    `same_given` says that the given part is that of the batch before, which need not be computed again."""
+
+    given: Mapping[str, SlotTokens]
+    target: Mapping[str, SlotTokens]
+    hidden: Mapping[str, Bool[Tensor, "B ..."]]
+    t: Float[Tensor, " B"]
+    repeats: int = 1
+    name: str = ""
+    same_given: bool = False
+
+    def to(self, device: torch.device) -> "FusionBatch":
+        return FusionBatch(
+            {name: tokens.to(device) for name, tokens in self.given.items()},
+            {name: tokens.to(device) for name, tokens in self.target.items()},
+            {name: hidden.to(device) for name, hidden in self.hidden.items()},
+            self.t.to(device),
+            self.repeats,
+            self.name,
+            self.same_given,
+        )
+
+
+@dataclass(frozen=True)
+class _Sequence:
+    """A slot for the transformer: states of its positions; and its tokens, one by one, for the head."""
+
+    x: Float[Tensor, "B L dim"]
+    positions: Float[Tensor, "L 3"]
+    mask: Bool[Tensor, "B L"] | None
+    tokens: Float[Tensor, "B ... width"]
+    token_mask: Bool[Tensor, "B ..."] | None
+
+
+class Fusion(nn.Module):
+    """Slots of tokens in, logits for the hidden ones out.
+
+    One embedding and one head (tied) per vocabulary, one embedding per slot, rotary positions from 0 in each slot.
+    Tokens that share a position pass `local_layers` convolutions over their grid on the way in, and again on the way
+    out, added to what the transformer says of them, so that it need not spell out neighbours.
+    `vocabularies[tokenizer]` is the number of its ids; the id after the last stands for a hidden token.
+    Given tokens attend only to given ones, so `prefix` is computed once and `logits` is exact with it.
+    No time input: masked diffusion needs none (Ou et al., 2024, "RADD"). `codebooks` are code vectors
+    `[codebook_size, D]` of tokenizers; embeddings that start from them know from the first step which codes are alike.
+    """
+
+    def __init__(
+        self, config: FusionConfig, vocabularies: Mapping[str, int], codebooks: Mapping[str, Tensor] | None = None
+    ):
+        super().__init__()
+        self.config = config
+        self.vocabularies = dict(vocabularies)
+        self.transformer = Transformer(config.dim, config.layers, config.heads)
+        self.slot_embedding = nn.Embedding(len(config.slots), config.dim)
+        self.slot_ids = {name: i for i, name in enumerate(config.slots)}
+        self.sink = nn.Parameter(torch.randn(1, 1, config.dim) * 0.02)
+        self.embeddings, self.inputs, self.heads = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.local_in, self.local_out = nn.ModuleDict(), nn.ModuleDict()
+        self.places = nn.ParameterDict()
+        patches = {slot.tokenizer: slot.patch for slot in config.slots.values()}
+        for tokenizer, sides in patches.items():
+            patch, key = math.prod(sides), module_key(tokenizer)
+            width = max(config.dim // patch, config.token_dim)
+            self.embeddings[key] = nn.Embedding(vocabularies[tokenizer] + 1, width)
+            nn.init.normal_(self.embeddings[key].weight, std=width**-0.5)
+            if codebooks and tokenizer in codebooks:
+                _start_from_codes(self.embeddings[key].weight, codebooks[tokenizer])
+            self.inputs[key] = nn.Linear(patch * width, config.dim)
+            self.heads[key] = nn.Linear(config.dim, patch * width)
+            depth = config.local_layers if patch > 1 else 0
+            self.local_in[key] = LocalLayers(len(sides), width, depth)
+            self.local_out[key] = LocalLayers(len(sides), width, depth)
+        for name, slot in config.slots.items():
+            count = len(coordinates(slot.shape, slot.patch))
+            self.places[module_key(name)] = nn.Parameter(torch.randn(count, config.dim) * 0.02)
+        nn.init.normal_(self.slot_embedding.weight, std=0.02)
+
+    def prefix(self, given: Mapping[str, SlotTokens], batch: int) -> PrefixCache:
+        """Keys and values of the given slots; with none given, of the learned start token alone."""
+        parts = [self._embed(name, tokens, None) for name, tokens in given.items()]
+        start = self.sink.expand(batch, -1, -1)
+        x = torch.cat([start, *[p.x for p in parts]], dim=1)
+        positions = torch.cat([start.new_zeros(1, 3), *[p.positions for p in parts]])
+        mask = None
+        if any(p.mask is not None for p in parts):
+            real = [
+                torch.ones(p.x.shape[:2], dtype=torch.bool, device=x.device) if p.mask is None else p.mask
+                for p in parts
+            ]
+            mask = torch.cat([torch.ones(batch, 1, dtype=torch.bool, device=x.device), *real], dim=1)
+        return self.transformer.prefix(x, positions, mask)
+
+    def logits(
+        self,
+        target: Mapping[str, SlotTokens],
+        hidden: Mapping[str, Bool[Tensor, "B ..."]],
+        prefix: PrefixCache,
+    ) -> dict[str, Float[Tensor, "B L p K"]]:
+        """Logits of every target token, `[B, positions, tokens of a patch, codebook_size]`, one entry a slot."""
+        parts = {name: self._embed(name, tokens, hidden[name]) for name, tokens in target.items()}
+        sizes = [p.x.shape[1] for p in parts.values()]
+        x = torch.cat([p.x for p in parts.values()], dim=1)
+        positions = torch.cat([p.positions for p in parts.values()])
+        mask = None
+        if any(p.mask is not None for p in parts.values()):
+            mask = torch.cat(
+                [torch.ones_like(p.x[..., 0], dtype=torch.bool) if p.mask is None else p.mask for p in parts.values()],
+                dim=1,
+            )
+        states = self.transformer(x, positions, mask, prefix).split(sizes, dim=1)
+        return {name: self._head(name, state, parts[name]) for name, state in zip(parts, states, strict=True)}
+
+    def loss(self, batches: list[FusionBatch]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean over the examples of all draws of the weighted cross entropy of the hidden tokens.
+
+        Within an example: for each target slot the sum over hidden tokens, weighted by 1 / (t + (1 - t) / 5),
+        over the slot's number of real tokens; then the mean over its target slots, weighted by their coefficients. The
+        report has each draw's ELBO in bits per token (weight 1 / t over uniform times), given `sampler_times`, from
+        the examples that were not hidden as a whole; where all were, it has their cross entropy.
+        """
+        total, examples = torch.zeros((), device=self.sink.device), 0
+        report: dict[str, Tensor] = {}
+        path, prefix = MaskedPath(), None
+        for batch in batches:
+            size = len(batch.t)
+            if prefix is None or not batch.same_given:
+                prefix = self.prefix(batch.given, size // batch.repeats)
+            logits = self.logits(batch.target, batch.hidden, prefix.repeat(batch.repeats))
+            weight = path.training_weight(batch.t)
+            coefficients = sum(self.config.slots[name].coefficient for name in batch.target)
+            for name, tokens in batch.target.items():
+                slot = self.config.slots[name]
+                ids = patchify(tokens.ids, slot.patch)
+                counted = patchify(batch.hidden[name], slot.patch)
+                nll = torch.zeros_like(ids, dtype=torch.float32)
+                nll[counted] = F.cross_entropy(logits[name][counted].float(), ids[counted], reduction="none")
+                real = tokens.ids[0].numel() if tokens.mask is None else tokens.mask.flatten(1).sum(1)
+                mean = nll.flatten(1).sum(1) / real
+                total = total + (mean * weight).sum() * slot.coefficient / coefficients
+                bits = _elbo_bits(mean.detach(), batch.t, path)
+                report[f"bits/{batch.name or 'draw'}/{name}"] = bits
+            examples += size
+        return total / examples, report
+
+    def _embed(self, name: str, tokens: SlotTokens, hidden: Tensor | None) -> _Sequence:
+        slot = self.config.slots[name]
+        key = module_key(slot.tokenizer)
+        sizes = tuple(tokens.ids.shape[1:])
+        if any(n > most for n, most in zip(sizes, slot.shape, strict=True)):
+            raise ValueError(f"slot {name} holds at most {slot.shape} tokens, not {sizes}")
+        blank = self.vocabularies[slot.tokenizer]
+        ids = tokens.ids if hidden is None else tokens.ids.masked_fill(hidden, blank)
+        mask = None
+        if tokens.mask is not None:
+            ids = ids.masked_fill(~tokens.mask, blank)
+            mask = patchify(tokens.mask, slot.patch).any(dim=-1)
+        grid = self.local_in[key](self.embeddings[key](ids), tokens.mask)
+        x = self.inputs[key](patchify(grid, slot.patch).flatten(2))
+        places = coordinates(sizes, slot.patch).to(x.device)
+        strides = coordinates(slot.shape, slot.patch).to(x.device)[-1] + 1
+        rows = (places[:, 0] * strides[1] + places[:, 1]) * strides[2] + places[:, 2]
+        x = x + self.places[module_key(name)][rows.long()] + self.slot_embedding.weight[self.slot_ids[name]]
+        return _Sequence(x, places, mask, grid, tokens.mask)
+
+    def _head(self, name: str, states: Float[Tensor, "B L dim"], part: _Sequence) -> Float[Tensor, "B L p K"]:
+        slot = self.config.slots[name]
+        key, patch = module_key(slot.tokenizer), patch_size(slot)
+        out = self.heads[key](states).unflatten(-1, (patch, -1))
+        if len(self.local_out[key].blocks):
+            grid = part.tokens + unpatchify(out, part.tokens.shape[1:-1], slot.patch)
+            out = patchify(self.local_out[key](grid, part.token_mask), slot.patch)
+        return F.linear(out, self.embeddings[key].weight[:-1])
+
+
+def _elbo_bits(nll: Float[Tensor, " B"], t: Float[Tensor, " B"], path: MaskedPath) -> Tensor:
+    """The bound in bits per token from a sum over hidden tokens divided by all tokens, at times of `sampler_times`."""
+    drawn = t < 1
+    nats = nll[drawn] * path.elbo_weight(t[drawn]) / sampler_density(t[drawn]) if drawn.any() else nll
+    return nats.mean() / math.log(2.0)
+
+
+@torch.no_grad()
+def _start_from_codes(embedding: Float[Tensor, "K1 width"], codes: Float[Tensor, "K D"]) -> None:
+    """Random projection of the standardised code vectors plus a third of the noise that was there."""
+    codes = (codes - codes.mean(dim=0)) / codes.std(dim=0).clamp(min=1e-6)
+    projection = torch.randn(codes.shape[1], embedding.shape[1]) * (codes.shape[1] * embedding.shape[1]) ** -0.5
+    embedding[: len(codes)] = codes @ projection + embedding[: len(codes)] / 3
+
+
+def module_key(name: str) -> str:
+    """A slot or tokenizer as the name of a submodule."""
+    return name.replace(":", "__").replace("@", "_at_").replace(".", "_")

@@ -1,0 +1,93 @@
+"""Generation and likelihood of one slot of Fusion, from tokens to tokens."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vqfusion.diffusion.masked.guidance import classifier_free
+from vqfusion.diffusion.masked.likelihood import negative_elbo
+from vqfusion.diffusion.masked.samplers import Sampled, TokenDenoiser, sample_masked
+from vqfusion.models.fusion.fusion import Fusion, SlotTokens
+from vqfusion.models.fusion.slots import patchify
+from vqfusion.nn.transformer import PrefixCache
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How one slot is sampled; see `SlotConfig` for the defaults of a slot."""
+
+    steps: int
+    temperature: float
+    guidance_scale: float
+    top_p: float
+    order: str
+
+
+def slot_denoiser(fusion: Fusion, slot: str, mask: Bool[Tensor, "B ..."] | None, prefix: PrefixCache) -> TokenDenoiser:
+    """The slot as a denoiser over its tokens in row order, given a prefix that is computed once."""
+    config = fusion.config.slots[slot]
+
+    def denoise(ids: Int[Tensor, "B N"], hidden: Bool[Tensor, "B N"]) -> Float[Tensor, "B N K"]:
+        sizes = config.shape if len(config.shape) > 1 else (ids.shape[1],)
+        grid, hide = ids.reshape(-1, *sizes), hidden.reshape(-1, *sizes)
+        logits = fusion.logits({slot: SlotTokens(grid, mask)}, {slot: hide}, prefix)[slot].flatten(1, 2)
+        order = patchify(torch.arange(ids.shape[1]).reshape(1, *sizes), config.patch).flatten()
+        return logits[:, order.argsort()]
+
+    return denoise
+
+
+def given_prefix(fusion: Fusion, given: dict[str, SlotTokens], batch: int) -> PrefixCache:
+    """Prefix of the given slots, in the order of the config so that the order of arguments changes nothing."""
+    return fusion.prefix({name: given[name] for name in fusion.config.slots if name in given}, batch)
+
+
+@torch.no_grad()
+def sample_slot(
+    fusion: Fusion,
+    slot: str,
+    start: SlotTokens,
+    hidden: Bool[Tensor, "B ..."],
+    prefix: PrefixCache,
+    policy: Policy,
+    generators: list[torch.Generator],
+) -> Sampled:
+    """Fill the hidden tokens of a slot; the ids come back in the shape of `start.ids`."""
+    denoiser = slot_denoiser(fusion, slot, start.mask, prefix)
+    if policy.guidance_scale != 1.0:
+        nothing = fusion.prefix({}, len(start.ids))
+        denoiser = classifier_free(denoiser, slot_denoiser(fusion, slot, start.mask, nothing), policy.guidance_scale)
+    out = sample_masked(
+        denoiser,
+        start.ids.flatten(1),
+        hidden.flatten(1),
+        policy.steps,
+        generators,
+        policy.order,
+        policy.temperature,
+        policy.top_p,
+    )
+    nfe = out.nfe * (1 if policy.guidance_scale == 1.0 else 2)
+    return Sampled(out.ids.reshape(start.ids.shape), out.log_probability, nfe)
+
+
+@torch.no_grad()
+def slot_distribution(fusion: Fusion, slot: str, prefix: PrefixCache) -> Float[Tensor, "B K"]:
+    """Log probabilities of a slot that holds one token."""
+    batch = len(prefix.keys[0])
+    device = prefix.keys[0].device
+    ids = torch.zeros(batch, 1, dtype=torch.int64, device=device)
+    logits = slot_denoiser(fusion, slot, None, prefix)(ids, torch.ones_like(ids, dtype=torch.bool))
+    return logits[:, 0].double().log_softmax(dim=-1)
+
+
+@torch.no_grad()
+def slot_negative_elbo(
+    fusion: Fusion, slot: str, tokens: SlotTokens, prefix: PrefixCache, draws: int, generator: torch.Generator
+) -> Float[Tensor, " B"]:
+    """Bound in nats on -log p(tokens of the slot | given)."""
+    real = torch.ones_like(tokens.ids, dtype=torch.bool) if tokens.mask is None else tokens.mask
+    denoiser = slot_denoiser(fusion, slot, tokens.mask, prefix)
+    return negative_elbo(denoiser, tokens.ids.flatten(1), real.flatten(1), draws, generator)

@@ -1,0 +1,229 @@
+"""LatentDiffusion: signals made by diffusion in the latents of a frozen tokenizer."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vqfusion.config import LatentDiffusionConfig, VQVAEConfig, validated
+from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser, denoising_loss
+from vqfusion.diffusion.gaussian.flow import make_path
+from vqfusion.diffusion.gaussian.guidance import ALWAYS, classifier_free_guidance
+from vqfusion.diffusion.gaussian.samplers import SampledSignal, sample_signal
+from vqfusion.diffusion.gaussian.times import uniform_times
+from vqfusion.diffusion.noise import draw_noise, torch_seed
+from vqfusion.errors import UserError
+from vqfusion.nn.denoising_transformer import DenoisingTransformer
+from vqfusion.nn.unet import UNet
+from vqfusion.nn.weights import FORMAT_VERSION, load_into, load_json, load_weights, pick_device, save_json, save_weights
+from vqfusion.tokenizers.build import build_network
+from vqfusion.tokenizers.network import TokenizerNetwork
+from vqfusion.tokenizers.vqvae import VQVAE
+from vqfusion.types import PredictionKind
+
+KIND = "latent-diffusion"
+WEIGHTS = "model.safetensors"
+NOTHING = -1  # the label of an item that no class is told of
+
+
+class LatentBatch(NamedTuple):
+    """What is learned from: signals, classes `[B]` (-1: not told), places in (0, 1) of their times, seeds of noise."""
+
+    signal: Tensor
+    labels: Int[Tensor, " B"]
+    places: Float[Tensor, " B"]
+    seeds: Int[Tensor, " B"]
+
+    def to(self, device: torch.device) -> "LatentBatch":
+        return LatentBatch(*(tensor.to(device) for tensor in self))
+
+
+@runtime_checkable
+class LatentCodec(Protocol):
+    """What a tokenizer needs to be: the vectors of a batch before they are quantised, and the way back."""
+
+    latent_channels: int
+
+    def to_latents(self, batch: Tensor) -> Tensor: ...
+
+    def from_latents(self, z: Tensor, snap: bool = True) -> Tensor: ...
+
+
+class LatentDiffusion(nn.Module):
+    """Diffusion over the latents of a frozen tokenizer, of any rank: Rombach et al. (2022).
+
+    Latents are what the encoder gives before quantisation, each channel brought to mean 0 and deviation 1
+    (`standardise`). What is sampled there is taken to the nearest codes (`snap`), as the decoder is used to, and
+    decoded. `codec` is a `VQVAE`, one of the tokenizers over it, or anything with `to_latents` and `from_latents`; it
+    is kept in evaluation mode and never learns. `network` `(z_t, t, given)` predicts a quantity of the `prediction`
+    kind on the `path`. With `classes`, what is given is their one-hot grid `[B, classes, 1, ...]`; zeros are nothing
+    given. `grid` is the size of the latents of a sample.
+    """
+
+    mean: Tensor
+    std: Tensor
+    config: LatentDiffusionConfig | None = None
+
+    def __init__(
+        self,
+        codec: LatentCodec,
+        network: nn.Module,
+        grid: Sequence[int],
+        classes: Sequence[str] = (),
+        path: str = "cosine",
+        prediction: PredictionKind = "v",
+        weighting: str = "simple",
+        steps: int = 20,
+        guidance_scale: float = 1.0,
+    ):
+        super().__init__()
+        self.codec: Any = codec
+        self.network, self.grid, self.classes = network, tuple(grid), tuple(classes)
+        self.path, self.prediction, self.weighting = make_path(path), prediction, weighting
+        self.steps, self.guidance_scale = steps, guidance_scale
+        if isinstance(codec, nn.Module):
+            codec.eval().requires_grad_(False)
+        self.register_buffer("mean", torch.zeros(codec.latent_channels))
+        self.register_buffer("std", torch.ones(codec.latent_channels))
+
+    @classmethod
+    def from_config(cls, config: LatentDiffusionConfig, codec: TokenizerNetwork | VQVAE | None = None) -> Any:
+        """An untrained model, over a trained tokenizer of this config if it is given."""
+        if codec is None:
+            own = config.tokenizer
+            codec = VQVAE(own) if isinstance(own, VQVAEConfig) else build_network(own)
+        assert codec is not None, "the config names networks only"
+        vqvae = codec if isinstance(codec, VQVAE) else codec.vqvae
+        rank, channels = vqvae.config.rank, codec.latent_channels
+        shape: dict[str, Any] = {"rank": rank, "given_channels": (len(config.classes),) if config.classes else ()}
+        network: nn.Module
+        if config.network == "transformer":
+            network = DenoisingTransformer(channels, config.width, patch=1, **shape)
+        else:
+            network = UNet(channels, config.width, [2**i for i in range(config.levels)], **shape)
+        rest = config.model_dump(include={"classes", "path", "prediction", "weighting", "steps", "guidance_scale"})
+        model = cls(codec, network, config.grid, **rest)
+        model.config = config
+        return model
+
+    def train(self, mode: bool = True) -> "LatentDiffusion":
+        """As of any module, but for the tokenizer, which stays in evaluation mode."""
+        super().train(mode)
+        if isinstance(self.codec, nn.Module):
+            self.codec.eval()
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    @property
+    def denoiser(self) -> NetworkDenoiser:
+        """The denoiser of standardised latents; what is given is the grid of `given`, or None."""
+        return NetworkDenoiser(self.network, self.path, self.prediction)
+
+    @torch.no_grad()
+    def standardise(self, batches: Iterable[Tensor]) -> None:
+        """Take mean and deviation of each channel from the latents of these signals."""
+        latents = [self.codec.to_latents(batch.to(self.device)).double() for batch in batches]
+        flat = torch.cat([z.movedim(1, 0).flatten(1) for z in latents], dim=1)
+        deviation = flat.std(dim=1, correction=0)
+        self.mean.copy_(flat.mean(dim=1))
+        self.std.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+
+    @torch.no_grad()
+    def encode(self, signal: Tensor) -> Float[Tensor, "B D ..."]:
+        """Standardised latents of a batch in the units of the tokenizer."""
+        with torch.autocast(signal.device.type, enabled=False):
+            z = self.codec.to_latents(signal)
+        return (z - wide(self.mean, z)) / wide(self.std, z)
+
+    @torch.no_grad()
+    def decode(self, z: Float[Tensor, "B D ..."], snap: bool = True) -> Tensor:
+        """Signals of standardised latents; `snap` takes these to the nearest codes first."""
+        return self.codec.from_latents(self.raw(z), snap)
+
+    def raw(self, z: Float[Tensor, "B D ..."]) -> Float[Tensor, "B D ..."]:
+        """Standardised latents as the tokenizer has them."""
+        return z * wide(self.std, z) + wide(self.mean, z)
+
+    def given(self, labels: Int[Tensor, " B"] | None) -> Float[Tensor, "B ..."] | None:
+        """What the network is told of classes: one-hot `[B, classes, 1, ...]`, zeros for -1; None where there are
+        none."""
+        if labels is None or not self.classes:
+            return None
+        known = torch.arange(len(self.classes), device=labels.device)
+        return (labels[:, None] == known).float().reshape(*labels.shape, -1, *[1] * len(self.grid)).to(self.device)
+
+    def loss(self, batch: LatentBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Weighted error of the denoiser on the latents of a batch: a function of the batch and the weights alone."""
+        z = self.encode(batch.signal)
+        generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds.tolist()]
+        noise, t = draw_noise(z.shape[1:], generators, device=z.device), uniform_times(batch.places)
+        errors = denoising_loss(
+            self.denoiser, self.path, z, noise, t, self.given(batch.labels), weighting=self.weighting
+        )
+        return errors.mean(), {"denoising": errors.detach().mean()}
+
+    @torch.no_grad()
+    def sample_latents(
+        self,
+        seeds: Sequence[int],
+        labels: Int[Tensor, " B"] | None = None,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        interval: tuple[float, float] = ALWAYS,
+        sampler: str = "dpmpp_2m",
+        times: str = "uniform",
+        grid: Sequence[int] | None = None,
+    ) -> SampledSignal:
+        """Standardised latents `[B, D, *grid]`, one for each of `seeds`, whatever the batch.
+
+        `labels` are indices of `classes`, -1 for none. `guidance_scale` 1 is the conditional model, and guidance acts
+        within an `interval` of times. `sampler` and `times` name one of `SAMPLERS` and of the grids of `time_grid`.
+        """
+        scale = self.guidance_scale if guidance_scale is None else guidance_scale
+        given = self.given(labels)
+        denoiser = classifier_free_guidance(self.denoiser, 1.0 if given is None else scale, interval)
+        generators = [torch.Generator().manual_seed(torch_seed(seed)) for seed in seeds]
+        shape, chosen = (len(self.mean), *(grid or self.grid)), steps or self.steps
+        return sample_signal(denoiser, self.path, shape, chosen, generators, given, sampler, times, self.device)
+
+    def sample(
+        self, count: int = 1, labels: Int[Tensor, " B"] | None = None, seed: int = 0, snap: bool = True, **settings: Any
+    ) -> SampledSignal:
+        """`count` signals, or one for each of `labels`, in the units of the tokenizer; item i has the seed `seed + i`.
+
+        `snap` as for `decode`, `settings` as for `sample_latents`.
+        """
+        items = count if labels is None else len(labels)
+        made = self.sample_latents(range(seed, seed + items), labels, **settings)
+        return SampledSignal(self.decode(made.signal, snap), made.nfe)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and all weights, the tokenizer's too; ValueError where the parts came without a config."""
+        if self.config is None:
+            raise ValueError("parts of your own have no config: keep their state_dict, or build with from_config")
+        save_weights(Path(folder) / WEIGHTS, self.state_dict())
+        contract: dict[str, Any] = {"format": FORMAT_VERSION, "kind": KIND}
+        save_json(Path(folder) / "config.json", contract | {"latent_diffusion": self.config.model_dump(mode="json")})
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "LatentDiffusion":
+        """Read what `save_pretrained` wrote, in evaluation mode; UserError where the folder holds something else."""
+        folder = Path(folder)
+        stored = load_json(folder / "config.json")
+        if stored.get("format") != FORMAT_VERSION or stored.get("kind") != KIND:
+            raise UserError(f"{folder}: not a latent diffusion of format {FORMAT_VERSION}")
+        config = validated(LatentDiffusionConfig, stored.get("latent_diffusion", {}), f"{folder}/config.json")
+        model: LatentDiffusion = cls.from_config(config)
+        load_into(model, load_weights(folder / WEIGHTS), folder / WEIGHTS)
+        return model.to(pick_device(device)).eval().requires_grad_(False)
+
+
+def wide(values: Float[Tensor, " D"], z: Float[Tensor, "B D ..."]) -> Float[Tensor, "1 D ..."]:
+    """Numbers of channels beside a batch."""
+    return values.to(z.dtype).reshape(1, -1, *[1] * (z.ndim - 2))

@@ -1,0 +1,81 @@
+"""A LatentDiffusion as the verbs speak to a model: by slots."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+import torch
+
+from vqfusion.errors import UserError
+from vqfusion.models.fusion.system import Generated, Sampling
+from vqfusion.models.latent.latent_diffusion import LatentDiffusion
+from vqfusion.types import Sample, Tokens
+
+ROWS = 64  # samples that are made at once
+
+
+class LatentSystem:
+    """The slot of its tokenizer from nothing, or from the slot `label` where it knows classes."""
+
+    def __init__(self, model: LatentDiffusion):
+        self.model = model
+        self.modality = str(model.codec.modality)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return (self.modality, "label") if self.model.classes else (self.modality,)
+
+    def labels(self, slot: str) -> list[str]:
+        """The names of the classes."""
+        return list(self.model.classes) if slot in self.slots[1:] else self._refuse()
+
+    @torch.no_grad()
+    def generate(
+        self,
+        given: Mapping[str, Sample | Sequence[Sample]],
+        target: str,
+        sampling: Sampling | None = None,
+        known: object = None,
+    ) -> Generated:
+        """As `System.generate`: sample k of item i has a seed of its own. UserError for any other slot."""
+        if target != self.modality or known is not None or set(given) - set(self.slots[1:]):
+            self._refuse()
+        sampling = sampling or Sampling()
+        started, names, k = time.perf_counter(), self.labels("label") if given else [], sampling.samples
+        wanted = given.get("label", Sample("label", None))
+        items = [wanted] if isinstance(wanted, Sample) else list(wanted)
+        seeds = [sampling.seed * 1_000_003 + i * 1009 + n for i in range(len(items)) for n in range(k)]
+        labels = torch.tensor([names.index(item.data) for item in items for _ in range(k)]) if given else None
+        made: list[Sample] = []
+        nfe = 0
+        for at in range(0, len(seeds), ROWS):
+            part = slice(at, at + ROWS)
+            drawn = self.model.sample_latents(
+                seeds=seeds[part],
+                labels=None if labels is None else labels[part],
+                steps=sampling.steps,
+                guidance_scale=sampling.guidance_scale,
+            )
+            codec, nfe = self.model.codec, drawn.nfe
+            ids = codec.vqvae.quantizer(self.model.raw(drawn.signal)).indices
+            made += [codec.decode(Tokens(one, codec.codebook_size, self.modality)) for one in ids]
+        rows = [made[i * k : (i + 1) * k] for i in range(len(items))]
+        return Generated(target, rows, nfe, time.perf_counter() - started)
+
+    def doubts(self, given: Mapping[str, Sample | Sequence[Sample]]) -> tuple[str, ...]:
+        """None: a class that it does not know is refused."""
+        return ()
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return self._refuse()
+
+    def distribution(self, given: Mapping[str, Sample | Sequence[Sample]], target: str) -> list[dict[str, float]]:
+        return self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        from_label = " --given label=NAME" if self.model.classes else ""
+        raise UserError(
+            f"this model draws {self.modality} in latents and does no more: "
+            f"use it with `vqfusion any --target {self.modality}{from_label}`"
+        )

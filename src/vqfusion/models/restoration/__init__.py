@@ -1,0 +1,1 @@
+"""Restoration: priors over signals, and the answers that they give to measurements."""

@@ -1,0 +1,146 @@
+"""A sample as a prior takes it, and the way back to its own units."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from vqfusion.data.transforms import resample
+from vqfusion.diffusion.gaussian.noise_level import estimate_noise
+from vqfusion.errors import UserError
+from vqfusion.models.restoration.channel_noise import independent_noise
+from vqfusion.models.restoration.prior import Prior
+from vqfusion.types import Sample
+
+NEAR_ENDS = 0.001  # a volume's range is that between these quantiles
+MOST_COUNTED = 2**20  # values that quantiles are taken of
+SMALLEST = 32  # pixels a side of which noise of the channels can be told apart
+DEVIATION = 0.1  # of a series, in half the range of the prior
+
+
+@dataclass(frozen=True)
+class FittedSample:
+    """`y` `[B, C, *size]` is the sample in the units of a prior: what is missing holds a mean value there.
+
+    A value of the sample is `y * scale + offset`, with one scale and one offset for each item of `y`: the channels of
+    series are items, so are those of volumes. `seen` is True where there is something; None: everywhere.
+    `sample_rate_hz` is that of `y`; `sigma` the noise level of the sample where it had to be found out early, and
+    `stronger` how many times as strong the noise of `y` is.
+    """
+
+    sample: Sample
+    y: Float[Tensor, "B C ..."]
+    scale: Float[Tensor, " B"]
+    offset: Float[Tensor, " B"]
+    seen: Bool[Tensor, "B C ..."] | None = None
+    sample_rate_hz: int | None = None
+    sigma: float | None = None
+    stronger: float = 1.0
+
+    @classmethod
+    def of(cls, sample: Sample, prior: Prior, from_zero: bool = False) -> "FittedSample":
+        """Pictures as they are, sound at the rate of the prior, volumes and series by their own range.
+
+        `from_zero` keeps zero where it is, for noise that depends on the brightness. Raises UserError where the
+        prior is for signals of another number of axes.
+        """
+        rank = sample.data.ndim - 1
+        if rank != prior.config.rank:
+            kind = f"{prior.config.modality} ({prior.config.rank} axes)"
+            raise UserError(f"this model restores {kind}, not {sample.modality} ({rank} axes): choose another --model")
+        data = sample.data.float()
+        if sample.modality == "image":
+            one = torch.ones(1)
+            return cls(sample, data[None], one, 0 * one)
+        if sample.modality == "audio":
+            heard = resample(sample, prior.config.sample_rate_hz or sample.sample_rate_hz or 0)
+            one = torch.ones(1)
+            return cls(sample, heard.data.float()[None], one, 0 * one, sample_rate_hz=heard.sample_rate_hz)
+        known = torch.isfinite(data)
+        ranges = [
+            _range(channel[there], sample.modality, from_zero) for channel, there in zip(data, known, strict=True)
+        ]
+        low, high = prior.config.value_range
+        begin, end = (torch.tensor([pair[i] for pair in ranges]) for i in (0, 1))
+        scale = (end - begin) / (high - low)
+        offset = begin - low * scale
+        wide = (-1, *[1] * rank)
+        y = torch.where(known, (data - offset.view(wide)) / scale.view(wide), (low + high) / 2)
+        return cls(sample, y[:, None], scale, offset, None if bool(known.all()) else known[:, None])
+
+    def with_noise_above(self, sigma: float | None) -> "FittedSample":
+        """Sound of a lower rate than the prior's with noise in the band that it lacks, as strong as in its own.
+
+        White noise of sigma at the lower rate is then white at the higher one, which is what a prior knows. The way
+        back removes the added band. None: sigma is estimated. Other samples stay as they are.
+        """
+        own = self.sample.sample_rate_hz
+        if own is None or self.sample_rate_hz is None or own >= self.sample_rate_hz:
+            return self
+        level = float(estimate_noise(self.sample.data[None].float())) if sigma is None else sigma
+        stronger = level * (self.sample_rate_hz / own) ** 0.5
+        noise = stronger * torch.randn(self.y[0].shape, generator=torch.Generator().manual_seed(0))
+        white = replace(self.sample, data=noise, sample_rate_hz=self.sample_rate_hz)
+        below = resample(resample(white, own), self.sample_rate_hz).data
+        below = functional.pad(below, (0, max(0, noise.shape[1] - below.shape[1])))[:, : noise.shape[1]]
+        return replace(self, y=self.y + (noise - below), sigma=level)
+
+    def with_independent_noise(self, sigma: float | None) -> "FittedSample":
+        """A picture in colour with noise between its channels where they share theirs; other samples as they are."""
+        if self.sample.modality != "image" or self.y.shape[1] == 1 or min(self.y.shape[2:]) < SMALLEST:
+            return self
+        picture, level, stronger = independent_noise(self.y[0], sigma, torch.Generator().manual_seed(0))
+        return self if stronger == 1.0 else replace(self, y=picture[None], sigma=level, stronger=stronger)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """A line where the noise of the sample is not what priors and error bars were made for."""
+        if self.stronger == 1.0:
+            return ()
+        return ("its colours share their noise, as in a JPEG; noise was added between them first",)
+
+    def level(self, sigma: float) -> float | Float[Tensor, " B"]:
+        """A standard deviation in the units of the sample in those of `y`; of sound at the rate of the prior."""
+        sigma = sigma * self.stronger
+        if self.sample_rate_hz and self.sample.sample_rate_hz:
+            return sigma * (self.sample_rate_hz / self.sample.sample_rate_hz) ** 0.5
+        return sigma if len(self.scale) == 1 and float(self.scale) == 1.0 else sigma / self.scale
+
+    def level_back(self, sigma: float | Tensor) -> float:
+        """A standard deviation, or the mean of several, in the units of the sample."""
+        levels = torch.as_tensor(sigma, dtype=torch.float32).cpu() / self.stronger
+        if self.sample_rate_hz and self.sample.sample_rate_hz:
+            levels = levels * (self.sample.sample_rate_hz / self.sample_rate_hz) ** 0.5
+        if levels.ndim <= 1 and levels.numel() in (1, len(self.scale)):
+            return float((levels.reshape(-1) * self.scale).mean())
+        return float(levels.mean() * self.scale.mean())
+
+    def back(self, x: Float[Tensor, "B C ..."]) -> Sample:
+        """An answer `[B, C, *size]`, of `y` or of a finer grid, as a sample with all that the given one knows."""
+        wide = (-1, *[1] * (x.ndim - 1))
+        x = x.cpu().float() * self.scale.view(wide) + self.offset.view(wide)
+        sample = self.sample
+        if sample.modality == "image":
+            return replace(sample, data=x[0])
+        if sample.modality != "audio":
+            return replace(sample, data=x[:, 0])
+        assert sample.sample_rate_hz is not None
+        heard = replace(sample, data=x[0], sample_rate_hz=self.sample_rate_hz)
+        sound, length = resample(heard, sample.sample_rate_hz).data, sample.data.shape[1]
+        return replace(sample, data=functional.pad(sound, (0, max(0, length - sound.shape[1])))[:, :length])
+
+
+def _range(values: Float[Tensor, " N"], modality: str, from_zero: bool) -> tuple[float, float]:
+    """What the low and the high end of the prior's range stand for."""
+    if values.numel() == 0:
+        raise UserError("one channel holds nothing but gaps; leave it out")
+    if modality == "series":
+        middle, reach = float(values.mean()), float(values.std(correction=0)) / DEVIATION
+        reach = reach or 1.0
+        return (0.0, 2 * reach) if from_zero else (middle - reach, middle + reach)
+    some = values[:: -(-values.numel() // MOST_COUNTED)]
+    low, high = (float(torch.quantile(some, q)) for q in (NEAR_ENDS, 1 - NEAR_ENDS))
+    low = 0.0 if from_zero else low
+    return (low, high) if high > low else (low, low + 1.0)

@@ -1,0 +1,257 @@
+"""A signal back from its measurement: one prior, any operator, and error bars."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vqfusion.diffusion.gaussian.noise_level import estimate_noise
+from vqfusion.diffusion.noise import Generators, draw_noise, seeded
+from vqfusion.diffusion.operators import Denoise, Operator
+from vqfusion.diffusion.operators.noise_models import broadcast_level
+from vqfusion.diffusion.posterior.gradient import dps
+from vqfusion.diffusion.posterior.null_space import ddnm, ddrm
+from vqfusion.diffusion.posterior.proximal import diffpir, plug_and_play
+from vqfusion.diffusion.posterior.question import (
+    CountedPrior,
+    Question,
+    RestorationPrior,
+    ancestral,
+    noise_levels,
+    sloped,
+)
+from vqfusion.errors import UserError
+from vqfusion.models.restoration.intervals import EVERYTHING, Calibration, statistics
+from vqfusion.models.restoration.mirrored import MirroredPrior
+
+Mode = Literal["mean", "sample", "interval"]
+Method = Literal["auto", "ddnm", "ddrm", "diffpir", "dps"]
+# question, start at the first level, levels [N, B], generators -> signal
+Sampler = Callable[[Question, Tensor, Tensor, Generators], Tensor]
+
+STEPS = 20
+ELEMENTS_AT_ONCE = 2**20  # samples of one signal go through the prior together up to that size
+SLOPE = 0.011  # of the error that a denoiser of photographs leaves, see `sloped`
+LAST = 0.004  # the last level of a sampler, about 1 / 255
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Levels of plug-and-play from `first` to `last` noise in sample units, how many, and its momentum."""
+
+    first: float
+    last: float
+    steps: int
+    momentum: float
+
+
+HOLES = Schedule(0.05, 0.01, 12, 0.7)
+SCHEDULES = {"mask": HOLES, "gaps": HOLES, "stft_mask": HOLES}
+OTHER = Schedule(0.1, 0.02, 8, 0.5)  # all four numbers were chosen on pictures kept from training: docs/restoration.md
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a measurement says of the signal.
+
+    `mean` `[B, C, *size]` is the best estimate in squared error; `samples` `[K, B, C, *size]` are draws of what the
+    signal may have been (mode sample and interval); `lower` and `upper` hold each element with the asked coverage
+    (mode interval). `sigma` `[B]` is the noise level that was used, given or estimated (after stabilisation, where
+    noise is not Gaussian), or a map of it; `nfe` counts calls of the prior for each item; `warnings` are for the user.
+    """
+
+    mean: Tensor
+    samples: Tensor | None
+    lower: Tensor | None
+    upper: Tensor | None
+    sigma: Tensor
+    nfe: int
+    warnings: tuple[str, ...] = ()
+
+
+@torch.no_grad()
+def restore(
+    prior: RestorationPrior,
+    y: Float[Tensor, "B ..."],
+    operator: Operator | None = None,
+    mode: str = "mean",
+    samples: int = 8,
+    steps: int | None = None,
+    method: str = "auto",
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    coverage: float = 0.9,
+    calibration: Calibration | None = None,
+    group: str = EVERYTHING,
+    self_ensemble: bool = False,
+) -> Restored:
+    """The signal behind y = A(x) + noise, `[B, ...]` in sample units.
+
+    `operator` None is `Denoise()` of unknown sigma, which is then estimated. `mode` mean is one estimate without
+    chance (one call of the prior to denoise, else plug-and-play); sample draws `samples` signals from the posterior
+    and gives their mean too; interval adds ends that hold `coverage` of the elements: the quantiles of the samples,
+    scaled by the `calibration` of this `group` (or, where that has a band, the band about the mean, and no samples),
+    with warnings where the input is unlike the calibration data; without one they are not calibrated.
+
+    `method` chooses the sampler: ddnm and ddrm for linear operators with a singular value decomposition, diffpir for
+    any, dps for priors that let gradients pass; auto is the chain started at y itself to denoise, else diffpir.
+    `steps` calls of the prior make one estimate or sample. `generator`: one for the batch, or one for each item, and
+    then an item does not depend on its batch; None is seed 0. With `self_ensemble` every answer of the prior is the
+    mean over 8 mirrored copies (2 for rank 1; see `MirroredPrior`), so that `nfe` counts 8 for each step; a
+    calibration of intervals is of other answers, and refused.
+
+    Raises UserError for what cannot be restored: y that does not fit the operator or is not finite, unknown modes and
+    methods, a method that does not suit the operator.
+    """
+    if not isinstance(y, Tensor):
+        raise UserError(f"a measurement is a tensor [B, C, *size], not {type(y).__name__}: of a Sample, data[None]")
+    operator = operator or Denoise()
+    _check(y, operator, mode, method, samples, steps, coverage)
+    if calibration is not None and calibration.coverage != coverage:
+        raise UserError(
+            f"the calibration is for a coverage of {calibration.coverage}, not {coverage}: fit one for that"
+        )
+    if calibration is not None and self_ensemble:
+        raise UserError("the calibration is of answers without self_ensemble: leave one of them out")
+    problem, counted = operator.gaussian_problem(y), CountedPrior(prior)
+    asked = MirroredPrior(counted) if self_ensemble else counted
+    like = problem.y.new_empty(1, *problem.operator.signal_shape(problem.y))
+    problem.operator.check_rank(like)
+    sigma = _level(problem.operator, problem.y)
+    question = Question(asked, problem.operator, problem.y, broadcast_level(sigma, like))
+    warnings = []
+    if float(sigma.max()) > counted.sigma_range[1]:
+        warnings.append(
+            f"noise of {float(sigma.max()):.3g} is beyond what the prior was trained for, {counted.sigma_range[1]:.3g}"
+        )
+    banded = mode == "interval" and calibration is not None and calibration.band is not None
+    drawn: Tensor | None = None
+    if mode == "mean" or banded:
+        mean = problem.back(_mean(question, steps))
+    else:
+        drawn = problem.back(_samples(question, method, samples, steps or STEPS, _generators(generator, len(y))))
+        mean = drawn.mean(0)
+    lower, upper = None, None
+    if mode == "interval" and calibration is None:
+        warnings.append("intervals are quantiles of the samples, not calibrated: they may hold less than they say")
+    if drawn is not None and mode == "interval":
+        lower, upper = drawn.quantile((1 - coverage) / 2, dim=0), drawn.quantile((1 + coverage) / 2, dim=0)
+    if calibration is not None and mode == "interval":
+        if calibration.band is not None:
+            half = calibration.band(mean, operator.first_guess(y), sigma)
+            lower, upper = mean - half, mean + half
+        assert lower is not None and upper is not None
+        lower, upper = calibration.apply(lower, upper, mean, group)
+        for found in statistics(y, mean, operator, sigma):
+            warnings += [line for line in calibration.doubts(found) if line not in warnings]
+    return Restored(mean, drawn, lower, upper, sigma, counted.rows // len(y), tuple(warnings))
+
+
+def _mean(question: Question, steps: int | None) -> Tensor:
+    """The best estimate in squared error."""
+    operator, sigma = question.operator, question.sigma
+    if isinstance(operator, Denoise) and sigma[0].numel() == 1:
+        return question.prior.denoise(question.y, sigma.flatten().expand(len(question.y)))
+    schedule = SCHEDULES.get(operator.kind, OTHER)
+    start = operator.first_guess(question.y)
+    highest = sigma.flatten(1).amax(1).clamp(min=schedule.first).expand(len(start))
+    levels = noise_levels(highest, torch.full_like(highest, schedule.last), steps or schedule.steps)
+    return plug_and_play(question, start, levels, sloped(SLOPE), schedule.momentum)
+
+
+def _samples(question: Question, method: str, samples: int, steps: int, generators: Generators) -> Tensor:
+    """`[samples, B, C, *size]`: sample k of an item depends on its generator, not on its batch or on the others."""
+    seeds = [torch.randint(2**62, (samples,), generator=g, device=g.device).tolist() for g in generators]
+    sampler, size = _sampler(question, method, steps), question.y[0].numel()
+    if len(generators) > 1:
+        return torch.stack([sampler(question, _seeded([own[k] for own in seeds])) for k in range(samples)])
+    at_once, made = max(1, ELEMENTS_AT_ONCE // size), []
+    for start in range(0, samples, at_once):
+        chosen = seeds[0][start : start + at_once]
+        wide = Question(
+            question.prior, question.operator, question.y.expand(len(chosen), *question.y.shape[1:]), question.sigma
+        )
+        made.append(sampler(wide, _seeded(chosen)))
+    return torch.cat(made)[:, None]
+
+
+def _sampler(question: Question, method: str, steps: int) -> Callable[[Question, Generators], Tensor]:
+    """The sampler of a method with its start and levels."""
+    operator, one_level = question.operator, question.sigma[0].numel() == 1
+    if isinstance(operator, Denoise) and one_level and method == "auto":
+
+        def from_the_measurement(question: Question, generators: Generators) -> Tensor:
+            levels = _grid(question, question.sigma.flatten(), steps)
+            return ancestral(question.prior, question.y, levels, generators)
+
+        return from_the_measurement
+    if method in ("ddnm", "ddrm") and not operator.linear:
+        raise UserError(f"method {method} is for linear operators, and {operator.kind} is not one: use diffpir or dps")
+    run = SAMPLERS["diffpir" if method == "auto" else method]
+
+    def from_noise(question: Question, generators: Generators) -> Tensor:
+        guess = operator.first_guess(question.y)
+        levels = _grid(question, guess.new_full((len(guess),), question.prior.sigma_range[1]), steps)
+        noise = draw_noise(guess.shape[1:], generators, guess.dtype, guess.device)
+        return run(question, guess + broadcast_level(levels[0], noise) * noise, levels, generators)
+
+    return from_noise
+
+
+SAMPLERS: dict[str, Sampler] = {
+    "ddnm": ddnm,
+    "ddrm": ddrm,
+    "diffpir": partial(diffpir, variance=sloped(SLOPE)),
+    "dps": dps,
+}
+
+
+def _grid(question: Question, highest: Tensor, steps: int) -> Tensor:
+    highest = highest.expand(len(question.y))
+    least = max(question.prior.sigma_range[0], LAST)
+    return noise_levels(highest, torch.minimum(highest / 2, torch.full_like(highest, least)), steps)
+
+
+def _level(operator: Operator, y: Tensor) -> Tensor:
+    """Sigma `[B]` (or `[1]`, or a map), given or estimated."""
+    if operator.sigma is not None:
+        level = torch.as_tensor(operator.sigma, dtype=y.dtype, device=y.device)
+        return level.reshape(1) if level.ndim == 0 else level
+    if not operator.shows_noise:
+        raise UserError(f"the noise of {operator.kind} cannot be estimated from a signal with holes: give sigma")
+    return estimate_noise(y)
+
+
+def _generators(generator: torch.Generator | Sequence[torch.Generator] | None, batch: int) -> Generators:
+    if isinstance(generator, torch.Generator):
+        return _seeded(torch.randint(2**62, (batch,), generator=generator, device=generator.device).tolist())
+    if generator is None:
+        return seeded(0, batch)
+    if len(generator) != batch:
+        raise UserError(f"{len(generator)} generators for {batch} signals: give one, or one for each")
+    return generator
+
+
+def _seeded(seeds: Sequence[int]) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def _check(
+    y: Tensor, operator: Operator, mode: str, method: str, samples: int, steps: int | None, coverage: float
+) -> None:
+    for value, kind, name in ((mode, Mode, "mode"), (method, Method, "method")):
+        if value not in get_args(kind):
+            raise UserError(f"{name} {value!r} is not one of {', '.join(get_args(kind))}")
+    if y.ndim < 3 or not len(y):
+        raise UserError(f"a measurement is [B, C, *size], not {list(y.shape)}: add the missing axes in front")
+    if not bool(torch.isfinite(y).all()):
+        raise UserError("the measurement holds NaN or infinity: hide such elements with Mask before restoring")
+    if samples < 1 or (mode == "interval" and samples < 2):
+        raise UserError(f"samples must be at least {2 if mode == 'interval' else 1}, not {samples}")
+    if steps is not None and steps < 1:
+        raise UserError(f"steps must be at least 1, not {steps}")
+    if not 0 < coverage < 1:
+        raise UserError(f"coverage must lie between 0 and 1, not {coverage}")

@@ -1,0 +1,62 @@
+"""The calibrations of intervals that lie beside the weights of a prior, with what they were measured to hold."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vqfusion.diffusion.operators import Operator
+from vqfusion.diffusion.operators.noise_models import GaussianNoise
+from vqfusion.models.restoration.intervals import EVERYTHING, Calibration
+from vqfusion.models.restoration.prior import Prior
+
+
+@dataclass(frozen=True)
+class ShippedIntervals:
+    """A calibration, and the share of values that its intervals held by group on data it was not made with.
+
+    `measured_on` says in words what these data were.
+    """
+
+    calibration: Calibration
+    measured: dict[str, float]
+    measured_on: str
+
+    def group(self, channels: int) -> str:
+        """The group of signals of so many channels: `grey` or `colour` where they were told apart."""
+        name = "grey" if channels == 1 else "colour"
+        return name if name in self.calibration.scales else EVERYTHING
+
+    def save(self, folder: Path, kind: str) -> None:
+        """Write it beside the weights in `folder`, for operators of a kind."""
+        content = asdict(self.calibration) | {"measured": self.measured, "measured_on": self.measured_on}
+        content["weights"] = weights_hash(folder)
+        text = json.dumps(content, default=list)
+        path_of(folder, kind, self.calibration.coverage).write_text(text + "\n", encoding="utf-8")
+
+
+def path_of(folder: Path, kind: str, coverage: float) -> Path:
+    """`intervals-denoise-0.9.json`."""
+    return folder / f"intervals-{kind}-{coverage:g}.json"
+
+
+def weights_hash(folder: Path) -> str:
+    """What tells the weights of one prior from those of another."""
+    return hashlib.sha256((folder / "prior.safetensors").read_bytes()).hexdigest()[:16]
+
+
+def shipped_intervals(prior: Prior, operator: Operator, coverage: float) -> ShippedIntervals | None:
+    """What lies beside the prior for Gaussian noise, this operator and coverage.
+
+    None where nothing does, or it was made for other weights.
+    """
+    if prior.folder is None or not isinstance(operator.noise, GaussianNoise):
+        return None
+    path = path_of(prior.folder, operator.kind, coverage)
+    if not path.is_file():
+        return None
+    calibration = Calibration.load(path)
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored.get("weights") != weights_hash(prior.folder):
+        return None
+    return ShippedIntervals(calibration, stored.get("measured", {}), str(stored.get("measured_on", "")))

@@ -1,0 +1,1 @@
+"""HTML pages, all in one look."""

@@ -1,0 +1,1 @@
+"""Codes to bytes: entropy model and range coder."""

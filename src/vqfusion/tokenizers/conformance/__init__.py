@@ -1,0 +1,1 @@
+"""Whether a quantizer or a tokenizer keeps its contract."""

@@ -1,0 +1,1 @@
+"""Training of tokenizers and of the entropy models of their codes."""

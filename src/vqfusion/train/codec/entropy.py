@@ -1,0 +1,107 @@
+"""Fitting of the entropy model that the codec of a tokenizer uses."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqfusion.config import ChainConfig, TextTokenizerConfig, TextVQVAEConfig
+from vqfusion.data import Dataset
+from vqfusion.data.transforms import fit_picture
+from vqfusion.diffusion.noise import torch_seed
+from vqfusion.models.codec.codec import fitted
+from vqfusion.models.fusion.pretrained import load_entropy_model, save_entropy_model
+from vqfusion.tokenizers.build import AnyTokenizer
+from vqfusion.tokenizers.codec.entropy_model import FRACTION, NEIGHBOURS, EntropyModel, neighbours
+from vqfusion.tokenizers.label import LabelTokenizer
+from vqfusion.train.codec.tokenizers import training_texts
+from vqfusion.types import Sample
+
+HIDDEN, STEPS, BATCH, RATE = 32, 300, 2048, 2e-2
+MOST_CODES = 2048  # a larger codebook would have a table that costs more than it saves
+LEAST_CODES = 4  # codes seen for each code of the codebook, or the model would learn noise
+MOST_TEXTS, MOST_SIGNALS = 20_000, 512  # encoded for the fit
+
+
+def add_entropy_model(tokenizer: AnyTokenizer, name: str, dataset: Dataset, chain: ChainConfig, folder: Path) -> None:
+    """Fit the entropy model of a tokenizer to training data and save it in its folder, unless it is there."""
+    if isinstance(tokenizer, LabelTokenizer):
+        return
+    mark = tokenizer.fingerprint()
+    if load_entropy_model(folder, name, mark) is not None:
+        return
+    model = fit_entropy_model(training_codes(tokenizer, name, dataset, chain), tokenizer.codebook_size, chain.seed)
+    if model is not None:
+        save_entropy_model(model, folder, name, mark)
+
+
+def training_codes(
+    tokenizer: AnyTokenizer, name: str, dataset: Dataset, chain: ChainConfig
+) -> list[Int[Tensor, "..."]]:
+    """Grids of codes of training data, spread evenly over the split; pictures at the size of the chain."""
+    if tokenizer.modality == "text":
+        config = chain.tokenizers[name]
+        assert isinstance(config, TextTokenizerConfig | TextVQVAEConfig)
+        texts = training_texts(dataset, chain, config)
+        samples = (Sample("text", text) for text in _spread(texts, MOST_TEXTS))
+    else:
+        records = dataset.select(split="train", slots=(tokenizer.modality,))
+        samples = (record.load(tokenizer.modality) for record in _spread(records, MOST_SIGNALS))
+    if tokenizer.modality == "image":
+        samples = (Sample("image", fit_picture(sample.data, chain.image_size)) for sample in samples)
+    return [tokenizer.encode(fitted(sample, tokenizer)).ids.cpu() for sample in samples]
+
+
+def _spread(items: Sequence, most: int) -> Sequence:
+    """At most so many of the items, evenly spread."""
+    return items[:: -(-len(items) // most)] if len(items) > most else items
+
+
+def fit_entropy_model(grids: Sequence[Int[Tensor, "..."]], codebook_size: int, seed: int = 0) -> EntropyModel | None:
+    """The model of grids of codes such as these, in about five seconds; the same for the same grids and seed.
+
+    None where the codebook is over 2,048 codes or fewer than four codes were seen for each of its codes: the codec
+    does without.
+    """
+    contexts = torch.cat([neighbours(grid, codebook_size) for grid in grids]) if grids else torch.empty(0)
+    if codebook_size > MOST_CODES or len(contexts) < LEAST_CODES * codebook_size:
+        return None
+    symbols = torch.cat([grid.reshape(-1) for grid in grids])
+    axes, count = grids[0].ndim, contexts.shape[1]
+    frequencies = torch.bincount(symbols, minlength=codebook_size).double() + 0.5
+    bias = (frequencies / frequencies.sum()).log2().float().requires_grad_()
+    generator = torch.Generator().manual_seed(torch_seed(seed))
+    table = (0.3 * torch.randn(count * (codebook_size + 1), HIDDEN, generator=generator)).requires_grad_()
+    output = (0.1 * torch.randn(codebook_size, HIDDEN, generator=generator)).requires_grad_()
+    places = torch.arange(count) * (codebook_size + 1)
+    optimizer = torch.optim.AdamW([table, output, bias], RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS, pct_start=0.1)
+    for _ in range(STEPS):
+        rows = torch.randint(len(symbols), (BATCH,), generator=generator)
+        hidden = F.embedding(contexts[rows] + places, table).sum(dim=1).relu()
+        logits = math.log(2) * F.linear(hidden, output, bias)  # output and bias in bits
+        optimizer.zero_grad()
+        F.cross_entropy(logits, symbols[rows]).backward()
+        optimizer.step()
+        schedule.step()
+    return quantised(table.detach().view(count, codebook_size + 1, HIDDEN), output.detach(), bias.detach(), axes)
+
+
+def quantised(table: Tensor, output: Tensor, bias: Tensor, axes: int) -> EntropyModel:
+    """The nearest model of whole numbers: bits / 64 for the scores, a power of two between them and the products."""
+    assert len(table) == len(NEIGHBOURS[axes])
+    in_table = 127 / table.abs().max().clamp(min=1e-6)
+    most = 127 / output.abs().max().clamp(min=1e-6)
+    shift = max(0, math.floor(math.log2(float(in_table * most / FRACTION))))
+    in_output = FRACTION * 2**shift / in_table  # at most `most`
+    return EntropyModel(
+        (table * in_table).round().clamp(-127, 127).to(torch.int8),
+        (output * in_output).round().clamp(-127, 127).to(torch.int8),
+        (bias * FRACTION).round().clamp(-32768, 32767).to(torch.int16),
+        shift,
+        axes,
+    )

@@ -1,0 +1,68 @@
+"""Batches for the training of tokenizers: a function of seed and step alone."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqfusion.data import Dataset
+from vqfusion.data.transforms import fit_picture, resample
+from vqfusion.errors import UserError
+from vqfusion.train.codec.augment import vary_picture, vary_sound
+from vqfusion.train.loop.steps import Batches, share, step_generator
+
+
+def picture_batches(pictures: Tensor, batch: int, seed: int, thumbnails: bool) -> Batches:
+    """Augmented pictures `[batch, C, H, W]` from `[N, C, H, W]`.
+
+    With `thumbnails`, one item in ten is a mosaic of 4 x 4 pictures at a quarter of the size, so that
+    the tokenizer also knows small views such as `image@16`.
+    """
+
+    def batches(step: int, rank: int, processes: int) -> Tensor:
+        chosen = []
+        for item in share(range(batch), rank, processes):
+            generator = step_generator(seed, step, item)
+            mosaic = thumbnails and float(torch.rand(1, generator=generator)) < 0.1
+            indices = torch.randint(len(pictures), (16 if mosaic else 1,), generator=generator)
+            if mosaic:
+                small = F.interpolate(pictures[indices].float() / 255, scale_factor=0.25, mode="area")
+                rows = [torch.cat(list(small[4 * r : 4 * r + 4]), dim=2) for r in range(4)]
+                chosen.append(torch.cat(rows, dim=1))
+            else:
+                chosen.append(vary_picture(pictures[int(indices)].float() / 255, generator))
+        return torch.stack(chosen)
+
+    return batches
+
+
+def sound_batches(sounds: Sequence[Tensor], batch: int, length: int, seed: int) -> Batches:
+    """Augmented stretches `[batch, length]` from sounds `[1, T]`."""
+
+    def batches(step: int, rank: int, processes: int) -> Tensor:
+        chosen = []
+        for item in share(range(batch), rank, processes):
+            generator = step_generator(seed, step, item)
+            sound = sounds[int(torch.randint(len(sounds), (1,), generator=generator))]
+            chosen.append(vary_sound(sound, length, generator))
+        return torch.cat(chosen)
+
+    return batches
+
+
+def load_pictures(dataset: Dataset, size: int, split: str = "train") -> Tensor:
+    """Every picture of a split, resized, as uint8 `[N, 3, size, size]`."""
+    records = dataset.select(split=split, slots=("image",))
+    if not records:
+        raise UserError(f"data set {dataset.name!r} has no pictures in its {split} split")
+    pictures = [fit_picture(record.load("image").data, size) for record in records]
+    return torch.stack([(p * 255).round().to(torch.uint8) for p in pictures])
+
+
+def load_sounds(dataset: Dataset, sample_rate_hz: int, split: str = "train") -> list[Tensor]:
+    """Every sound of a split at one rate, as `[1, T]`."""
+    records = dataset.select(split=split, slots=("audio",))
+    if not records:
+        raise UserError(f"data set {dataset.name!r} has no sound in its {split} split")
+    return [resample(record.load("audio"), sample_rate_hz).data for record in records]

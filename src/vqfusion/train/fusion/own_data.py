@@ -1,0 +1,191 @@
+"""A full chain from a short config: slots from what the data holds, networks from one size dial."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from vqfusion.config import (
+    AudioTokenizerConfig,
+    ChainConfig,
+    DrawConfig,
+    FusionConfig,
+    ImageTokenizerConfig,
+    LabelTokenizerConfig,
+    SeriesTokenizerConfig,
+    ShortConfig,
+    SlotConfig,
+    StageConfig,
+    TextTokenizerConfig,
+    TokenizerConfig,
+    VolumeTokenizerConfig,
+    VQVAEConfig,
+    validated,
+)
+from vqfusion.data import Dataset, open_dataset
+from vqfusion.errors import UserError
+from vqfusion.models.fusion.slots import SlotName
+
+# size: dim, layers, heads of Fusion; widths of the picture networks; width of the sound networks; BPE vocabulary
+SIZES = {
+    "tiny": (64, 2, 2, (16, 32, 48), 96, 512),
+    "small": (192, 4, 3, (24, 48, 96), 160, 1024),
+    "base": (256, 6, 4, (32, 64, 128), 256, 4096),
+}
+TEXT_TOKENS, SOUND_CODES, SOUND_PATCH = 32, 192, 4
+
+
+def chain_for(data: dict[str, Any], path: Path) -> ChainConfig:
+    """The chain of a YAML file: the full config if it has a section `fusion` or `tokenizers`, else the short form.
+
+    A relative `data` path is taken from the folder of the file.
+    """
+    if "fusion" in data or "tokenizers" in data:
+        chain = validated(ChainConfig, data, str(path))
+        return chain.model_copy(update={"data": beside(path, chain.data)})
+    short = validated(ShortConfig, data, str(path))
+    short = short.model_copy(update={"data": beside(path, short.data)})
+    return expand(short, open_dataset(short.data))
+
+
+def beside(path: Path, data: str) -> str:
+    """The data that a file names: what lies beside the file, before a built-in set of that name."""
+    near = os.path.join(path.parent, data)  # ./photos is a folder, where photos is a built-in set
+    return near if os.path.exists(near) else data
+
+
+def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
+    """Fill in everything that a short config leaves open. Volumes and series get a tokenizer, no slot."""
+    dim, layers, heads, widths, sound_width, vocabulary = SIZES[short.size]
+    slots: dict[str, SlotConfig] = {}
+    tokenizers: dict[str, TokenizerConfig] = {}
+    stages: dict[str, StageConfig] = {}
+    batch = short.batch
+    for name in _usable(short, dataset):
+        modality = SlotName.parse(name).modality
+        if modality == "image":
+            side = short.image_size // 4
+            patch = 2 if side % 2 == 0 else 1
+            tokenizers["image"] = ImageTokenizerConfig(vqvae=VQVAEConfig(widths=widths, depths=(0, 1, 1)))
+            stages["image"] = StageConfig(steps=short.tokenizer_steps, batch=batch, learning_rate=2e-3, warmup_steps=30)
+            slots[name] = SlotConfig(
+                tokenizer="image",
+                shape=(side, side),
+                patch=(patch, patch),
+                sampling="random",
+                steps=24,
+                temperature=0.7,
+                guidance_scale=3.0,
+            )
+        elif modality == "audio":
+            shape = VQVAEConfig(
+                rank=1,
+                channels=257,
+                widths=(sound_width,) * 2,
+                depths=(1, 1),
+                quantizer="fsq",
+                levels=(8, 5, 5, 5),
+            )
+            tokenizers["audio"] = AudioTokenizerConfig(hop_samples=100, vqvae=shape)
+            stages["audio"] = StageConfig(steps=short.tokenizer_steps, batch=16, learning_rate=1e-3, warmup_steps=30)
+            slots[name] = SlotConfig(
+                tokenizer="audio",
+                shape=(SOUND_CODES,),
+                patch=(SOUND_PATCH,),
+                variable=True,
+                guidance_scale=1.5,
+            )
+            slots["length:audio"] = one_token_slot("length:audio")
+            tokenizers["length:audio"] = numbers(SOUND_CODES // SOUND_PATCH)
+        elif modality == "text":
+            tokenizers["text"] = TextTokenizerConfig(vocabulary_size=vocabulary)
+            slots[name] = text_slot(TEXT_TOKENS)
+            slots[f"length:{name.split(':')[1]}"] = one_token_slot("length:text")
+            tokenizers["length:text"] = numbers(TEXT_TOKENS)
+        elif modality in ("volume", "series"):
+            tokenizers[name] = VolumeTokenizerConfig() if modality == "volume" else SeriesTokenizerConfig()
+            stages[name] = StageConfig(steps=short.tokenizer_steps, batch=16, learning_rate=2e-3, warmup_steps=30)
+        else:
+            slots[name] = one_token_slot(name)
+            tokenizers[name] = LabelTokenizerConfig()
+    if all(slot.shape == (1,) for slot in slots.values()):  # a label alone is nothing to learn
+        slots = {}
+        tokenizers = {n: one for n, one in tokenizers.items() if one.kind != "label"}
+    return ChainConfig(
+        name=short.name,
+        data=short.data,
+        seed=short.seed,
+        limit_keys=short.limit_keys,
+        image_size=short.image_size,
+        languages=short.languages,
+        tokenizers=tokenizers,
+        tokenizer_stages=stages,
+        fusion=FusionConfig(dim=dim, layers=layers, heads=heads, slots=slots),
+        fusion_stage=StageConfig(
+            optimizer="muon",
+            steps=short.steps,
+            batch=batch,
+            learning_rate=2.5e-3,
+            warmup_steps=100,
+            ema_decay=0.998,
+            draws_per_step=2,
+        ),
+        draws=short.draws or default_draws(slots),
+    )
+
+
+def default_draws(slots: dict[str, SlotConfig]) -> tuple[DrawConfig, ...]:
+    """Every slot, with its length, alone and from every other; pictures and sound most often.
+
+    Half of the pictures and sounds that are made from something are made without a hint of the answer.
+    """
+    contents = [name for name, slot in slots.items() if not slot.is_length]
+    draws = []
+    for target in contents:
+        modality = SlotName.parse(target).modality
+        weight = {"image": 3.0, "audio": 3.0, "text": 2.0}.get(modality, 1.0)
+        length = f"length:{SlotName.parse(target).language or target}"
+        sources = [()] + [(given,) for given in contents if given != target]
+        for given in sources:
+            share, drop = (weight, 0.1) if given else (weight / 4, 0.0)
+            also = ((length,),) if slots[target].variable else ()
+            whole = 0.5 if given and modality in ("image", "audio") else 0.0
+            draws.append(
+                DrawConfig(given=given, target=(target,), also=also, weight=share, drop_given=drop, all_hidden=whole)
+            )
+    return tuple(draws)
+
+
+def _usable(short: ShortConfig, dataset: Dataset) -> list[str]:
+    """Slots of the data that the chain is to learn, texts in its languages only."""
+    present = dataset.slots()
+    if short.slots:
+        missing = [name for name in short.slots if name not in present]
+        if missing:
+            raise UserError(f"data set {dataset.name!r} has no slot {missing[0]!r}; it has {', '.join(present)}")
+        return list(short.slots)
+    texts = [name for name in present if name.startswith("text:")]
+    absent = [language for language in short.languages if texts and f"text:{language}" not in texts]
+    if absent:
+        raise UserError(
+            f"data set {dataset.name!r} has no text in {absent[0]!r}, but {', '.join(texts)}: set `languages` to what "
+            f"it has; in a folder, captions in another language are NAME.{absent[0]}.txt"
+        )
+    chosen = [n for n in present if not n.startswith("text:") or n.split(":")[1] in short.languages]
+    if not chosen:
+        raise UserError(f"data set {dataset.name!r} holds nothing to learn from; it has {', '.join(present)}")
+    return chosen
+
+
+def one_token_slot(tokenizer: str) -> SlotConfig:
+    """A slot of one token; it weighs little, or it would weigh as much as a picture."""
+    return SlotConfig(tokenizer=tokenizer, shape=(1,), coefficient=0.1, steps=1, temperature=0.0)
+
+
+def text_slot(length: int) -> SlotConfig:
+    """A text slot, answered greedily in one token a call."""
+    return SlotConfig(tokenizer="text", shape=(length,), variable=True, steps=length, temperature=0.0)
+
+
+def numbers(most: int) -> LabelTokenizerConfig:
+    """The vocabulary of a length slot."""
+    return LabelTokenizerConfig(names=tuple(str(n + 1) for n in range(most)))

@@ -1,0 +1,74 @@
+"""Temperature scaling: probabilities of labels that are right as often as they say, fitted on validation data."""
+
+import random
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqfusion.data import Dataset
+from vqfusion.data.record import Record
+from vqfusion.models.fusion.slots import SlotName
+from vqfusion.models.fusion.system import System
+
+MOST_RECORDS, FEWEST_RECORDS = 512, 20
+
+
+def fitted_temperature(log_p: Float[Tensor, "N K"], truth: Int[Tensor, " N"]) -> float:
+    """The T in [1/20, 20] with the least cross entropy of softmax(log_p / T) (Guo et al., 2017, section 4.2).
+
+    The cross entropy is convex in 1 / T, so the minimum is the only one.
+    """
+    inverse = torch.ones((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([inverse], max_iter=100, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
+
+    def cross_entropy() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(log_p.double() * inverse, truth)
+        loss.backward()
+        return loss
+
+    optimizer.step(cross_entropy)
+    return 1 / min(max(inverse.item(), 1 / 20), 20.0)
+
+
+def calibrated(system: System, dataset: Dataset) -> System:
+    """The system with a temperature for each label slot and each modality that it was trained to tell it from.
+
+    Fitted on at most `MOST_RECORDS` validation records whose class the system knows; with fewer than
+    `FEWEST_RECORDS`, or no validation data, the temperature stays 1.
+    """
+    slots = system.config.fusion.slots
+    for target, slot in slots.items():
+        if slot.shape != (1,) or slot.is_length:
+            continue
+        names = {name: i for i, name in enumerate(system.labels(target))}
+        found = {}
+        for given in _told_from(system, target):
+            records = _records(dataset, given, target, names)
+            if len(records) < FEWEST_RECORDS:
+                continue
+            plain = system.distribution({given: [r.load(given) for r in records]}, target, temperature=1.0)
+            log_p = torch.tensor([[one[name] for name in names] for one in plain]).clamp(min=1e-30).log()
+            truth = torch.tensor([names[record.load(target).data] for record in records])
+            found[SlotName.parse(given).modality] = round(fitted_temperature(log_p, truth), 3)
+        slots = {**slots, target: slot.model_copy(update={"calibration": found})}
+    fusion = system.config.fusion.model_copy(update={"slots": slots})
+    return System(system.config.model_copy(update={"fusion": fusion}), system.tokenizers, system.fusion, system.taught)
+
+
+def _told_from(system: System, target: str) -> list[str]:
+    """One slot for each modality from which alone this label is asked in training, the first language of texts."""
+    slots: dict[str, str] = {}
+    for row in system.config.draws:
+        if len(row.given) == 1 and any(target in group for group in (row.target, *row.also)):
+            given = row.given[0].replace("*", system.config.languages[0]).replace("^", system.config.languages[0])
+            if given in system.config.fusion.slots:
+                slots.setdefault(SlotName.parse(given).modality, given)
+    return list(slots.values())
+
+
+def _records(dataset: Dataset, given: str, target: str, names: dict[str, int]) -> list[Record]:
+    records = [r for r in dataset.select("val", slots=(given, target)) if r.load(target).data in names]
+    return random.Random(0).sample(records, min(MOST_RECORDS, len(records)))

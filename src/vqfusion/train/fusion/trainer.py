@@ -1,0 +1,123 @@
+"""Training of a whole chain: raw data -> tokenizers -> tokens -> Fusion -> a System on disk."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from vqfusion.config import ChainConfig, LabelTokenizerConfig
+from vqfusion.data import Dataset, open_dataset
+from vqfusion.diffusion.noise import torch_seed
+from vqfusion.errors import UserError
+from vqfusion.models.fusion.fusion import Fusion
+from vqfusion.models.fusion.pretrained import load_parts, save_tokenizer
+from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
+from vqfusion.models.fusion.system import System
+from vqfusion.models.fusion.taught import Taught
+from vqfusion.nn.weights import fingerprint, load_json, round_to_half, save_json
+from vqfusion.train.codec.entropy import add_entropy_model
+from vqfusion.train.codec.tokenizers import train_tokenizer
+from vqfusion.train.fusion.draws import DrawSource
+from vqfusion.train.fusion.start import adopted_tokenizers, copy_weights, require_same_size
+from vqfusion.train.fusion.temperature import calibrated
+from vqfusion.train.fusion.views import tokenize_records
+from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.loop.fit import OnMetrics, fit
+
+
+def train_chain(
+    chain: ChainConfig,
+    folder: Path,
+    device: str | None = None,
+    on_log: Callable[[int, System], None] | None = None,
+    on_metrics: OnMetrics | None = None,
+    accelerator: Accelerator | None = None,
+    start: Path | None = None,
+) -> System:
+    """Train everything that a chain names and save the System to `folder`; resumes where it was stopped.
+
+    Each tokenizer gets the entropy model of its codes, for the codec. A chain without slots ends there.
+    Runs in one process or under `accelerate launch` / torchrun; every process reads the data. `device` as for
+    `load`. `start` is the folder of a trained system whose tokenizers and weights are the beginning. While Fusion
+    trains, `on_log` sees the System as it is then; `on_metrics` sees the metrics of every stage.
+    """
+    begin = load_parts(start) if start else None
+    if begin:
+        require_same_size(chain, begin)
+    accelerator = accelerator or make_accelerator(device)
+    _claim(chain, folder, accelerator.is_main_process)
+    accelerator.wait_for_everyone()
+    dataset = open_dataset(chain.data)
+    chain, tokenizers = adopted_tokenizers(chain, begin) if begin else (chain, {})
+    for name in chain.tokenizers:
+        torch.manual_seed(torch_seed(chain.seed))
+        tokenizer = tokenizers.get(name) or train_tokenizer(
+            name, chain, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics
+        )
+        if isinstance(tokenizer, torch.nn.Module):
+            round_to_half(tokenizer)
+        if accelerator.is_main_process:
+            save_tokenizer(tokenizer, folder, name)
+            add_entropy_model(tokenizer, name, dataset, chain, folder)
+        tokenizers[name] = tokenizer
+    chain = with_untrained_pairs(with_names(chain, tokenizers), dataset)
+    slots = SlotTokenizers(chain, tokenizers)
+    if not chain.fusion.slots:
+        return _saved(System(chain, slots, None), folder, accelerator)
+    limited = dataset.limited(chain.limit_keys)
+    wanted = dataset if any(row.all_keys for row in chain.draws) else limited
+    first = accelerator.is_main_process
+    records = tokenize_records(wanted, slots, chain, cache=folder / "tokens.safetensors", first=first)
+    torch.manual_seed(torch_seed(chain.seed))
+    fusion = Fusion(chain.fusion, slots.vocabularies, slots.codebooks)
+    if begin and begin.fusion is not None:
+        copy_weights(fusion, tokenizers, begin)
+    keys = frozenset(record.key for record in limited.select(split="train"))
+    source = DrawSource(records, chain, dataset.held_out_pairs, keys)
+    contract = [chain.model_dump(mode="json"), {n: t.fingerprint() for n, t in tokenizers.items()}]
+    if begin and begin.fusion is not None:
+        contract.append(fingerprint(begin.fusion.state_dict(), "start"))
+
+    def batches(step: int, rank: int, processes: int):
+        return [draw.to(accelerator.device) for draw in source(step, rank, processes)]
+
+    hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
+    fit(fusion, batches, chain.fusion_stage, folder / "fusion", json.dumps(contract), accelerator, hook, on_metrics)
+    round_to_half(fusion)
+    taught = Taught.of(limited.select(split="train"), [name for name in chain.fusion.slots if name.startswith("text:")])
+    return _saved(calibrated(System(chain, slots, fusion, taught), limited), folder, accelerator)
+
+
+def _saved(system: System, folder: Path, accelerator: Accelerator) -> System:
+    if accelerator.is_main_process:
+        system.save_pretrained(folder)
+    return system
+
+
+def _claim(chain: ChainConfig, folder: Path, write: bool) -> None:
+    """Make the folder this chain's, or refuse one that belongs to another."""
+    path, config = folder / "chain.json", chain.model_dump(mode="json")
+    if path.exists():
+        if load_json(path) != config:
+            raise UserError(f"{folder}: holds a run with another config; choose another --output")
+    elif (folder / "config.json").exists():
+        raise UserError(f"{folder}: holds another model; choose another --output")
+    elif write:
+        save_json(path, config)
+
+
+def with_names(chain: ChainConfig, tokenizers: dict) -> ChainConfig:
+    """The chain with the names of its label vocabularies filled in."""
+    filled = {
+        name: LabelTokenizerConfig(names=tokenizers[name].names) if isinstance(config, LabelTokenizerConfig) else config
+        for name, config in chain.tokenizers.items()
+    }
+    return chain.model_copy(update={"tokenizers": filled})
+
+
+def with_untrained_pairs(chain: ChainConfig, dataset: Dataset) -> ChainConfig:
+    """The chain with those pairs of its languages that the data holds out."""
+    pairs = sorted(tuple(sorted(pair)) for pair in dataset.held_out_pairs if pair <= set(chain.languages))
+    return chain.model_copy(update={"untrained_pairs": tuple(pairs)})

@@ -1,0 +1,169 @@
+"""Records as tokens: every view of every training record, made once and kept on disk."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from safetensors import safe_open
+from torch import Tensor
+
+from vqfusion.config import ChainConfig
+from vqfusion.data import Dataset
+from vqfusion.data.record import Record
+from vqfusion.data.transforms import add_noise, add_noise_at_snr, fit_picture
+from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
+from vqfusion.models.fusion.slots import SlotName
+from vqfusion.nn.weights import load_weights, save_weights
+from vqfusion.train.codec.augment import vary_picture, vary_sound
+from vqfusion.train.fusion.draws import TokenRecord
+from vqfusion.train.loop.steps import step_generator
+from vqfusion.types import Sample
+
+RECORDS_AT_ONCE = 256
+
+
+def tokenize_records(
+    dataset: Dataset,
+    slots: SlotTokenizers,
+    chain: ChainConfig,
+    split: str = "train",
+    cache: Path | None = None,
+    first: bool = True,
+) -> list[TokenRecord]:
+    """Every record of a split as tokens, with `chain.views_per_sample` variants of pictures and sounds.
+
+    Variant 0 is the data as it is, pictures at the size of the chain. Texts and sounds that do not fit their slot are
+    left out. `cache` is reused when it was made with the same tokenizers, slots and data. Of several processes only
+    the `first` writes it and tells what was left out.
+    """
+    records = dataset.select(split=split)
+    contract = json.dumps([
+        chain.data, chain.limit_keys, chain.seed, split, chain.views_per_sample, len(records),
+        {name: tokenizer.fingerprint() for name, tokenizer in slots.by_name.items()},
+        {name: [slot.shape, slot.patch] for name, slot in chain.fusion.slots.items()},
+    ])  # fmt: skip
+    if cache and (stored := _load(cache, contract)) is not None:
+        return stored
+    out: list[TokenRecord] = []
+    misfits: Counter[str] = Counter()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True) as progress:
+        for at in progress.track(range(0, len(records), RECORDS_AT_ONCE), description="tokens"):
+            out += _tokenize(records[at : at + RECORDS_AT_ONCE], at, slots, chain, misfits)
+    if not first:
+        return out
+    for name, count in misfits.items():
+        have = sum(name in record.slots for record in records)
+        longest = _longest(name, slots)
+        console.print(f"{name}: {count} of {have} left out, empty or longer than {longest}", soft_wrap=True)
+    if cache:
+        _save(cache, contract, out)
+    return out
+
+
+def _longest(name: str, slots: SlotTokenizers) -> str:
+    """The longest that a slot holds, in words."""
+    if SlotName.parse(name).modality == "audio":
+        return f"{slots.longest_s(name):.2g} s"
+    return f"{slots.config.fusion.slots[name].shape[0]} tokens"
+
+
+def _tokenize(
+    records: list[Record], first: int, slots: SlotTokenizers, chain: ChainConfig, misfits: Counter[str]
+) -> list[TokenRecord]:
+    """Some of the records as tokens; what does not fit its slot is counted in `misfits`."""
+    wanted = [name for name, slot in chain.fusion.slots.items() if not slot.is_length]
+    samples: dict[str, list[tuple[int, int, Sample]]] = {name: [] for name in wanted}
+    tokens: list[list[dict[str, Tensor]]] = []
+    for place, record in enumerate(records):
+        base = {name: _loaded(record, name, slots, chain) for name in wanted if name in record.slots}
+        variants = chain.views_per_sample if {"image", "audio"} & base.keys() else 1
+        tokens.append([{} for _ in range(variants)])
+        for variant in range(variants):
+            generator = step_generator(chain.seed, first + place, variant)
+            for name, sample in _views(base, wanted, chain, generator, augment=variant > 0).items():
+                samples[name].append((place, variant, sample))
+    for name, items in samples.items():
+        if items:
+            encoded = slots.encode_fitting(name, [sample for *_, sample in items])
+            for (place, variant, _), ids in zip(items, encoded, strict=True):
+                if ids is not None:
+                    tokens[place][variant][name] = ids
+                elif variant == 0 and name in records[place].slots:
+                    misfits[name] += 1
+    return [
+        TokenRecord(record.key, tuple(v for v in variants if v.keys() == variants[0].keys()))
+        for record, variants in zip(records, tokens, strict=True)
+        if variants[0]
+    ]
+
+
+def _loaded(record: Record, name: str, slots: SlotTokenizers, chain: ChainConfig) -> Sample:
+    """The sample in a slot, no larger than need be: many are held at once. A sound that is too long remains so."""
+    sample = record.load(name)
+    if name == "image":
+        return Sample("image", fit_picture(sample.data, chain.image_size))
+    if name == "audio":
+        most = int(2 * slots.longest_s(name) * (sample.sample_rate_hz or 1))
+        return replace(sample, data=sample.data[:, :most].clone())
+    return sample
+
+
+def _views(
+    base: dict[str, Sample], wanted: list[str], chain: ChainConfig, generator: torch.Generator, augment: bool
+) -> dict[str, Sample]:
+    """The samples of a record and the views of them that the slots ask for."""
+    out = dict(base)
+    if augment and "image" in out:
+        out["image"] = Sample("image", vary_picture(out["image"].data, generator, keep_meaning=True))
+    if augment and "audio" in out:
+        sound = out["audio"]
+        varied = vary_sound(sound.data, sound.data.shape[1], generator, crop=False)
+        out["audio"] = Sample("audio", varied, sample_rate_hz=sound.sample_rate_hz)
+    for name in wanted:
+        slot = SlotName.parse(name)
+        if slot.view is None or slot.modality not in out:
+            continue
+        sample = out[slot.modality]
+        if slot.view == "noisy" and slot.modality == "image":
+            noisy = add_noise(sample.data, chain.image_noise_sigma, generator).clamp(0, 1)
+            out[name] = Sample("image", noisy)
+        elif slot.view == "noisy":
+            noisy = add_noise_at_snr(sample.data, chain.audio_noise_snr_db, generator).clamp(-1, 1)
+            out[name] = Sample("audio", noisy, sample_rate_hz=sample.sample_rate_hz)
+        else:
+            out[name] = sample  # a smaller view of a picture: the slot's size makes it
+    return out
+
+
+def _save(path: Path, contract: str, records: list[TokenRecord]) -> None:
+    index = [[r.key, [{name: list(ids.shape) for name, ids in v.items()} for v in r.variants]] for r in records]
+    flat = [ids.flatten() for r in records for v in r.variants for ids in v.values()]
+    tensors = {"ids": torch.cat(flat).to(torch.int32)}
+    save_weights(path, tensors, {"contract": contract, "index": json.dumps(index)})
+
+
+def _load(path: Path, contract: str) -> list[TokenRecord] | None:
+    if not path.exists():
+        return None
+    ids = load_weights(path)["ids"].long()
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+    if metadata.get("contract") != contract:
+        return None
+    out, at = [], 0
+    for key, variants in json.loads(metadata["index"]):
+        tokens = []
+        for shapes in variants:
+            grids = {}
+            for name, shape in shapes.items():
+                size = int(torch.tensor(shape).prod())
+                grids[name] = ids[at : at + size].reshape(shape)
+                at += size
+            tokens.append(grids)
+        out.append(TokenRecord(key, tuple(tokens)))
+    return out

@@ -1,0 +1,198 @@
+"""Training of a latent diffusion: a tokenizer by the loop or from another model, then the denoiser of its latents."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Int
+from torch import Tensor
+
+from vqfusion.config import ChainConfig, LatentDiffusionConfig, LatentTrainingConfig, VQVAEConfig
+from vqfusion.data import Dataset, open_dataset
+from vqfusion.diffusion.noise import torch_seed
+from vqfusion.errors import UserError
+from vqfusion.models.fusion.pretrained import load_tokenizers
+from vqfusion.models.latent.latent_diffusion import NOTHING, LatentBatch, LatentDiffusion
+from vqfusion.nn.weights import fingerprint, round_to_half
+from vqfusion.tokenizers.audio import AudioTokenizer
+from vqfusion.tokenizers.build import NetworkTokenizer
+from vqfusion.tokenizers.image import ImageTokenizer
+from vqfusion.tokenizers.series import SeriesTokenizer
+from vqfusion.tokenizers.volume import VolumeTokenizer
+from vqfusion.train.codec.crops import load_standardised, random_box
+from vqfusion.train.codec.sources import load_pictures, load_sounds
+from vqfusion.train.codec.tokenizers import label_names, train_tokenizer
+from vqfusion.train.loop.fit import OnMetrics, fit
+from vqfusion.train.loop.steps import share, step_generator
+
+KINDS = ("image", "audio", "volume", "series")
+SHOWN = 256  # signals that means and deviations of latents are taken from
+
+
+@dataclass(frozen=True)
+class LabelledSignals:
+    """Signals `[C, *size]` (uint8 of 0 to 255 or floats), their classes (-1: none), and the size of a crop of them."""
+
+    signals: Sequence[Tensor]
+    labels: Int[Tensor, " N"]
+    crop: tuple[int, ...]
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, int]:
+        """A signal from a random place `[C, *crop]`, of one channel where series have several, and its class."""
+        item = int(torch.randint(len(self.signals), (1,), generator=generator))
+        signal = self.signals[item]
+        if len(self.crop) == 1:
+            channel = int(torch.randint(len(signal), (1,), generator=generator))
+            signal = signal[channel : channel + 1]
+        return random_box(signal, self.crop, generator), int(self.labels[item])
+
+
+def latent_batches(
+    data: LabelledSignals, training: LatentTrainingConfig, flat: bool = False
+) -> Callable[[int, int, int], LatentBatch]:
+    """Batches of signals with classes, times and noise: a function of the step alone. `flat`: sounds are `[B, T]`."""
+    batch = training.stage.batch
+
+    def batches(step: int, rank: int, processes: int) -> LatentBatch:
+        common = step_generator(training.seed, step, batch)
+        order, inside = torch.randperm(batch, generator=common), torch.rand(batch, generator=common)
+        places = (order + inside.double().clamp(min=1e-6)) / batch
+        told = torch.rand(batch, generator=common) >= training.drop_label
+        seeds = torch.randint(2**62, (batch,), generator=common)
+        chosen = list(share(range(batch), rank, processes))
+        drawn = [data.draw(step_generator(training.seed, step, item)) for item in chosen]
+        signal = torch.stack([one for one, _ in drawn])
+        labels = torch.where(told[chosen], torch.tensor([label for _, label in drawn]), NOTHING)
+        return LatentBatch(signal[:, 0] if flat else signal, labels, places[chosen], seeds[chosen])
+
+    return batches
+
+
+def load_labelled(training: LatentTrainingConfig, dataset: Dataset, tokenizer: NetworkTokenizer) -> LabelledSignals:
+    """What the training split holds for a tokenizer, in its units."""
+    labels = torch.empty(0, dtype=torch.int64)
+    crop = crop_of(tokenizer, training.image_size)
+    if isinstance(tokenizer, ImageTokenizer):
+        signals: Sequence[Tensor] = list(load_pictures(dataset, training.image_size))
+    elif isinstance(tokenizer, AudioTokenizer):
+        signals = load_sounds(dataset, tokenizer.config.sample_rate_hz)
+    else:
+        signals = load_standardised(dataset, tokenizer.modality)
+    if training.label is not None:
+        names = training.latent.classes
+        records = dataset.select(split="train", slots=(tokenizer.modality, training.label))
+        if len(records) != len(signals):
+            raise UserError(f"data set {dataset.name!r}: not every {tokenizer.modality} has a {training.label!r}")
+        labels = torch.tensor([names.index(record.load(training.label).data) for record in records])
+    return LabelledSignals(signals, labels if len(labels) else torch.full((len(signals),), NOTHING), crop)
+
+
+def crop_of(tokenizer: NetworkTokenizer, image_size: int) -> tuple[int, ...]:
+    """The size of a sample: whole pictures, cubes, stretches, a second of sound in whole codes."""
+    if isinstance(tokenizer, ImageTokenizer):
+        return (image_size, image_size)
+    if isinstance(tokenizer, AudioTokenizer):
+        rate, step = tokenizer.config.sample_rate_hz, tokenizer.samples_per_code
+        return (rate // step * step,)
+    if isinstance(tokenizer, VolumeTokenizer):
+        return (tokenizer.config.crop,) * 3
+    assert isinstance(tokenizer, SeriesTokenizer), "no other kind is trained"
+    return (tokenizer.config.crop,)
+
+
+def train_latent(
+    training: LatentTrainingConfig,
+    folder: Path,
+    accelerator: Accelerator,
+    on_metrics: OnMetrics | None = None,
+    start: Path | None = None,
+    stop_after: int | None = None,
+    show: bool = True,
+) -> LatentDiffusion:
+    """Train what a config names and save it to `folder`; resumes where it was stopped.
+
+    `start` is the folder of a model whose tokenizer of the same kind is taken as it is.
+    """
+    dataset = open_dataset(training.data)
+    classes = label_names(dataset, training.label) if training.label else ()
+    tokenizer = (
+        adopted(training.latent, start) if start else _trained(training, dataset, folder, accelerator, on_metrics)
+    )
+    tokenizer.to(accelerator.device)
+    latent = training.latent.model_copy(update={"tokenizer": tokenizer.config, "classes": classes})
+    training = training.model_copy(update={"latent": latent})
+    data = load_labelled(training, dataset, tokenizer)
+    torch.manual_seed(torch_seed(training.seed))
+    model, source = fresh_model(training, data, tokenizer)
+    contract = json.dumps([training.model_dump(mode="json"), fingerprint(tokenizer.state_dict(), "")])
+
+    def batches(step: int, rank: int, processes: int) -> LatentBatch:
+        return source(step, rank, processes).to(accelerator.device)
+
+    stage, where = training.stage, folder / "latent"
+    fit(model, batches, stage, where, contract, accelerator, on_metrics=on_metrics, stop_after=stop_after, show=show)
+    if accelerator.is_main_process:
+        model.save_pretrained(folder)
+    return model
+
+
+def fresh_model(
+    training: LatentTrainingConfig, data: LabelledSignals, tokenizer: NetworkTokenizer
+) -> tuple[LatentDiffusion, Callable[[int, int, int], LatentBatch]]:
+    """The untrained model, its latents standardised, and what it learns from."""
+    source = latent_batches(data, training, flat=isinstance(tokenizer, AudioTokenizer))
+    shown = [source(training.stage.steps + i, 0, 1).signal for i in range(-(-SHOWN // training.stage.batch))]
+    device = next(tokenizer.parameters()).device
+    grid = tuple(tokenizer.to_latents(shown[0][:1].to(device)).shape[2:])
+    model: LatentDiffusion = LatentDiffusion.from_config(training.latent.model_copy(update={"grid": grid}), tokenizer)
+    model.to(device).standardise(shown)
+    return model, source
+
+
+def adopted(config: LatentDiffusionConfig, start: Path) -> NetworkTokenizer:
+    """The tokenizer of another model of the kind that a config names."""
+    kind = kind_of_tokenizer(config)
+    for tokenizer in load_tokenizers(start).by_name.values():
+        if isinstance(tokenizer, NetworkTokenizer) and tokenizer.config.kind == kind:
+            return tokenizer
+    raise UserError(f"{start}: has no {kind} tokenizer to start from")
+
+
+def kind_of_tokenizer(config: LatentDiffusionConfig) -> str:
+    """`image`, `audio`, `volume` or `series`; UserError for the others: text, and a bare VQ-VAE, which has no data."""
+    kind = "" if isinstance(config.tokenizer, VQVAEConfig) else config.tokenizer.kind
+    if kind not in KINDS:
+        raise UserError(f"latent.tokenizer.kind: a diffusion of latents is trained for {', '.join(KINDS)}")
+    return kind
+
+
+def tokenizer_chain(training: LatentTrainingConfig) -> ChainConfig:
+    """The training of the tokenizer as a chain that ends there."""
+    kind = kind_of_tokenizer(training.latent)
+    return ChainConfig(
+        name=training.name,
+        data=training.data,
+        seed=training.seed,
+        image_size=training.image_size,
+        tokenizers={kind: training.latent.tokenizer},  # type: ignore[dict-item]
+        tokenizer_stages={kind: training.tokenizer_stage},
+    )
+
+
+def _trained(
+    training: LatentTrainingConfig,
+    dataset: Dataset,
+    folder: Path,
+    accelerator: Accelerator,
+    on_metrics: OnMetrics | None,
+) -> NetworkTokenizer:
+    """Its own tokenizer."""
+    kind, chain = kind_of_tokenizer(training.latent), tokenizer_chain(training)
+    torch.manual_seed(torch_seed(training.seed))
+    tokenizer = train_tokenizer(kind, chain, dataset, folder / "tokenizer", accelerator, on_metrics)
+    assert isinstance(tokenizer, NetworkTokenizer)
+    round_to_half(tokenizer)
+    return tokenizer

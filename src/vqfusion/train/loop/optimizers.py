@@ -1,0 +1,31 @@
+"""The optimizers of a stage: one for most parameters, and where it is asked for, Muon for the matrices."""
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from vqfusion.config import StageConfig
+from vqfusion.train.loop.muon import Muon
+
+
+def make_optimizers(module: nn.Module, stage: StageConfig) -> list[Optimizer]:
+    """AdamW for all parameters, or Muon for the weights of linear layers and AdamW for the rest.
+
+    Vectors and scalars do not decay.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    matrices = {m.weight for m in module.modules() if isinstance(m, nn.Linear)} if stage.optimizer == "muon" else set()
+    rest = [p for p in parameters if p not in matrices]
+    adamw = torch.optim.AdamW(
+        [
+            {"params": [p for p in rest if p.ndim > 1]},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=stage.learning_rate,
+        betas=stage.betas,
+        weight_decay=stage.weight_decay,
+    )
+    if not matrices:
+        return [adamw]
+    ordered = [p for p in parameters if p in matrices]
+    return [adamw, Muon(ordered, lr=stage.learning_rate, weight_decay=stage.weight_decay)]

@@ -1,0 +1,26 @@
+"""Metrics of a training for TensorBoard, beside metrics.jsonl."""
+
+from pathlib import Path
+
+from vqfusion.errors import UserError
+from vqfusion.train.loop.fit import OnMetrics
+
+
+def tensorboard(folder: Path) -> OnMetrics:
+    """A function that writes lines of metrics as events to `folder`, as `stage/name` over the step.
+
+    Raises UserError where the package tensorboard is missing.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError('--tensorboard needs the package tensorboard: pip install "vqfusion[track]"') from None
+    writer = SummaryWriter(str(folder))
+
+    def write(stage: str, line: dict[str, float]) -> None:
+        for name, value in line.items():
+            if name != "step":
+                writer.add_scalar(f"{stage}/{name}", value, int(line["step"]))
+        writer.flush()
+
+    return write

@@ -1,0 +1,100 @@
+"""Recipes of priors: what they learn from, at which cost; and the short YAML for one's own data."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig, validated
+from vqfusion.train.fusion.own_data import beside
+
+STAGE = StageConfig(
+    steps=5000, batch=12, learning_rate=1.5e-3, warmup_steps=200, weight_decay=0.0, betas=(0.9, 0.99), ema_decay=0.999
+)
+
+
+def grey_prior() -> PriorTrainingConfig:
+    """Grey pictures, from 360 of the 400 pictures of the literature: for benchmarks, not shipped.
+
+    Cost and scores are in docs/zoo/priors.md.
+    """
+    return PriorTrainingConfig(name="grey-prior", data="train400", stage=STAGE.model_copy(update={"steps": 7500}))
+
+
+def photo_prior() -> PriorTrainingConfig:
+    """Colour photographs, from 131 openly licensed ones; ships as `photo`. Cost and scores: docs/zoo/priors.md."""
+    return PriorTrainingConfig(
+        name="photo-prior",
+        data="photos",
+        prior=PriorConfig(channels=3),
+        stage=STAGE,
+        sizes=(512, 900, 1600),
+        candidates=2,
+        error_slope=0.0065,
+    )
+
+
+def volume_prior() -> PriorTrainingConfig:
+    """Magnetic resonance volumes, from one average brain but for a slab of it; ships as `volume`.
+
+    Cost and scores: docs/zoo/priors.md.
+    """
+    return PriorTrainingConfig(
+        name="volume-prior",
+        data="mni152",
+        prior=PriorConfig(modality="volume", widths=(32, 64, 96), depths=(2, 2, 2)),
+        stage=STAGE.model_copy(update={"steps": 750, "batch": 4, "warmup_steps": 50, "ema_decay": 0.995}),
+        crop=32,
+        focus=(0.02, 0.25),
+        error_slope=0.008,
+        candidates=2,
+    )
+
+
+def sound_prior() -> PriorTrainingConfig:
+    """Speech at 16 kHz, from the synthetic voices of the emoji set that are for training; ships as `sound`.
+
+    Cost and scores: docs/zoo/priors.md.
+    """
+    return PriorTrainingConfig(
+        name="sound-prior",
+        data="emoji",
+        prior=PriorConfig(
+            modality="audio",
+            value_range=(-1.0, 1.0),
+            sample_rate_hz=16000,
+            widths=(96, 128, 192),
+            depths=(2, 2, 2),
+            fold=8,
+        ),
+        stage=STAGE.model_copy(update={"steps": 800, "batch": 12, "warmup_steps": 50, "ema_decay": 0.995}),
+        crop=4096,
+        focus=(0.002, 0.1),
+        error_slope=0.004,
+        candidates=2,
+    )
+
+
+PRIOR_RECIPES: dict[str, Callable[[], PriorTrainingConfig]] = {
+    "grey-prior": grey_prior,
+    "photo-prior": photo_prior,
+    "volume-prior": volume_prior,
+    "sound-prior": sound_prior,
+}
+
+
+def prior_training_for(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
+    """The training of a YAML file with a section `prior`; a relative `data` path is taken from the file's folder.
+
+    What is not said is as in the recipe of the same modality, but for `data`; under `stage` single values may be
+    given.
+    """
+    section = data["prior"]
+    modality = str(section.get("modality", "image")) if isinstance(section, dict) else "image"
+    recipe = {"audio": "sound-prior", "volume": "volume-prior", "series": "sound-prior"}.get(modality, "photo-prior")
+    base = PRIOR_RECIPES[recipe]().model_dump(mode="json", exclude={"data", "name"})
+    merged = base | data
+    for key in ("prior", "stage"):
+        if isinstance(data.get(key), dict):
+            merged[key] = base[key] | data[key]
+    training = validated(PriorTrainingConfig, merged, str(path))
+    return training.model_copy(update={"data": beside(path, training.data)})

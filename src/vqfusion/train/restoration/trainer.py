@@ -1,0 +1,198 @@
+"""Training of a prior: crops of raw data, noise of every level, the one training loop."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqfusion.config import PriorTrainingConfig
+from vqfusion.data import open_dataset
+from vqfusion.data.transforms import resample
+from vqfusion.diffusion.noise import torch_seed
+from vqfusion.errors import UserError
+from vqfusion.models.restoration.prior import NoisyBatch, Prior
+from vqfusion.nn.weights import fingerprint, load_weights, round_to_half
+from vqfusion.train.codec.crops import random_box
+from vqfusion.train.loop.fit import OnMetrics, fit
+from vqfusion.train.loop.steps import share, step_generator
+
+Signals = Sequence[Tensor]
+
+
+def noisy_batches(signals: Signals, training: PriorTrainingConfig) -> Callable[[int, int, int], NoisyBatch]:
+    """Batches of crops `[C, *crop]`, turned and mirrored at random, with their noise: a function of the step alone.
+
+    `signals` `[C, *size]` are uint8 of 0 to 255 or floats as they are; they are drawn by how large they are. Levels
+    are stratified over the batch.
+    """
+    weights = torch.tensor([float(signal[0].numel()) ** 0.5 for signal in signals])
+    stage, config = training.stage, training.prior
+
+    def batches(step: int, rank: int, processes: int) -> NoisyBatch:
+        common = step_generator(training.seed, step, stage.batch)
+        places = (
+            torch.randperm(stage.batch, generator=common) + torch.rand(stage.batch, generator=common)
+        ) / stage.batch
+        told = torch.rand(stage.batch, generator=common) >= training.blind
+        sigma = noise_levels(places, training.focus, config.sigma_range)
+        items = share(range(stage.batch), rank, processes)
+        clean, noise = [], []
+        for item in items:
+            generator = step_generator(training.seed, step, item)
+            signal = signals[int(torch.multinomial(weights, 1, generator=generator))]
+            crop = busiest_box(signal, (training.crop,) * config.rank, training.candidates, generator)
+            clean.append(turned(crop, generator))
+            noise.append(torch.randn(crop.shape, generator=generator))
+        chosen = list(items)
+        return NoisyBatch(torch.stack(clean), torch.stack(noise), sigma[chosen], told[chosen])
+
+    return batches
+
+
+def busiest_box(
+    signal: Float[Tensor, "C ..."] | UInt8[Tensor, "C ..."],
+    size: tuple[int, ...],
+    candidates: int,
+    generator: torch.Generator,
+) -> Float[Tensor, "C ..."]:
+    """Of some random crops the one that varies most."""
+    boxes = [random_box(signal, size, generator) for _ in range(candidates)]
+    return max(boxes, key=lambda box: float(box.var())) if candidates > 1 else boxes[0]
+
+
+def noise_levels(
+    places: Float[Tensor, " B"], focus: tuple[float, float], whole: tuple[float, float], share: float = 0.75
+) -> Float[Tensor, " B"]:
+    """Uniform numbers as noise levels: `share` of them uniform in `focus`, the rest log-uniform in `whole`."""
+    inner = focus[0] + (focus[1] - focus[0]) * (places / share)
+    outer = whole[0] * (whole[1] / whole[0]) ** ((places - share) / (1 - share))
+    return torch.where(places < share, inner, outer)
+
+
+def turned(crop: Float[Tensor, "C ..."], generator: torch.Generator) -> Float[Tensor, "C ..."]:
+    """A crop mirrored along random axes, with two axes swapped half of the time; sound changes its sign instead."""
+    rank = crop.ndim - 1
+    draws = torch.rand(2 + rank, generator=generator)
+    if rank == 1:
+        return crop * (1 if draws[0] < 0.5 else -1) * (0.3 + 0.7 * draws[1])
+    crop = crop.flip([axis + 1 for axis in range(rank) if draws[axis] < 0.5])
+    return crop.transpose(-1, -2) if draws[rank] < 0.5 else crop
+
+
+def train_prior(
+    training: PriorTrainingConfig,
+    signals: Signals,
+    folder: Path,
+    accelerator: Accelerator,
+    on_metrics: OnMetrics | None = None,
+    start: Prior | None = None,
+    stop_after: int | None = None,
+    show: bool = True,
+) -> Prior:
+    """Train a prior on signals `[C, *size]` and save it to `folder`; resumes where it was stopped.
+
+    `start` is a trained prior of the same config whose weights are the beginning.
+    """
+    channels = {signal.shape[0] for signal in signals}
+    if channels != {training.prior.channels}:
+        raise UserError(f"the prior takes {training.prior.channels} channels and the data have {sorted(channels)}")
+    torch.manual_seed(torch_seed(training.seed))
+    prior = Prior(training.prior, training.error_slope)
+    source = noisy_batches(signals, training)
+
+    def batches(step: int, rank: int, processes: int) -> NoisyBatch:
+        return source(step, rank, processes).to(accelerator.device)
+
+    contract = json.dumps(training.model_dump(mode="json"))
+    if start is not None:
+        if start.config != training.prior:
+            raise UserError("the prior to start from has another config; give `prior` of the YAML the same values")
+        prior.load_state_dict(start.state_dict())
+        contract += fingerprint(start.state_dict(), "start")
+    fit(
+        prior,
+        batches,
+        training.stage,
+        folder / "training",
+        contract,
+        accelerator,
+        on_metrics=on_metrics,
+        stop_after=stop_after,
+        show=show,
+    )
+    round_to_half(prior)
+    if accelerator.is_main_process:
+        prior.save_pretrained(folder)
+    return prior
+
+
+def averaged_so_far(training: PriorTrainingConfig, folder: Path) -> Prior:
+    """The prior of the last checkpoint of a training that may still run, with its averaged weights."""
+    prior = Prior(training.prior)
+    tensors = load_weights(folder / "training" / "state.safetensors")
+    with torch.no_grad():
+        for name, parameter in prior.named_parameters():
+            parameter.copy_(tensors[f"average/{name}"])
+    return prior.eval()
+
+
+def load_signals(training: PriorTrainingConfig, split: str = "train") -> list[Tensor]:
+    """What a split holds of the modality of a prior: pictures as bytes, at their sizes, the rest as numbers.
+
+    Pictures become grey or colour as the prior takes them, sound is resampled to its rate; of other signals those
+    with the channels of the prior are taken, and volumes and series in foreign units are brought into its range.
+    """
+    prior, dataset = training.prior, open_dataset(training.data)
+    records = dataset.select(split=split, slots=(prior.modality,)) or dataset.select(slots=(prior.modality,))
+    if not records:
+        raise UserError(f"data set {dataset.name!r} holds no {prior.modality}; it has {', '.join(dataset.slots())}")
+    signals: list[Tensor] = []
+    for record in records:
+        sample = record.load(prior.modality)
+        if prior.modality == "image":
+            signals += reduced(as_bytes(sample.data, prior.channels), training.sizes)
+        elif sample.data.shape[0] != prior.channels:
+            raise UserError(f"{record.key}: has {sample.data.shape[0]} channels and the prior takes {prior.channels}")
+        elif prior.modality == "audio" and prior.sample_rate_hz:
+            signals.append(resample(sample, prior.sample_rate_hz).data)
+        else:
+            signals.append(in_range(sample.data, prior.value_range))
+    return signals
+
+
+def as_bytes(picture: Float[Tensor, "C H W"], channels: int) -> UInt8[Tensor, "D H W"]:
+    """A picture in [0, 1] as bytes with 1 or 3 channels."""
+    if channels == 1 and picture.shape[0] == 3:
+        picture = (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=0, keepdim=True)
+    return (picture.expand(channels, -1, -1) * 255).round().to(torch.uint8)
+
+
+def in_range(data: Float[Tensor, "C ..."], value_range: tuple[float, float]) -> Float[Tensor, "C ..."]:
+    """Data as they are where they lie in the range, else their 0.1 to 99.9 % stretched to it."""
+    low, high = value_range
+    if low <= float(data.min()) and float(data.max()) <= high:
+        return data
+    sorted_values = data.flatten().sort().values
+    count = len(sorted_values)
+    first, last = (float(sorted_values[int(share * (count - 1))]) for share in (0.001, 0.999))
+    return (low + (data - first) * (high - low) / max(last - first, 1e-12)).clamp(low, high)
+
+
+def reduced(picture: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """A picture `[C, H, W]` of 0 to 255 at each of these longer sides that it exceeds; as it is where there are
+    none."""
+    longest = max(picture.shape[1:])
+    chosen = [size for size in sizes if size < longest]
+    if not chosen:
+        return [picture]
+    found = []
+    for size in chosen:
+        shape = [max(1, round(n * size / longest)) for n in picture.shape[1:]]
+        small = F.interpolate(picture[None].float(), shape, mode="bicubic", antialias=True)[0]
+        found.append(small.round().clamp(0, 255).to(torch.uint8))
+    return found
