@@ -3,13 +3,16 @@
 import subprocess
 import sys
 import warnings
+from typing import get_args
 
 import pytest
 import torch
 from pydantic import TypeAdapter
 from torch.nn import functional as F
 
-from vqfusion.config import QUANTIZER_NAMES, TokenizerConfig, VQVAEConfig
+from vqfusion.config import TokenizerConfig, VQVAEConfig, validated
+from vqfusion.config.tokenizers import QuantizerName
+from vqfusion.errors import UserError
 from vqfusion.tokenizers.build import NETWORKS, build_network
 from vqfusion.tokenizers.conformance.check import check_quantizer, check_tokenizer
 from vqfusion.tokenizers.conformance.contracts import CONTRACTS, NotApplicable
@@ -46,7 +49,7 @@ def make(name: str, channel_first: bool = False):
 
 
 def test_the_config_knows_the_registry():
-    assert tuple(QUANTIZERS) == QUANTIZER_NAMES
+    assert tuple(QUANTIZERS) == get_args(QuantizerName)
 
 
 @pytest.mark.parametrize("contract", [name for name in CONTRACTS if name != "exports"])
@@ -198,9 +201,9 @@ def test_a_vqvae_of_any_quantizer_codes_and_decodes(name, rank):
 
 
 def test_options_are_checked_and_leave_no_trace_when_empty():
-    with pytest.raises(ValueError, match="no quantizer 'vqq'; known: vq, "):
-        VQVAEConfig(quantizer="vqq")
-    with pytest.raises(ValueError, match="'fsq' with options {'heads': 2}"):
+    with pytest.raises(UserError, match="here: quantizer: Input should be 'vq', 'gradient_vq', .* or 'bsq'"):
+        validated(VQVAEConfig, {"quantizer": "vqq"}, "here")
+    with pytest.raises(UserError, match="'fsq' with options {'heads': 2}"):
         build_quantizer(VQVAEConfig(quantizer="fsq", options={"heads": 2}))
     plain = VQVAEConfig()
     assert "options" not in plain.model_dump() and "options" not in plain.model_dump_json()

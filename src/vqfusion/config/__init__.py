@@ -13,7 +13,6 @@ from vqfusion.config.models import (
     SlotConfig,
 )
 from vqfusion.config.tokenizers import (
-    QUANTIZER_NAMES,
     AudioTokenizerConfig,
     ImageTokenizerConfig,
     LabelTokenizerConfig,
@@ -48,7 +47,6 @@ __all__ = [
     "LatentTrainingConfig",
     "PriorConfig",
     "PriorTrainingConfig",
-    "QUANTIZER_NAMES",
     "SeriesTokenizerConfig",
     "ShortConfig",
     "SlotConfig",

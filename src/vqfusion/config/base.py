@@ -31,6 +31,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
+def later(default: Any) -> Any:
+    """The default of a field that was added after configs of its kind had been written.
+
+    Such a field is written only where it has another value. So a config that does not use it is written, hashed into
+    fingerprints and compared on resuming exactly as before, and older folders and runs still match.
+    """
+    return Field(default, exclude_if=lambda value: value == default)
+
+
 def check_levels(widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
     if len(widths) != len(depths):
         raise ValueError(f"widths has {len(widths)} levels and depths {len(depths)}; give one for each")

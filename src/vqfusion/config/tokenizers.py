@@ -1,13 +1,12 @@
 """Configs of the tokenizers."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from vqfusion.config.base import Config, Count, NotNegative, Share, Whole, check_levels
+from vqfusion.config.base import Config, Count, NotNegative, Share, Whole, check_levels, later
 
-QUANTIZER_NAMES = (
+QuantizerName = Literal[
     "vq",
     "gradient_vq",
     "cosine_vq",
@@ -27,44 +26,31 @@ QUANTIZER_NAMES = (
     "residual_fsq",
     "lfq",
     "bsq",
-)
+]
 
 
 class VQVAEConfig(Config):
     """Shape of one VQ-VAE; `widths[i]` channels and `depths[i]` residual blocks at 1/2^i of the resolution.
 
-    `quantizer` is one of `QUANTIZER_NAMES`; it takes those of `codebook_size`, `dim`, `decay` and `levels` that it has,
-    and `options`, its further arguments by name.
+    `quantizer` names one of `tokenizers.quantizers.QUANTIZERS`; it is given those of `codebook_size`, `dim`, `decay`
+    and `levels` that it takes, and `options`, its further arguments by name.
     """
 
     rank: Literal[1, 2, 3] = 2
     channels: Count = 3
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 64, 128)
     depths: tuple[Whole, ...] = (0, 1, 3)
-    quantizer: str = "vq"
+    quantizer: QuantizerName = "vq"
     codebook_size: Count = 512
     dim: Count = 16
     decay: Share = 0.99
     levels: tuple[Count, ...] = (8, 8, 8)
-    options: dict[str, Any] = {}
-
-    @field_validator("quantizer")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in QUANTIZER_NAMES:
-            raise ValueError(f"no quantizer {name!r}; known: {', '.join(QUANTIZER_NAMES)}")
-        return name
+    options: dict[str, Any] = later({})
 
     @model_validator(mode="after")
     def _one_depth_for_each_width(self) -> "VQVAEConfig":
         check_levels(self.widths, self.depths)
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_empty_options(self, serialize: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Without options a config is written, and hashed into fingerprints, as before there were any."""
-        data = serialize(self)
-        return data if self.options else {key: value for key, value in data.items() if key != "options"}
 
 
 class ImageTokenizerConfig(Config):

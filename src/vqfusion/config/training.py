@@ -1,11 +1,10 @@
 """Configs of trainings: the mix, the stages, and whole runs from raw data."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from vqfusion.config.base import BelowOne, Config, Count, NotNegative, Positive, Share, Whole
+from vqfusion.config.base import BelowOne, Config, Count, NotNegative, Positive, Share, Whole, later
 from vqfusion.config.models import FusionConfig, LatentDiffusionConfig, PriorConfig
 from vqfusion.config.tokenizers import TokenizerConfig
 
@@ -58,13 +57,7 @@ class StageConfig(Config):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     checkpoint_every_s: NotNegative = 60.0
     draws_per_step: Count = 4
-    snapshots: Whole = 0
-
-    @model_serializer(mode="wrap")
-    def _without_no_snapshots(self, serialize: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Without snapshots a config is written, and compared on resuming, as before there were any."""
-        data = serialize(self)
-        return data if self.snapshots else {key: value for key, value in data.items() if key != "snapshots"}
+    snapshots: Whole = later(0)
 
 
 class PriorTrainingConfig(Config):

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vqfusion.config import VQVAEConfig
+from vqfusion.errors import UserError
 from vqfusion.nn.conv import VQVAEDecoder, VQVAEEncoder
 from vqfusion.nn.tiles import run_tiled
 from vqfusion.tokenizers.quantizers import QUANTIZERS, Quantizer
@@ -80,10 +81,10 @@ class VQVAE(nn.Module):
 
 
 def build_quantizer(config: VQVAEConfig, channel_first: bool = True) -> Quantizer:
-    """The quantizer that a config names; ValueError when it does not take the options."""
+    """The quantizer that a config names; UserError when it does not take the options."""
     kind = QUANTIZERS[config.quantizer]
     shape = {key: getattr(config, key) for key in kind.config_keys}
     try:
         return kind(**{**shape, "channel_first": channel_first, **config.options})
     except TypeError as error:
-        raise ValueError(f"quantizer {config.quantizer!r} with options {config.options}: {error}") from None
+        raise UserError(f"quantizer {config.quantizer!r} with options {config.options}: {error}") from None
