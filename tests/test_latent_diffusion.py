@@ -26,9 +26,9 @@ from vqfusion.diffusion.gaussian.flow import make_path
 from vqfusion.diffusion.gaussian.samplers import sample_signal
 from vqfusion.diffusion.noise import draw_noise, seeded
 from vqfusion.errors import UserError
-from vqfusion.models.fusion.system import Sampling
 from vqfusion.models.latent.latent_diffusion import NOTHING, LatentBatch, LatentDiffusion
 from vqfusion.models.latent.system import LatentSystem
+from vqfusion.models.sampling import Sampling
 from vqfusion.nn.unet import UNet
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.vqvae import VQVAE

@@ -17,7 +17,10 @@ from vqfusion.data import open_dataset
 from vqfusion.diffusion.noise import seeded, torch_seed
 from vqfusion.errors import UserError
 from vqfusion.evaluate.table import evaluate
-from vqfusion.models.fusion.system import Sampling, System
+from vqfusion.models.fusion.draws import draw_slot
+from vqfusion.models.fusion.generate import given_prefix
+from vqfusion.models.fusion.system import System
+from vqfusion.models.sampling import Sampling
 from vqfusion.nn.weights import load_json, load_weights, save_json, save_weights
 from vqfusion.tasks import TASKS
 from vqfusion.tokenizers.text import TextTokenizer
@@ -302,7 +305,9 @@ def test_inpainting_keeps_the_tokens_outside_the_hole(mini):
     whole = system.tokenizers.decode("image", ids)
     assert made.data.shape == whole.data.shape
     slot = system.config.fusion.slots["image"]
-    tokens, _ = system._sample("image", slot, system._prefix({}, 1), [(ids, known)], [slot.shape], Sampling(), [0])
+    tokens, _ = draw_slot(
+        system.fusion, "image", given_prefix(system.fusion, {}, 1), [(ids, known)], [slot.shape], Sampling(), [0]
+    )
     assert torch.equal(tokens[0][0][known], ids[known])
 
 

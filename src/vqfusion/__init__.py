@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from vqfusion.diffusion.operators import OPERATORS as OPERATORS
     from vqfusion.errors import UserError as UserError
     from vqfusion.hub import load as load
-    from vqfusion.models.fusion.system import Generated as Generated
-    from vqfusion.models.fusion.system import Likelihood as Likelihood
-    from vqfusion.models.fusion.system import Sampling as Sampling
+    from vqfusion.models.fusion.likelihood import Likelihood as Likelihood
     from vqfusion.models.fusion.system import System as System
     from vqfusion.models.latent.diffusion_model import DiffusionModel as DiffusionModel
     from vqfusion.models.latent.latent_diffusion import LatentDiffusion as LatentDiffusion
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from vqfusion.models.restoration.prior import Prior as Prior
     from vqfusion.models.restoration.restore import Restored as Restored
     from vqfusion.models.restoration.restore import restore as restore
+    from vqfusion.models.sampling import Generated as Generated
+    from vqfusion.models.sampling import Sampling as Sampling
     from vqfusion.nn.conv import VQVAEDecoder as VQVAEDecoder
     from vqfusion.nn.conv import VQVAEEncoder as VQVAEEncoder
     from vqfusion.nn.denoising_transformer import DenoisingTransformer as DenoisingTransformer
@@ -61,9 +61,9 @@ PUBLIC = {
     "Quantized": "types",
     "Prediction": "types",
     "System": "models.fusion.system",
-    "Sampling": "models.fusion.system",
-    "Generated": "models.fusion.system",
-    "Likelihood": "models.fusion.system",
+    "Sampling": "models.sampling",
+    "Generated": "models.sampling",
+    "Likelihood": "models.fusion.likelihood",
     "TASKS": "tasks",
     "open_dataset": "data",
     "AudioTokenizer": "tokenizers.audio",

@@ -49,7 +49,7 @@ class Job:
 def run(task: Restoration, arguments: list[str], request: "Request") -> None:
     """Plan the outputs, read the inputs, ask the models, write the results and what is to be said of them."""
     from vqfusion.hub import find_model, kind_of, load
-    from vqfusion.models.fusion.system import Sampling
+    from vqfusion.models.sampling import Sampling
 
     jobs = plan(task, collect(arguments, task.accepts), request)
     page = Path(task.report) if task.report else None

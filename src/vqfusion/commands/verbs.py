@@ -133,7 +133,7 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
     for first in tracked(range(0, max(len(items), 1), BATCH), "working", len(items) > BATCH and not at_once):
         batch = items[first : first + BATCH]
         given = [item.read() for item in batch]
-        from vqfusion.models.fusion.system import Sampling
+        from vqfusion.models.sampling import Sampling
 
         system = system or load_for_slots(name, request.device)
         sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)

@@ -161,7 +161,7 @@ def translate(stage: Stage) -> Section:
 
 def write(stage: Stage) -> Section:
     """Names out of nothing."""
-    from vqfusion.models.fusion.system import Sampling
+    from vqfusion.models.sampling import Sampling
 
     known = {name_of(record) for record in stage.training("text:en")}
     made = stage.system.generate({}, "text:en", Sampling(samples=12, seed=stage.seed)).samples[0]

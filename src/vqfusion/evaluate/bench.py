@@ -90,14 +90,14 @@ class Bench:
 
     def generate(self, given: dict[str, list[Sample]], target: str) -> list[Sample]:
         """One answer for each item; deterministic for a seed."""
-        from vqfusion.models.fusion.system import Sampling
+        from vqfusion.models.sampling import Sampling
 
         made = self.system.generate(given, target, Sampling(seed=self.seed))
         return [samples[0] for samples in made.samples]
 
     def fill(self, pictures: list[Sample], keep: Bool[Tensor, "H W"]) -> Float[Tensor, "N C S S"]:
         """Pictures with the part that is not kept drawn anew."""
-        from vqfusion.models.fusion.system import Sampling
+        from vqfusion.models.sampling import Sampling
 
         made = self.system.generate({}, "image", Sampling(seed=self.seed), known=(pictures, keep))
         return self.pictures([samples[0] for samples in made.samples])

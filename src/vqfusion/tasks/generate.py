@@ -9,7 +9,8 @@ from vqfusion.errors import UserError
 from vqfusion.tasks.task import LABEL_SLOTS, Answer, Task, named, option, task, text_slot
 
 if TYPE_CHECKING:
-    from vqfusion.models.fusion.system import Sampling, System
+    from vqfusion.models.fusion.system import System
+    from vqfusion.models.sampling import Sampling
     from vqfusion.tasks.task import Samples
     from vqfusion.types import Sample
 

@@ -7,7 +7,8 @@ from vqfusion.errors import UserError
 from vqfusion.tasks.task import Answer, Task, as_list, option, task, text_slot, together
 
 if TYPE_CHECKING:
-    from vqfusion.models.fusion.system import Sampling, System
+    from vqfusion.models.fusion.system import System
+    from vqfusion.models.sampling import Sampling
     from vqfusion.tasks.task import Samples
 
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vqfusion.diffusion.operators import Noise, Operator
-    from vqfusion.models.fusion.system import Sampling, System
+    from vqfusion.models.fusion.system import System
     from vqfusion.models.restoration.fitted import FittedSample
     from vqfusion.models.restoration.prior import Prior
+    from vqfusion.models.sampling import Sampling
     from vqfusion.types import Sample
 
 NOISES = ("gaussian", "poisson", "salt-and-pepper", "rician")

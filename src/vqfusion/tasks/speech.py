@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vqfusion.tasks.task import Answer, Task, named, option, task, text_slot
 
 if TYPE_CHECKING:
-    from vqfusion.models.fusion.system import Sampling, System
+    from vqfusion.models.fusion.system import System
+    from vqfusion.models.sampling import Sampling
     from vqfusion.tasks.task import Samples
 
 

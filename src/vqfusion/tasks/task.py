@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
-    from vqfusion.models.fusion.system import Sampling, System
+    from vqfusion.models.fusion.system import System
+    from vqfusion.models.sampling import Sampling
     from vqfusion.types import Sample
 
     Samples = Sample | list[Sample] | None

@@ -6,11 +6,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vqfusion.config import SlotConfig
 from vqfusion.diffusion.masked.guidance import classifier_free
 from vqfusion.diffusion.masked.likelihood import negative_elbo
 from vqfusion.diffusion.masked.samplers import Sampled, TokenDenoiser, sample_masked
+from vqfusion.errors import UserError
 from vqfusion.models.fusion.fusion import Fusion, SlotTokens
 from vqfusion.models.fusion.slots import patchify
+from vqfusion.models.sampling import Sampling
 from vqfusion.nn.transformer import PrefixCache
 
 
@@ -23,6 +26,20 @@ class Policy:
     guidance_scale: float
     top_p: float
     order: str
+
+    @classmethod
+    def of(cls, sampling: Sampling, slot: SlotConfig) -> "Policy":
+        """What is asked for, or else the slot's own; a greedy slot draws at temperature 1 for several answers."""
+        own = slot.temperature if slot.temperature > 0 or sampling.samples == 1 else 1.0
+        if sampling.samples < 1 or (sampling.steps or 1) < 1 or (sampling.temperature or 0) < 0:
+            raise UserError("samples and steps must be at least 1 and temperature at least 0")
+        return cls(
+            steps=sampling.steps or slot.steps,
+            temperature=own if sampling.temperature is None else sampling.temperature,
+            guidance_scale=slot.guidance_scale if sampling.guidance_scale is None else sampling.guidance_scale,
+            top_p=1.0 if sampling.top_p is None else sampling.top_p,
+            order=slot.sampling,
+        )
 
 
 def slot_denoiser(fusion: Fusion, slot: str, mask: Bool[Tensor, "B ..."] | None, prefix: PrefixCache) -> TokenDenoiser:

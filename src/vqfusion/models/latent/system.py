@@ -7,8 +7,8 @@ from typing import NoReturn
 import torch
 
 from vqfusion.errors import UserError
-from vqfusion.models.fusion.system import Generated, Sampling
 from vqfusion.models.latent.latent_diffusion import LatentDiffusion
+from vqfusion.models.sampling import Generated, Sampling
 from vqfusion.types import Sample, Tokens
 
 ROWS = 64  # samples that are made at once

@@ -15,7 +15,8 @@ from vqfusion.data.io.file import write_bytes
 from vqfusion.data.record import Record
 from vqfusion.errors import UserError
 from vqfusion.models.fusion.slots import SlotName
-from vqfusion.models.fusion.system import Sampling, System
+from vqfusion.models.fusion.system import System
+from vqfusion.models.sampling import Sampling
 from vqfusion.train.loop.fit import LOG_EVERY
 from vqfusion.types import Sample
 

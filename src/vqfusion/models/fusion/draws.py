@@ -1,0 +1,106 @@
+"""Samples of one slot for a batch of items: generators, lengths to try, tokens that are fixed."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vqfusion.diffusion.noise import torch_seed
+from vqfusion.models.fusion.fusion import Fusion, SlotTokens
+from vqfusion.models.fusion.generate import Policy, sample_slot, slot_distribution
+from vqfusion.models.fusion.slots import check_slot, length_slot, patch_size, stack_tokens
+from vqfusion.models.sampling import Sampling
+from vqfusion.nn.transformer import PrefixCache
+
+LENGTHS_TRIED = 6  # candidates for the length of a greedy answer (Ghazvininejad et al., 2019, "length beam")
+
+Fixed = tuple[Tensor, Tensor] | None  # ids and mask of the tokens of an item that are known already
+
+
+def draw_slot(
+    fusion: Fusion,
+    target: str,
+    prefix: PrefixCache,
+    fixed: Sequence[Fixed],
+    shapes: Sequence[tuple[int, ...] | None],
+    sampling: Sampling,
+    indices: Sequence[int],
+) -> tuple[list[list[Tensor]], int]:
+    """Token grids `[item][k]`, and the calls of the network.
+
+    Item i, sample k draws from its own generator, seeded by (seed, indices[i], k). `shapes` are None where
+    the lengths of the answers are to be found out as well, all of them or none.
+    """
+    slot, k = check_slot(target, fusion.config.slots), sampling.samples
+    policy, device = Policy.of(sampling, slot), fusion.sink.device
+    generators = seeded_generators(sampling.seed, indices, k)
+    wide = prefix.repeat(k)
+    starts = [one for one in fixed for _ in range(k)]
+    known = [one for one in shapes if one is not None]
+    if known:
+        lengths, scores = [[one] for one in known for _ in range(k)], torch.zeros(len(generators), 1)
+    else:
+        lengths, scores = candidate_lengths(fusion, target, wide, policy, starts, generators)
+    candidates = len(lengths[0])
+    if candidates > 1:
+        wide = wide.repeat(candidates)
+    rows = [(start, size) for start, sizes in zip(starts, lengths, strict=True) for size in sizes]
+    ids, mask, hidden = start_tokens(rows)
+    many = [generator for generator in generators for _ in range(candidates)]
+    tokens = SlotTokens(ids.to(device), None if mask is None else mask.to(device))
+    out = sample_slot(fusion, target, tokens, hidden.to(device), wide, policy, many)
+    best = (out.log_probability.reshape(-1, candidates) + scores).argmax(dim=1)
+    chosen = []
+    for row, choice in enumerate(best.tolist()):
+        flat = row * candidates + choice
+        grid = out.ids[flat].cpu()
+        chosen.append(grid[: rows[flat][1][0]] if slot.variable else grid)
+    return [chosen[i * k : (i + 1) * k] for i in range(len(indices))], out.nfe + (0 if known else 1)
+
+
+def seeded_generators(seed: int, indices: Sequence[int], samples: int) -> list[torch.Generator]:
+    """One generator for each sample of each item, item by item."""
+    seeds = [seed * 1_000_003 + index * 1009 + k for index in indices for k in range(samples)]
+    return [torch.Generator().manual_seed(torch_seed(one)) for one in seeds]
+
+
+def start_tokens(rows: Sequence[tuple[Fixed, tuple[int, ...]]]) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Ids with what is fixed in its place, the mask of the batch where lengths differ, and what is to be sampled."""
+    ids, mask = stack_tokens([torch.zeros(size, dtype=torch.int64) for _, size in rows])
+    hidden = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.clone()
+    for row, (start, size) in enumerate(rows):
+        if start is not None:
+            value, keep = start
+            region = tuple(slice(0, min(a, b)) for a, b in zip(value.shape, size, strict=True))
+            ids[row][region] = torch.where(keep[region], value[region], ids[row][region])
+            hidden[row][region] &= ~keep[region]
+    return ids, mask, hidden
+
+
+def candidate_lengths(
+    fusion: Fusion,
+    target: str,
+    prefix: PrefixCache,
+    policy: Policy,
+    starts: Sequence[Fixed],
+    generators: Sequence[torch.Generator],
+) -> tuple[list[list[tuple[int, ...]]], Tensor]:
+    """Lengths in tokens to try for each row, and their log probabilities."""
+    slot = fusion.config.slots[target]
+    log_p = slot_distribution(fusion, length_slot(target), prefix).cpu()
+    patch = patch_size(slot)
+    limit = slot.shape[0] // patch
+    log_p[:, limit:] = -torch.inf
+    for row, start in enumerate(starts):
+        if start is not None:
+            least = min(-(-len(start[0]) // patch), limit)
+            log_p[row, : least - 1] = -torch.inf
+    log_p = log_p.log_softmax(dim=1)
+    if policy.temperature == 0:
+        scores, best = log_p.topk(LENGTHS_TRIED, dim=1)
+    else:
+        best = torch.stack(
+            [torch.multinomial(row.exp(), 1, generator=g) for row, g in zip(log_p, generators, strict=True)]
+        )
+        scores = torch.zeros_like(best, dtype=torch.float64)
+    return [[((int(one) + 1) * patch,) for one in row] for row in best], scores

@@ -1,0 +1,70 @@
+"""What is given to a System, from samples to tokens."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from vqfusion.config import SlotConfig
+from vqfusion.errors import UserError
+from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
+from vqfusion.models.fusion.slots import SlotName, check_slot
+from vqfusion.types import Sample
+
+Given = Mapping[str, Sample | str | Sequence[Sample | str]]  # one item or several for each slot; a string is a text
+# a part of the target that is fixed: pictures with a mask [H, W] (True = keep), or the beginnings of texts and None
+Known = tuple[Sample | Sequence[Sample], Tensor | None]
+
+
+def as_sample(value: Any) -> Any:
+    """What is given for a slot, one or several; a plain string is a text."""
+    if isinstance(value, str):
+        return Sample("text", value)
+    if isinstance(value, Sample):
+        return value
+    if isinstance(value, Sequence):
+        return [as_sample(one) for one in value]
+    raise UserError(f"a slot is given a Sample, a string or a list of these, not {type(value).__name__}")
+
+
+def encode_given(tokenizers: SlotTokenizers, given: Given, known: Known | None) -> tuple[dict[str, list[Tensor]], int]:
+    """The ids of each given slot for every item, and the number of items; a single sample serves them all."""
+    samples = {name: as_sample(value) for name, value in given.items()}
+    sizes = {len(value) for value in samples.values() if not isinstance(value, Sample)}
+    if known is not None and not isinstance(known[0], Sample):
+        sizes.add(len(known[0]))
+    if len(sizes) > 1 or 0 in sizes:
+        raise UserError(f"the given slots have {sorted(sizes)} items; give one each, or lists of one length")
+    count = sizes.pop() if sizes else 1
+    items = {}
+    for name, value in samples.items():
+        check_slot(name, tokenizers.config.fusion.slots)
+        if isinstance(value, Sample):
+            items[name] = [tokenizers.encode(name, value)] * count
+        else:
+            items[name] = tokenizers.encode_many(name, list(value))
+    return items, count
+
+
+def encode_known(
+    tokenizers: SlotTokenizers, target: str, known: Known | None, count: int
+) -> list[tuple[Tensor, Tensor] | None]:
+    """For each item the ids and the mask of the tokens that are known already, or None."""
+    if known is None:
+        return [None] * count
+    samples = [known[0]] * count if isinstance(known[0], Sample) else list(known[0])
+    return [tokenizers.known(target, sample, known[1]) for sample in samples]
+
+
+def given_shapes(
+    target: str, slot: SlotConfig, items: dict[str, list[Tensor]], count: int
+) -> list[tuple[int, ...] | None]:
+    """Shape of each answer where it is known, from the slot or from a given view of the same signal; else None."""
+    if not slot.variable:
+        return [slot.shape] * count
+    name = SlotName.parse(target)
+    for other, ids in items.items():
+        view = SlotName.parse(other)
+        if (view.modality, view.language) == (name.modality, name.language):
+            return [tuple(one.shape) for one in ids]
+    return [None] * count
