@@ -7,12 +7,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqfusion"
 
-BASE = {"types", "config", "errors"}
+BASE = {"types", "config", "errors", "modalities"}
 PARTS = BASE | {"nn", "data"}
 FLOORS = {
-    "types": {"errors"},
-    "config": {"errors"},
     "errors": set(),
+    "modalities": {"errors"},
+    "types": {"errors"},
+    "config": {"errors", "modalities"},
     "nn": BASE,
     "data": BASE,
     "tokenizers": PARTS,

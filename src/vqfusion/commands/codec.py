@@ -13,8 +13,9 @@ import typer
 from vqfusion.commands import outputs
 from vqfusion.commands.inputs import collect, files_in
 from vqfusion.commands.progress import tracked
-from vqfusion.data.io.file import SUFFIXES, read_bytes, write_bytes
+from vqfusion.data.io.file import read_bytes, write_bytes
 from vqfusion.errors import UserError
+from vqfusion.modalities import FILES, MODALITIES
 
 if TYPE_CHECKING:
     from vqfusion.models.codec.codec import Codec
@@ -26,7 +27,6 @@ Output = Annotated[str | None, typer.Option("--output", "-o", help="file, or fol
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite existing files")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
-UNITS = {"image": "pixel", "volume": "voxel", "series": "value", "text": "character"}
 
 
 def encode(
@@ -41,7 +41,7 @@ def encode(
     as_json: Json = False,
 ) -> None:
     """Compress pictures, sounds, texts, volumes or series to the codes of a model, as .vqf files."""
-    items = collect(inputs, tuple(SUFFIXES))
+    items = collect(inputs, FILES)
     many = len(items) > 1 or any(item.from_folder for item in items)
     planned = outputs.plan([item.name for item in items], "codes", "encode", output, 1, folder=many, force=force)
     codec: Codec | None = None
@@ -174,19 +174,18 @@ def _report(source: str, path: Path, sample: "Sample", file: "VqfFile", data: by
         "coding": file.header.coding.split(":")[0],
         "seconds": round(seconds, 3),
     }
-    if sample.modality == "audio":
-        row["kbit_per_s"] = round(8e-3 * len(data) * (sample.sample_rate_hz or 1) / sample.data.shape[1], 4)
+    if sample.sample_rate_hz:
+        row["kbit_per_s"] = round(8e-3 * len(data) * sample.sample_rate_hz / sample.data.shape[1], 4)
         return row
-    values = {
-        "image": lambda: sample.data[0].numel(),
-        "text": lambda: len(sample.data),
-    }.get(sample.modality, lambda: sample.data.numel())()
-    row[f"bits_per_{UNITS[sample.modality]}"] = round(8 * len(data) / values, 4)
+    kind = MODALITIES[sample.modality]
+    places = sample.data[0] if kind.rank > 1 else sample.data  # all channels of a pixel are one place
+    values = places.numel() if kind.rank else len(places)
+    row[f"bits_per_{kind.unit}"] = round(8 * len(data) / values, 4)
     return row
 
 
 def _rate(row: dict[str, Any]) -> str:
     if "kbit_per_s" in row:
         return f"{row['kbit_per_s']:.3g} kbit/s"
-    unit = UNITS[row["modality"]]
+    unit = MODALITIES[row["modality"]].unit
     return f"{row[f'bits_per_{unit}']:.3g} bits per {unit}"

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vqfusion.data.io import SUFFIXES, modality_of_suffix, read
+from vqfusion.data.io import modality_of_suffix, read
 from vqfusion.data.io.file import modality_of_head, stem_of
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES, suffixes_of
 
 if TYPE_CHECKING:
     from vqfusion.types import Sample
-
-WORDS = {"image": "a picture", "audio": "a sound", "text": "a text", "volume": "a volume", "series": "a series"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,8 @@ class Item:
         if not self.is_text:
             sample = read(self.source, self.accepts[0] if len(self.accepts) == 1 else None, keep=keep)
             if sample.modality not in self.accepts:
-                raise UserError(f"{self.source}: holds {WORDS[sample.modality]}; give {_wanted(self.accepts)}")
+                holds = MODALITIES[sample.modality].noun
+                raise UserError(f"{self.source}: holds {holds}; give {_wanted(self.accepts)}")
             return sample
         from vqfusion.data.io.text import as_text
 
@@ -49,7 +49,7 @@ class Item:
         """What the file holds by its first bytes, or else by its name; UserError where the task does not take it."""
         found = modality_of_head(self.source) or modality_of_suffix(self.source)
         if found not in self.accepts:
-            holds = f"holds {WORDS[found]}" if found else "is of no supported kind"
+            holds = f"holds {MODALITIES[found].noun}" if found else "is of no supported kind"
             raise UserError(f"{self.source}: {holds}; give {_wanted(self.accepts)}")
         return found
 
@@ -73,8 +73,7 @@ def _items(argument: str, accepts: tuple[str, ...]) -> Iterator[Item]:
     elif os.path.isdir(argument):
         paths = [path for path in files_in(argument) if modality_of_suffix(path) in accepts]
         if not paths:
-            suffixes = ", ".join(dict.fromkeys(suffix for modality in accepts for suffix in SUFFIXES[modality]))
-            raise UserError(f"{argument}: the folder holds no file that is {_wanted(accepts)} ({suffixes})")
+            raise UserError(f"{argument}: the folder holds no file that is {_wanted(accepts)} ({suffixes_of(accepts)})")
         for path in paths:
             yield Item(stem_of(path), str(path), accepts, from_folder=True)
     elif os.path.exists(argument):
@@ -86,7 +85,7 @@ def _items(argument: str, accepts: tuple[str, ...]) -> Iterator[Item]:
 
 
 def _wanted(accepts: tuple[str, ...]) -> str:
-    return " or ".join(WORDS[modality] for modality in accepts)
+    return " or ".join(MODALITIES[modality].noun for modality in accepts)
 
 
 def _slug(text: str) -> str:

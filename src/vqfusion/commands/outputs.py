@@ -8,16 +8,9 @@ from typing import Any
 
 from vqfusion.data.io.file import stem_of, suffix_of, write_bytes
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 
-SUFFIXES = {
-    "image": (".png", ".jpg", ".jpeg", ".webp"),
-    "audio": (".wav", ".flac", ".ogg"),
-    "text": (".txt",),
-    "label": (".json",),
-    "volume": (".nii.gz", ".nii", ".tif", ".tiff", ".npy", ".npz"),
-    "series": (".csv", ".npy", ".npz"),
-    "codes": (".vqf",),
-}
+SUFFIXES = {name: row.written for name, row in MODALITIES.items()} | {"codes": (".vqf",)}
 
 
 def plan(

@@ -13,6 +13,7 @@ import typer
 from vqfusion.commands import outputs, restoration
 from vqfusion.commands.inputs import Item, collect
 from vqfusion.commands.progress import tracked
+from vqfusion.modalities import MODALITIES
 from vqfusion.tasks import TASKS, Answer, Task
 from vqfusion.tasks.restoration import Restoration
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 BATCH = 8
 INPUTS = "files, folders or - for standard input"
-WORDS = {"image": "pictures", "audio": "sounds", "text": "texts", "volume": "volumes", "series": "series"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _command(kind: type[Task]) -> Callable[..., None]:
     rows: list[tuple[str, Any, Any]] = []
     if kind.accepts:
         spoken = "the text itself, " if "text" in kind.accepts else ""
-        help = f"{', '.join(WORDS[modality] for modality in kind.accepts)}: {spoken}{INPUTS}"
+        help = f"{', '.join(MODALITIES[modality].plural for modality in kind.accepts)}: {spoken}{INPUTS}"
         default: Any = MISSING if kind.needs_input else None
         rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS")], default))
     for option in fields(kind):

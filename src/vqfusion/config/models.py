@@ -1,11 +1,17 @@
 """Configs of the models: Fusion and its slots, priors, latent diffusions."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from vqfusion.config.base import Config, Count, NotNegative, Positive, Whole, check_levels
 from vqfusion.config.tokenizers import ImageTokenizerConfig, LatentTokenizerConfig, VQVAEConfig
+from vqfusion.modalities import MODALITIES, SIGNALS
+
+if TYPE_CHECKING:
+    SignalName = str
+else:
+    SignalName = Literal[SIGNALS]
 
 
 class DiffusionModelConfig(Config):
@@ -101,7 +107,7 @@ class PriorConfig(Config):
     the units of the data. `sample_rate_hz` is that of sound.
     """
 
-    modality: Literal["image", "audio", "volume", "series"] = "image"
+    modality: SignalName = "image"
     channels: Count = 1
     value_range: tuple[float, float] = (0.0, 1.0)
     sigma_range: tuple[Positive, Positive] = (0.002, 1.0)
@@ -117,4 +123,4 @@ class PriorConfig(Config):
 
     @property
     def rank(self) -> int:
-        return {"image": 2, "volume": 3}.get(self.modality, 1)
+        return MODALITIES[self.modality].rank

@@ -11,9 +11,10 @@ from typing import Any
 from vqfusion.data.io import read
 from vqfusion.data.record import SPLITS, Dataset, Record, Source, split_of_key
 from vqfusion.errors import UserError
+from vqfusion.modalities import SIGNALS
 from vqfusion.types import Sample
 
-FILES, LABELS = ("image", "audio", "volume", "series"), ("label", "speaker", "style")
+LABELS = ("label", "speaker", "style")
 SHORT = reprlib.Repr()  # values as errors show them
 SHORT.maxstring = 80
 
@@ -79,7 +80,7 @@ def _source(slot: str, value: Any, folder: Path) -> Source:
         value = str(value)
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"slot {SHORT.repr(slot)} holds {SHORT.repr(value)}; write a text that is not empty")
-    if kind in FILES:
+    if kind in SIGNALS:
         if not os.path.isfile(folder / value):  # False for a name that the system cannot have, too
             raise UserError(f"slot {SHORT.repr(slot)}: no such file {SHORT.repr(str(folder / value))}")
         return partial(read, folder / value, kind)
@@ -88,5 +89,5 @@ def _source(slot: str, value: Any, folder: Path) -> Source:
     if kind in LABELS:
         return partial(Sample, "label", value.strip())
     raise UserError(
-        f"unknown slot {SHORT.repr(slot)}; use {', '.join(FILES)}, text:xx (xx a language), {', '.join(LABELS)}"
+        f"unknown slot {SHORT.repr(slot)}; use {', '.join(SIGNALS)}, text:xx (xx a language), {', '.join(LABELS)}"
     )

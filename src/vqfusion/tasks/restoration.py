@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 from vqfusion.tasks.task import Answer, Finding, Task, as_list, option, together
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 MODES = ("mean", "sample", "interval")
 METHODS = ("auto", "ddnm", "ddrm", "diffpir", "dps")
-PRIORS = {"image": "photo", "volume": "volume", "audio": "sound", "series": "sound"}  # of the zoo
+PRIORS = {name: row.prior for name, row in MODALITIES.items() if row.prior}  # of the zoo
 COVERAGE, INTERVAL_SAMPLES = 0.9, 16
 
 

@@ -1,21 +1,10 @@
 """Files <-> `Sample`, whatever the modality."""
 
-import importlib
 from pathlib import Path
 
-from vqfusion.data.io.file import SUFFIXES, modality_of_bytes, modality_of_suffix, name_of, read_bytes
+from vqfusion.data.io.file import modality_of_bytes, modality_of_suffix, name_of, read_bytes
 from vqfusion.errors import UserError
-
-_HOME = {
-    "image": "picture", "audio": "sound", "text": "text", "label": "text", "volume": "volume", "series": "series",
-}  # fmt: skip
-
-KEEPING = ("image", "volume", "series")
-
-
-def _function(verb: str, modality: str):
-    module = importlib.import_module(f"{__name__}.{_HOME[modality]}")
-    return getattr(module, f"{verb}_{_HOME[modality]}")
+from vqfusion.modalities import FILES, MODALITIES, suffixes_of
 
 
 def read(path: str | Path, modality: str | None = None, keep: bool = False):
@@ -27,15 +16,14 @@ def read(path: str | Path, modality: str | None = None, keep: bool = False):
 
     Raises UserError for a file that is missing, empty, broken or of no supported kind.
     """
-    if modality not in (None, *SUFFIXES):
-        raise UserError(f"cannot read {modality!r} from a file: the modality is one of {', '.join(SUFFIXES)}")
+    if modality not in (None, *FILES):
+        raise UserError(f"cannot read {modality!r} from a file: the modality is one of {', '.join(FILES)}")
     data = read_bytes(path)
     found = modality or modality_of_bytes(data) or ("text" if path == "-" else modality_of_suffix(path))
     if found is None:
-        known = ", ".join(dict.fromkeys(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))
-        raise UserError(f"{path}: of no supported kind; use {known}")
+        raise UserError(f"{path}: of no supported kind; use {suffixes_of(FILES)}")
     try:
-        return _function("read", found)(data, **({"keep": True} if keep and found in KEEPING else {}))
+        return MODALITIES[found].read(data, keep)
     except UserError as error:
         raise UserError(str(error).replace(name_of(data), name_of(path), 1)) from None
 
@@ -48,6 +36,6 @@ def write(sample, path: str | Path, force: bool = False) -> None:
 
     Raises UserError if the file exists and not `force`, or the suffix does not fit.
     """
-    if sample.modality not in _HOME:
-        raise UserError(f"cannot write {sample.modality!r} to a file: write one of {', '.join(_HOME)}")
-    _function("write", sample.modality)(sample, path, force)
+    if sample.modality not in MODALITIES:
+        raise UserError(f"cannot write {sample.modality!r} to a file: write one of {', '.join(MODALITIES)}")
+    MODALITIES[sample.modality].write(sample, path, force)

@@ -9,15 +9,9 @@ import zlib
 from pathlib import Path
 
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 
 MAX_BYTES = 2**30
-SUFFIXES = {
-    "image": (".png", ".jpg", ".jpeg", ".webp"),
-    "audio": (".wav", ".flac", ".ogg", ".opus", ".mp3"),
-    "text": (".txt",),
-    "volume": (".nii.gz", ".nii", ".tif", ".tiff", ".npy", ".npz"),
-    "series": (".csv", ".edf", ".npy", ".npz"),
-}
 
 
 def suffix_of(path: str | Path) -> str:
@@ -38,7 +32,7 @@ def modality_of_suffix(path: str | Path) -> str | None:
     if suffix in (".npy", ".npz") and Path(path).is_file():
         with Path(path).open("rb") as file:
             return modality_of_bytes(file.read(MAX_BYTES if suffix == ".npz" else 1024)) or "volume"
-    return next((modality for modality, suffixes in SUFFIXES.items() if suffix in suffixes), None)
+    return next((row.name for row in MODALITIES.values() if suffix in row.suffixes), None)
 
 
 def modality_of_head(path: str | Path) -> str | None:

@@ -14,9 +14,10 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
-from vqfusion.data.io.file import SUFFIXES, check_target, name_of, read_bytes, write_bytes
+from vqfusion.data.io.file import check_target, name_of, read_bytes, write_bytes
 from vqfusion.data.io.png import encode_png16
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 from vqfusion.types import Sample
 
 ORIENTATION = 0x0112
@@ -106,7 +107,7 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> None
     file appears whole or not at all. Raises UserError if the file exists and not `force`, for another suffix, NaN,
     no pixels, or another number of channels.
     """
-    path = check_target(path, SUFFIXES["image"], force)
+    path = check_target(path, MODALITIES["image"].written, force)
     image, extras = sample.data, sample.extras or Extras()
     if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
         raise UserError(f"{path}: a picture is [1 or 3, H, W], not {list(image.shape)}")

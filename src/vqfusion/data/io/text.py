@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from vqfusion.data.io.file import SUFFIXES, check_target, name_of, read_bytes, write_bytes
+from vqfusion.data.io.file import check_target, name_of, read_bytes, write_bytes
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 from vqfusion.types import Sample
 
 MAX_CHARACTERS = 100_000
@@ -49,5 +50,5 @@ def write_text(sample: Sample, path: str | Path, force: bool = False) -> None:
 
     Raises UserError if the file exists and not `force`, or the suffix is not .txt.
     """
-    path = check_target(path, SUFFIXES["text"], force)
+    path = check_target(path, MODALITIES["text"].written, force)
     write_bytes(path, f"{sample.data}\n".encode())

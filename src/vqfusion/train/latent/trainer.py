@@ -14,6 +14,7 @@ from vqfusion.config import ChainConfig, LatentDiffusionConfig, LatentTrainingCo
 from vqfusion.data import Dataset, open_dataset
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
+from vqfusion.modalities import SIGNALS
 from vqfusion.models.fusion.pretrained import load_tokenizers
 from vqfusion.models.latent.latent_diffusion import NOTHING, LatentBatch, LatentDiffusion
 from vqfusion.nn.weights import fingerprint, round_to_half
@@ -28,7 +29,6 @@ from vqfusion.train.codec.tokenizers import label_names, train_tokenizer
 from vqfusion.train.loop.fit import OnMetrics, fit
 from vqfusion.train.loop.steps import share, step_generator
 
-KINDS = ("image", "audio", "volume", "series")
 SHOWN = 256  # signals that means and deviations of latents are taken from
 
 
@@ -164,8 +164,8 @@ def adopted(config: LatentDiffusionConfig, start: Path) -> NetworkTokenizer:
 def kind_of_tokenizer(config: LatentDiffusionConfig) -> str:
     """`image`, `audio`, `volume` or `series`; UserError for the others: text, and a bare VQ-VAE, which has no data."""
     kind = "" if isinstance(config.tokenizer, VQVAEConfig) else config.tokenizer.kind
-    if kind not in KINDS:
-        raise UserError(f"latent.tokenizer.kind: a diffusion of latents is trained for {', '.join(KINDS)}")
+    if kind not in SIGNALS:
+        raise UserError(f"latent.tokenizer.kind: a diffusion of latents is trained for {', '.join(SIGNALS)}")
     return kind
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig, validated
+from vqfusion.modalities import MODALITIES
 from vqfusion.train.fusion.own_data import beside
 
 STAGE = StageConfig(
@@ -90,7 +91,8 @@ def prior_training_for(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
     """
     section = data["prior"]
     modality = str(section.get("modality", "image")) if isinstance(section, dict) else "image"
-    recipe = {"audio": "sound-prior", "volume": "volume-prior", "series": "sound-prior"}.get(modality, "photo-prior")
+    row = MODALITIES.get(modality)
+    recipe = (row and row.prior_recipe) or "photo-prior"
     base = PRIOR_RECIPES[recipe]().model_dump(mode="json", exclude={"data", "name"})
     merged = base | data
     for key in ("prior", "stage"):

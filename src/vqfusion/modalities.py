@@ -1,0 +1,142 @@
+"""The kinds of data: one row a modality, and everything that is looked up by its name.
+
+A new modality is a row here, a reader and writer in `data/io/`, and a tokenizer. The rows hold no tensors, so that the
+command line can use them without loading torch; functions are named by their place and imported when they are called.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One kind of data.
+
+    `noun` (with its article) and `plural` are the words of messages, `unit` is one value or place of it in a rate such
+    as bits per pixel. `rank` counts the axes of a signal beside its channels, 0 for text and labels. Files with the
+    `suffixes` are read by `reader`; results are written to files with the suffixes `written`, samples by `writer`
+    (both as "module:function"). `keeps` says that the reader takes `keep=True`. Values have a fixed range, or, with
+    `own_units`, any unit. `prior` is the model of the zoo that restores it, `prior_recipe` how one is trained.
+    """
+
+    name: str
+    noun: str
+    plural: str
+    unit: str
+    rank: int
+    suffixes: tuple[str, ...]
+    written: tuple[str, ...]
+    reader: str
+    writer: str
+    keeps: bool = False
+    own_units: bool = False
+    prior: str | None = None
+    prior_recipe: str | None = None
+
+    def read(self, data: bytes, keep: bool = False) -> Any:
+        """The `Sample` in the bytes of a file; `keep` as for `data.io.read`."""
+        return imported(self.reader)(data, **({"keep": True} if keep and self.keeps else {}))
+
+    def write(self, sample: Any, path: Any, force: bool) -> None:
+        """Write a `Sample` in the format of the suffix."""
+        imported(self.writer)(sample, path, force)
+
+
+def imported(place: str) -> Callable[..., Any]:
+    """The function or class that "module:name" stands for."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+_ROWS = (
+    Modality(
+        name="image",
+        noun="a picture",
+        plural="pictures",
+        unit="pixel",
+        rank=2,
+        suffixes=(".png", ".jpg", ".jpeg", ".webp"),
+        written=(".png", ".jpg", ".jpeg", ".webp"),
+        reader="vqfusion.data.io.picture:read_picture",
+        writer="vqfusion.data.io.picture:write_picture",
+        keeps=True,
+        prior="photo",
+        prior_recipe="photo-prior",
+    ),
+    Modality(
+        name="audio",
+        noun="a sound",
+        plural="sounds",
+        unit="sample",
+        rank=1,
+        suffixes=(".wav", ".flac", ".ogg", ".opus", ".mp3"),
+        written=(".wav", ".flac", ".ogg"),
+        reader="vqfusion.data.io.sound:read_sound",
+        writer="vqfusion.data.io.sound:write_sound",
+        prior="sound",
+        prior_recipe="sound-prior",
+    ),
+    Modality(
+        name="text",
+        noun="a text",
+        plural="texts",
+        unit="character",
+        rank=0,
+        suffixes=(".txt",),
+        written=(".txt",),
+        reader="vqfusion.data.io.text:read_text",
+        writer="vqfusion.data.io.text:write_text",
+    ),
+    Modality(  # the name of a class; the result of a task is a distribution over names, written as JSON
+        name="label",
+        noun="a label",
+        plural="labels",
+        unit="name",
+        rank=0,
+        suffixes=(),
+        written=(".json",),
+        reader="vqfusion.data.io.text:read_text",
+        writer="vqfusion.data.io.text:write_text",
+    ),
+    Modality(
+        name="volume",
+        noun="a volume",
+        plural="volumes",
+        unit="voxel",
+        rank=3,
+        suffixes=(".nii.gz", ".nii", ".tif", ".tiff", ".npy", ".npz"),
+        written=(".nii.gz", ".nii", ".tif", ".tiff", ".npy", ".npz"),
+        reader="vqfusion.data.io.volume:read_volume",
+        writer="vqfusion.data.io.volume:write_volume",
+        keeps=True,
+        own_units=True,
+        prior="volume",
+        prior_recipe="volume-prior",
+    ),
+    Modality(
+        name="series",
+        noun="a series",
+        plural="series",
+        unit="value",
+        rank=1,
+        suffixes=(".csv", ".edf", ".npy", ".npz"),
+        written=(".csv", ".npy", ".npz"),
+        reader="vqfusion.data.io.series:read_series",
+        writer="vqfusion.data.io.series:write_series",
+        keeps=True,
+        own_units=True,
+        prior="sound",
+        prior_recipe="sound-prior",
+    ),
+)
+
+MODALITIES = {row.name: row for row in _ROWS}
+SIGNALS = tuple(row.name for row in _ROWS if row.rank)  # what is sampled along axes: everything but text and labels
+FILES = tuple(row.name for row in _ROWS if row.suffixes)  # what is read from files
+
+
+def suffixes_of(names: tuple[str, ...]) -> str:
+    """The suffixes of several modalities as a list for messages, none twice."""
+    return ", ".join(dict.fromkeys(suffix for name in names for suffix in MODALITIES[name].suffixes))
