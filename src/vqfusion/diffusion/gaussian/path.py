@@ -101,7 +101,8 @@ class GaussianPath:
             )
         of_x = (a_new * b - b_new * a) / determinant
         of_prediction = self.determinant(kind, t) / determinant
-        return scale(x_t, of_x) + scale(prediction.value, of_prediction)
+        of_both = scale(at_least_float32(x_t), of_x) + scale(at_least_float32(prediction.value), of_prediction)
+        return of_both.to(torch.promote_types(x_t.dtype, prediction.value.dtype))
 
     def determinant(self, kind: PredictionKind, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
         """D = alpha b - sigma a of a kind: errors of two kinds at the same x_t are in the ratio of their D."""
@@ -124,8 +125,17 @@ class GaussianPath:
 
 
 def scale(x: Float[Tensor, "B ..."], factor: Float[Tensor, " B"]) -> Float[Tensor, "B ..."]:
-    """Each item times its own factor, in the dtype of the items."""
-    return x * factor.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+    """Each item times its own factor, in the dtype of the items; halves are multiplied as float32.
+
+    A factor that float16 cannot hold (1 / sigma near the data) may still have a product that it can.
+    """
+    wide = at_least_float32(x)
+    return (wide * factor.to(wide).reshape(-1, *[1] * (x.ndim - 1))).to(x.dtype)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32; float32 and float64 as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _precise(t: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 All take `(denoiser, path, noise, times, given, generators)`: `noise` `[B, *shape]` is x at `times[0]`, the times fall,
 and item i draws from generator i alone, so that a result does not depend on the batch it was made in. Coefficients
-are float64 numbers; the signal keeps its dtype. With lambda = log(alpha / sigma) the exact solution from time t to s is
+are float64 numbers; the denoiser sees the dtype of `noise` and the result has it, while between steps halves are
+float32, in which large coefficients that cancel do no harm. With lambda = log(alpha / sigma) the exact solution from time t to s is
 
     x_s = (sigma_s / sigma_t) x_t + alpha_s int_0^h e^-u x_0(lambda_s - u) du,   h = lambda_s - lambda_t
 
@@ -20,9 +21,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vqfusion.diffusion.gaussian.grids import time_grid
-from vqfusion.diffusion.gaussian.path import GaussianPath
+from vqfusion.diffusion.gaussian.path import GaussianPath, at_least_float32
 from vqfusion.diffusion.noise import Generators, draw_noise
-from vqfusion.types import Denoiser, PredictionKind
+from vqfusion.types import Denoiser, Prediction, PredictionKind
 
 LONGEST_STRETCH = 2.0  # older values are not trusted over a step that is this much longer than the one before
 
@@ -38,7 +39,8 @@ class SampledSignal:
 class _Walk:
     """The coefficients of a path on a grid, and a denoiser that is read there."""
 
-    def __init__(self, denoiser: Denoiser, path: GaussianPath, times: Tensor, given: Any):
+    def __init__(self, denoiser: Denoiser, path: GaussianPath, noise: Tensor, times: Tensor, given: Any):
+        self.start, self.dtype = at_least_float32(noise), noise.dtype
         self.denoiser, self.path, self.given = denoiser, path, given
         self.times = times.detach().cpu().double()
         self.steps = len(times) - 1
@@ -53,9 +55,15 @@ class _Walk:
         """The prediction at time i as this kind."""
         device_dtype = torch.float32 if x.device.type == "mps" else torch.float64
         t = torch.full((len(x),), float(self.times[i]), dtype=device_dtype, device=x.device)
-        prediction = self.denoiser(x, t, self.given)
+        seen = x.to(self.dtype)
+        prediction = self.denoiser(seen, t, self.given)
         self.nfe += prediction.calls
-        return self.path.convert(prediction, x, t, kind)
+        wide = Prediction(at_least_float32(prediction.value), prediction.kind)
+        return self.path.convert(wide, at_least_float32(seen), t, kind)
+
+    def end(self, x: Tensor) -> SampledSignal:
+        """The result, in the dtype of the start."""
+        return SampledSignal(x.to(self.dtype), self.nfe)
 
     def first_order(self, x: Tensor, x0: Tensor, i: int) -> Tensor:
         """From time i to i + 1 along a straight line of x_0: exact where x_0 does not change."""
@@ -76,7 +84,8 @@ def ddim(
     """Song, Meng, Ermon (2021), eq. 12 and 16, order 1. `eta` = 0 draws nothing after the start; 1 is DDPM."""
     if eta and generators is None:
         raise ValueError("a sampler that draws noise at every step needs generators, one for each item")
-    walk, x = _Walk(denoiser, path, times, given), noise
+    walk = _Walk(denoiser, path, noise, times, given)
+    x = walk.start
     for i in range(walk.steps):
         x0 = walk.read(x, i, "x0")
         if not eta:
@@ -88,7 +97,7 @@ def ddim(
         eps = (x - alpha_t * x0) / sigma_t
         x = alpha_s * x0 + math.sqrt(max(0.0, sigma_s**2 - fresh**2)) * eps
         x = x + fresh * draw_noise(x.shape[1:], generators or (), x.dtype, x.device)
-    return SampledSignal(x, walk.nfe)
+    return walk.end(x)
 
 
 ddpm = partial(ddim, eta=1.0)
@@ -106,11 +115,12 @@ def euler(
 ) -> SampledSignal:
     """Euler's method on the probability flow in the clock of the path, order 1: t on the
     flow path, sigma on `edm`, else the angle of (alpha, sigma)."""
-    walk, x = _Walk(denoiser, path, times, given), noise
+    walk = _Walk(denoiser, path, noise, times, given)
+    x = walk.start
     for i in range(walk.steps):
         slope = walk.read(x, i, "velocity") / walk.d_clock[i]
         x = x + (walk.clock[i + 1] - walk.clock[i]) * slope
-    return SampledSignal(x, walk.nfe)
+    return walk.end(x)
 
 
 @torch.no_grad()
@@ -126,7 +136,8 @@ def heun(
 
     A step that ends where no noise is left is one of Euler's.
     """
-    walk, x = _Walk(denoiser, path, times, given), noise
+    walk = _Walk(denoiser, path, noise, times, given)
+    x = walk.start
     for i in range(walk.steps):
         step = walk.clock[i + 1] - walk.clock[i]
         slope = walk.read(x, i, "velocity") / walk.d_clock[i]
@@ -134,7 +145,7 @@ def heun(
         if walk.sigma[i + 1] > 0:
             slope = (slope + walk.read(guess, i + 1, "velocity") / walk.d_clock[i + 1]) / 2
         x = x + step * slope
-    return SampledSignal(x, walk.nfe)
+    return walk.end(x)
 
 
 @torch.no_grad()
@@ -150,7 +161,8 @@ def dpmpp_2m(
 
     A step far longer than the one before, or to where no noise is left, is of first order (DDIM).
     """
-    walk, x, before = _Walk(denoiser, path, times, given), noise, None
+    walk, before = _Walk(denoiser, path, noise, times, given), None
+    x = walk.start
     for i in range(walk.steps):
         x0 = walk.read(x, i, "x0")
         mixed = x0
@@ -158,7 +170,7 @@ def dpmpp_2m(
             r = (walk.log_ratio[i] - walk.log_ratio[i - 1]) / (walk.log_ratio[i + 1] - walk.log_ratio[i])
             mixed = x0 + (x0 - before) / (2 * r)
         x, before = walk.first_order(x, mixed, i), x0
-    return SampledSignal(x, walk.nfe)
+    return walk.end(x)
 
 
 @torch.no_grad()
@@ -176,7 +188,8 @@ def unipc(
     x_0(lambda) is the polynomial through the last `order` predictions and, in the corrector, the new one;
     its integral is exact. The call at a predicted point serves the corrector and then the next step.
     """
-    walk, x = _Walk(denoiser, path, times, given), noise
+    walk = _Walk(denoiser, path, noise, times, given)
+    x = walk.start
     known: list[tuple[float, Tensor]] = []  # (log ratio, x_0), newest first
     for i in range(walk.steps):
         if not known:
@@ -185,11 +198,11 @@ def unipc(
         nodes = [node for node in known[:length] if math.isfinite(node[0])]
         guess = _integrate(walk, x, nodes or known[:1], i)
         if i + 1 == walk.steps:
-            return SampledSignal(guess, walk.nfe)
+            return walk.end(guess)
         new = (walk.log_ratio[i + 1], walk.read(guess, i + 1, "x0"))
         x = _integrate(walk, x, [new, *nodes], i) if nodes else guess
         known = [new, *known][:order]
-    return SampledSignal(x, walk.nfe)
+    return walk.end(x)
 
 
 def _trusts_history(log_ratio: list[float], i: int) -> bool:
