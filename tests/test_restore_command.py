@@ -344,6 +344,47 @@ def test_gaps_of_series_follow_what_the_series_has_shown():
     assert fill_gaps(short, short > 0).tolist() == [[[1.0, 2.0, 3.0]]], "too little to learn from: straight lines"
 
 
+@pytest.mark.parametrize("gap", [(200, 208), (380, 388), (392, 400), (0, 8), (3, 11)])
+def test_gaps_at_the_ends_of_a_series_are_forecasts(gap):
+    """What a recurrence describes goes on beyond the ends: nothing is drawn to the mean there."""
+    t = torch.arange(400, dtype=torch.float64)
+    day = 50 + 10 * torch.sin(t * 2 * torch.pi / 24) + 3 * torch.sin(t * 2 * torch.pi / 168)
+    y = torch.stack([torch.sin(t * 2 * torch.pi / 37), day, 2 * t, 1e9 + 2 * t])[:, None]
+    seen = torch.ones_like(y, dtype=torch.bool)
+    seen[..., slice(*gap)] = False
+    made = fill_gaps(torch.where(seen, y, torch.nan), seen)
+    assert made.dtype == torch.float64 and (made == y)[seen].all()
+    assert ((made - y).abs().amax(dim=2) < 1e-3 * y.std(dim=2)).all()
+
+
+def test_gaps_of_noise_are_no_worse_than_straight_lines_and_last_values():
+    """An autoregressive series, a random walk and one that jumps; of each the mean over gaps at several places."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(3, 60, 600, generator=generator, dtype=torch.float64)
+    around, walk, jumps = torch.zeros(60, 600, dtype=torch.float64), noise[1].cumsum(1), noise[2].gt(2.5).double()
+    for i in range(2, 600):
+        around[:, i] = 1.6 * around[:, i - 1] - 0.8 * around[:, i - 2] + noise[0, :, i]
+    for y in (around[:, None], walk[:, None], jumps.cumsum(1)[:, None]):
+        for begin, end in ((290, 310), (580, 600), (0, 20)):
+            seen = torch.ones_like(y, dtype=torch.bool)
+            seen[..., begin:end] = False
+            made = fill_gaps(y, seen)
+            line = torch.linspace(0, 1, 22, dtype=torch.float64)[1:-1]
+            first, last = y[..., max(begin - 1, 0), None], y[..., min(end, 599), None]
+            plain = torch.where(seen, y, 0.0)
+            plain[..., begin:end] = last if begin == 0 else first if end == 600 else first + line * (last - first)
+            error, of_plain = ((one - y).square().mean() for one in (made, plain))
+            assert error < 1.15 * of_plain
+
+
+def test_a_series_with_nothing_to_learn_from_keeps_its_values():
+    rows = [[0, 4, 0, 0], [7, 7, 7, 7], [1e300, 1e300, -1e300, 1e300]]
+    y = torch.tensor(rows, dtype=torch.float64)[:, None]
+    seen = torch.tensor([[False, True, False, False], [True, False, True, True], [True, False, True, True]])[:, None]
+    assert fill_gaps(y, seen)[:, 0].tolist() == [[4, 4, 4, 4], [7, 7, 7, 7], [1e300, 0, -1e300, 1e300]]
+    assert fill_gaps(y[:1], seen[:1] & False).isnan().all()
+
+
 def test_rows_that_were_left_out_are_gaps_too(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("time_s,a\n" + "".join(f"{i / 10},{i}\n" for i in range(30) if i not in (7, 8, 20)))

@@ -178,7 +178,7 @@ class Inpaint(Restoration):
         seen = self._seen(fitted)
         if not bool(seen.flatten(1).any(dim=1).all()):
             raise UserError(f"{self.mask or 'the input'}: nothing is left of a channel to fill it in from")
-        made = fitted.back(fill_gaps(fitted.y, seen.expand_as(fitted.y)))
+        made = replace(sample, data=fill_gaps(sample.data[:, None], seen.expand_as(fitted.y))[:, 0])
         seconds = perf_counter() - start
         return Answer(self.name, "series", samples=[[made]], findings=[Finding(sigma=0.0)], seconds=seconds)
 
