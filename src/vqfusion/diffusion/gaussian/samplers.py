@@ -3,7 +3,8 @@
 All take `(denoiser, path, noise, times, given, generators)`: `noise` `[B, *shape]` is x at `times[0]`, the times fall,
 and item i draws from generator i alone, so that a result does not depend on the batch it was made in. Coefficients
 are float64 numbers; the denoiser sees the dtype of `noise` and the result has it, while between steps halves are
-float32, in which large coefficients that cancel do no harm. With lambda = log(alpha / sigma) the exact solution from time t to s is
+float32, in which large coefficients that cancel do no harm. With lambda = log(alpha / sigma) the exact solution from
+time t to s is
 
     x_s = (sigma_s / sigma_t) x_t + alpha_s int_0^h e^-u x_0(lambda_s - u) du,   h = lambda_s - lambda_t
 
