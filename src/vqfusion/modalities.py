@@ -16,9 +16,10 @@ class Modality:
 
     `noun` (with its article) and `plural` are the words of messages, `unit` is one value or place of it in a rate such
     as bits per pixel. `rank` counts the axes of a signal beside its channels, 0 for text and labels. Files with the
-    `suffixes` are read by `reader`; results are written to files with the suffixes `written`, samples by `writer`
-    (both as "module:function"). `keeps` says that the reader takes `keep=True`. Values have a fixed range, or, with
-    `own_units`, any unit. `prior` is the model of the zoo that restores it, `prior_recipe` how one is trained.
+    `suffixes` are read by `reader`; results are written to files with the suffixes `written`, samples by `writer`;
+    `tokenizer` takes them to codes (all three as "module:name"). `keeps` says that the reader takes `keep=True`.
+    Values have a fixed range, or, with `own_units`, any unit. `prior` is the model of the zoo that restores it,
+    `prior_recipe` how one is trained.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Modality:
     written: tuple[str, ...]
     reader: str
     writer: str
+    tokenizer: str
     keeps: bool = False
     own_units: bool = False
     prior: str | None = None
@@ -61,6 +63,7 @@ _ROWS = (
         written=(".png", ".jpg", ".jpeg", ".webp"),
         reader="vqfusion.data.io.picture:read_picture",
         writer="vqfusion.data.io.picture:write_picture",
+        tokenizer="vqfusion.tokenizers.image:ImageTokenizer",
         keeps=True,
         prior="photo",
         prior_recipe="photo-prior",
@@ -75,6 +78,7 @@ _ROWS = (
         written=(".wav", ".flac", ".ogg"),
         reader="vqfusion.data.io.sound:read_sound",
         writer="vqfusion.data.io.sound:write_sound",
+        tokenizer="vqfusion.tokenizers.audio:AudioTokenizer",
         prior="sound",
         prior_recipe="sound-prior",
     ),
@@ -88,6 +92,7 @@ _ROWS = (
         written=(".txt",),
         reader="vqfusion.data.io.text:read_text",
         writer="vqfusion.data.io.text:write_text",
+        tokenizer="vqfusion.tokenizers.text:TextTokenizer",
     ),
     Modality(  # the name of a class; the result of a task is a distribution over names, written as JSON
         name="label",
@@ -99,6 +104,7 @@ _ROWS = (
         written=(".json",),
         reader="vqfusion.data.io.text:read_text",
         writer="vqfusion.data.io.text:write_text",
+        tokenizer="vqfusion.tokenizers.label:LabelTokenizer",
     ),
     Modality(
         name="volume",
@@ -110,6 +116,7 @@ _ROWS = (
         written=(".nii.gz", ".nii", ".tif", ".tiff", ".npy", ".npz"),
         reader="vqfusion.data.io.volume:read_volume",
         writer="vqfusion.data.io.volume:write_volume",
+        tokenizer="vqfusion.tokenizers.volume:VolumeTokenizer",
         keeps=True,
         own_units=True,
         prior="volume",
@@ -125,6 +132,7 @@ _ROWS = (
         written=(".csv", ".npy", ".npz"),
         reader="vqfusion.data.io.series:read_series",
         writer="vqfusion.data.io.series:write_series",
+        tokenizer="vqfusion.tokenizers.series:SeriesTokenizer",
         keeps=True,
         own_units=True,
         prior="sound",

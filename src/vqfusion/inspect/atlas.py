@@ -1,18 +1,18 @@
 """Atlases: what each code of a tokenizer decodes to, the most used codes first."""
 
 from collections.abc import Callable, Sequence
+from functools import singledispatch
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqfusion.models.codec.codec import fitted
 from vqfusion.tokenizers.audio import AudioTokenizer
-from vqfusion.tokenizers.build import AnyTokenizer, NetworkTokenizer
+from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.image import ImageTokenizer
-from vqfusion.tokenizers.label import LabelTokenizer
-from vqfusion.tokenizers.series import SeriesTokenizer
+from vqfusion.tokenizers.network import TokenizerNetwork
+from vqfusion.tokenizers.standardised import StandardisedTokenizer
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer
 from vqfusion.types import Sample, Tokens
@@ -23,31 +23,40 @@ MOST = 1024  # codes of an atlas
 ROWS_AT_ONCE = 64
 
 
-def atlas(tokenizer: AnyTokenizer, counts: Int[Tensor, " K"]) -> Float[Tensor, "3 H W"] | None:
+@singledispatch
+def atlas(tokenizer: BaseTokenizer, counts: Int[Tensor, " K"]) -> Float[Tensor, "3 H W"] | None:
     """A picture of what the codes decode to in [0, 1]; None for tokenizers of text and labels.
 
     Each code fills a grid of its own and the middle of what is decoded is shown: for pictures as it is, for volumes
     the middle slice; for sound the magnitudes of a frame, low frequencies below; for series the values over time,
     upwards. Codes stand in rows of 32 by how often they occur in `counts`, sounds and series in one row by pitch.
     """
-    if isinstance(tokenizer, LabelTokenizer | TextTokenizer | TextVQVAETokenizer):
-        return None
-    order = counts.argsort(descending=True, stable=True)[:MOST]
-    if isinstance(tokenizer, ImageTokenizer):
-        return mosaic(_middles(tokenizer, order, lambda out: (out * 0.5 + 0.5).clamp(0, 1), extent=2))
-    if isinstance(tokenizer, AudioTokenizer):
-        spectra = _middles(tokenizer, order, lambda out: out, extent=1).mean(dim=2)
-        return by_pitch(spectra)
-    if isinstance(tokenizer, SeriesTokenizer):
-        waves = _middles(tokenizer, order, lambda out: out, extent=2)[:, 0]
+    return None
+
+
+@atlas.register
+def _pictures(tokenizer: ImageTokenizer, counts: Tensor) -> Tensor:
+    return mosaic(_middles(tokenizer, counts, tokenizer.finish, extent=2))
+
+
+@atlas.register
+def _sounds(tokenizer: AudioTokenizer, counts: Tensor) -> Tensor:
+    return by_pitch(_middles(tokenizer, counts, lambda out: out, extent=1).mean(dim=2))
+
+
+@atlas.register
+def _any_unit(tokenizer: StandardisedTokenizer, counts: Tensor) -> Tensor:
+    """Grey is the mean, black and white are two deviations from it; series in colours up to 2.5."""
+    parts = _middles(tokenizer, counts, tokenizer.finish, extent=2)
+    if parts.ndim == 3:
+        waves = parts[:, 0]
         return heat((waves[waves.mean(dim=1).argsort()] + 2.5).clamp(0, 5).t() / 5)
-    slices = _middles(tokenizer, order, lambda out: out, extent=2)
-    slices = slices[:, :, slices.shape[2] // 2]
+    slices = parts[:, :, parts.shape[2] // 2] if parts.ndim == 5 else parts
     return mosaic(((slices + 2) / 4).clamp(0, 1).expand(-1, 3, -1, -1))
 
 
 def atlas_in_use(
-    tokenizer: AnyTokenizer, samples: Sequence[Sample], counts: Int[Tensor, " K"]
+    tokenizer: BaseTokenizer, samples: Sequence[Sample], counts: Int[Tensor, " K"]
 ) -> Float[Tensor, "3 H W"] | None:
     """What stands where a code occurs: the mean, over `samples`, of the decoded pictures around it, three codes wide.
 
@@ -60,7 +69,7 @@ def atlas_in_use(
     sums = torch.zeros(tokenizer.codebook_size, 3, side, side)
     seen = torch.zeros(tokenizer.codebook_size)
     for sample in samples:
-        tokens = tokenizer.encode(fitted(sample, tokenizer))
+        tokens = tokenizer.encode(tokenizer.fitted(sample))
         made = tokenizer.decode(tokens).data.cpu().expand(3, -1, -1)
         ids = tokens.ids.cpu()[1:-1, 1:-1].flatten()
         around = F.unfold(made[None], side, stride=tokenizer.vqvae.downsampling)[0].t().unflatten(1, (3, side, side))
@@ -70,7 +79,7 @@ def atlas_in_use(
     return mosaic(means[counts.argsort(descending=True, stable=True)[:MOST]])
 
 
-def words(tokenizer: AnyTokenizer, counts: Int[Tensor, " K"], most: int = 60) -> list[tuple[str, int]]:
+def words(tokenizer: BaseTokenizer, counts: Int[Tensor, " K"], most: int = 60) -> list[tuple[str, int]]:
     """The most used codes of a text tokenizer as text, with how often they occur; empty for others."""
     if not isinstance(tokenizer, TextTokenizer | TextVQVAETokenizer):
         return []
@@ -81,14 +90,14 @@ def words(tokenizer: AnyTokenizer, counts: Int[Tensor, " K"], most: int = 60) ->
 
 @torch.no_grad()
 def _middles(
-    tokenizer: NetworkTokenizer, codes: Int[Tensor, " K"], finish: Callable[[Tensor], Tensor], extent: int
+    tokenizer: TokenizerNetwork, counts: Int[Tensor, " K"], finish: Callable[[Tensor], Tensor], extent: int
 ) -> Float[Tensor, "K C ..."]:
-    """The middle `extent` codes, along each axis, of what constant grids decode to."""
+    """The middle `extent` codes, along each axis, of what constant grids of the most used codes decode to."""
+    codes = counts.argsort(descending=True, stable=True)[:MOST]
     vqvae, rank = tokenizer.vqvae, tokenizer.config.vqvae.rank
-    device = next(tokenizer.parameters()).device
     out = []
     for part in codes.split(ROWS_AT_ONCE):
-        grid = part.to(device).view(-1, *[1] * rank).expand(-1, *[AROUND[rank]] * rank)
+        grid = part.to(tokenizer.device).view(-1, *[1] * rank).expand(-1, *[AROUND[rank]] * rank)
         made = finish(vqvae.decode(grid).float()).cpu()
         side = vqvae.downsampling * extent
         for axis in range(2, 2 + rank):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqfusion.errors import UserError
-from vqfusion.models.codec.codec import fitted
-from vqfusion.tokenizers.build import AnyTokenizer
+from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.codec.entropy_model import EntropyModel
+from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.types import Quantized, Sample
 
@@ -61,17 +61,17 @@ class CodebookHealth:
 
 
 def measure_codebook(
-    name: str, tokenizer: AnyTokenizer, samples: Sequence[Sample], entropy_model: EntropyModel | None = None
+    name: str, tokenizer: BaseTokenizer, samples: Sequence[Sample], entropy_model: EntropyModel | None = None
 ) -> CodebookHealth:
     """The health of the codebook of a tokenizer on samples of its modality; UserError where there are none."""
     if not samples:
         raise UserError(f"no {tokenizer.modality} to measure tokenizer {name!r} on")
     size, spread = tokenizer.codebook_size, _Spread()
-    quantizer = tokenizer.vqvae.quantizer if isinstance(tokenizer, nn.Module) else None
+    quantizer = tokenizer.vqvae.quantizer if isinstance(tokenizer, TokenizerNetwork) else None
     grids, errors = [], []
     for sample in samples:
         with _watched(quantizer) as seen:
-            grids.append(tokenizer.encode(fitted(sample, tokenizer)).ids.cpu())
+            grids.append(tokenizer.encode(tokenizer.fitted(sample)).ids.cpu())
         for latents, out in seen:
             assert quantizer is not None
             searched = quantizer.transform(latents.movedim(1, -1) if quantizer.channel_first else latents)

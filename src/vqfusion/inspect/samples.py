@@ -3,12 +3,12 @@
 from vqfusion.config import ChainConfig
 from vqfusion.data import Dataset
 from vqfusion.data.transforms import fit_picture
-from vqfusion.tokenizers.build import AnyTokenizer
+from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.types import Sample
 
 
 def samples_for(
-    tokenizer: AnyTokenizer, chain: ChainConfig, dataset: Dataset, split: str | None, most: int
+    tokenizer: BaseTokenizer, chain: ChainConfig, dataset: Dataset, split: str | None, most: int
 ) -> list[Sample]:
     """At most `most` samples of the modality of a tokenizer, evenly spread over a split (None: over everything).
 

@@ -1,19 +1,24 @@
 """Sound to codes and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from vqfusion.config import AudioTokenizerConfig
+from vqfusion.data.transforms import resample
 from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, stft
-from vqfusion.tokenizers.network import TokenizerNetwork
+from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
+AT_ONCE = 64  # sounds that go through the network together
 
-class AudioTokenizer(TokenizerNetwork):
+
+class AudioTokenizer(SignalTokenizer):
     """A 1-D VQ-VAE over the compressed magnitude spectrogram of mono sound in [-1, 1].
 
     One code per `samples_per_code` samples; the end is padded with silence. Phases are not coded: decoding
@@ -21,6 +26,7 @@ class AudioTokenizer(TokenizerNetwork):
     """
 
     modality = "audio"
+    flat = True
 
     def __init__(self, config: AudioTokenizerConfig):
         super().__init__()
@@ -44,6 +50,58 @@ class AudioTokenizer(TokenizerNetwork):
         sound = self.decode_batch(tokens.ids[None])
         return Sample(self.modality, sound, sample_rate_hz=self.config.sample_rate_hz)
 
+    @property
+    def sample_rate_hz(self) -> int:
+        return self.config.sample_rate_hz
+
+    def fitted(self, sample: Sample) -> Sample:
+        return super().fitted(resample(sample, self.config.sample_rate_hz))
+
+    def extent(self, sample: Sample) -> tuple[int, ...]:
+        return tuple(sample.data.shape[1:])
+
+    def cut(self, made: Sample, size: tuple[int, ...], sample_rate_hz: int | None) -> Sample:
+        sound = resample(replace(made, data=made.data.cpu()), sample_rate_hz or made.sample_rate_hz or 1)
+        data = F.pad(sound.data, (0, max(0, size[0] - sound.data.shape[1]))).clamp(-1, 1)
+        return super().cut(replace(sound, data=data), size, sample_rate_hz)
+
+    def crop(self, image_size: int) -> tuple[int, ...]:
+        """A second in whole codes."""
+        step = self.samples_per_code
+        return (self.config.sample_rate_hz // step * step,)
+
+    def encode_fitting(
+        self, samples: Sequence[Sample], shape: tuple[int, ...], step: int
+    ) -> list[Int[Tensor, " n"] | None]:
+        """Sounds at any rate; those of one length go through the network together."""
+        whole = self.samples_per_code * step
+        out: list[Tensor | None] = [None] * len(samples)
+        by_length: dict[int, list[tuple[int, Tensor]]] = {}
+        for i, sample in enumerate(samples):
+            sound = resample(sample, self.config.sample_rate_hz).data
+            sound = F.pad(sound, (0, -sound.shape[1] % whole))
+            if 0 < sound.shape[1] <= shape[0] * self.samples_per_code:
+                by_length.setdefault(sound.shape[1], []).append((i, sound))
+        for items in by_length.values():
+            for at in range(0, len(items), AT_ONCE):
+                part = items[at : at + AT_ONCE]
+                ids = self.encode_batch(torch.cat([sound for _, sound in part]).to(self.device)).cpu()
+                for (i, _), one in zip(part, ids, strict=True):
+                    out[i] = one
+        return out
+
+    def seconds(self, codes: int) -> float:
+        """How long so many codes last."""
+        return codes * self.samples_per_code / self.config.sample_rate_hz
+
+    def misfit(self, sample: Sample, shape: tuple[int, ...]) -> str:
+        lasts = sample.data.shape[1] / (sample.sample_rate_hz or 1)
+        longest = self.seconds(shape[0])
+        return f"the sound lasts {lasts:.2f} s, this model takes up to {longest:.2f} s; cut it into pieces"
+
+    def longest(self, shape: tuple[int, ...]) -> str:
+        return f"{self.seconds(shape[0]):.2g} s"
+
     def finish(self, signal: Float[Tensor, "B F N"]) -> Float[Tensor, "B T"]:
         """Sounds in [-1, 1] of compressed magnitude frames."""
         compressed, config = signal.float(), self.config
@@ -55,7 +113,7 @@ class AudioTokenizer(TokenizerNetwork):
 
     def prepare(self, sound: Float[Tensor, "B T"]) -> Float[Tensor, "B F N"]:
         """Compressed magnitude frames of sound that is padded to whole codes."""
-        sound = torch.nn.functional.pad(sound, (0, -sound.shape[1] % self.samples_per_code))
+        sound = F.pad(sound, (0, -sound.shape[1] % self.samples_per_code))
         return compress_magnitude(stft(sound, self.config.window_samples, self.config.hop_samples))[..., :-1]
 
     def distortion(self, sound: Float[Tensor, "B T"]) -> Callable[[Tensor], Float[Tensor, " B"]]:

@@ -1,18 +1,24 @@
 """Pictures to codes and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.config import ImageTokenizerConfig
-from vqfusion.tokenizers.network import TokenizerNetwork
+from vqfusion.data.transforms import fit_picture
+from vqfusion.errors import UserError
+from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
+AT_ONCE = 64  # pictures that go through the network together
 
-class ImageTokenizer(TokenizerNetwork):
+
+class ImageTokenizer(SignalTokenizer):
     """A 2-D VQ-VAE over pictures `[C, H, W]` in [0, 1]; grey and colour are converted to its channels.
 
     A side that is no multiple of the downsampling is extended by its edge.
@@ -31,6 +37,42 @@ class ImageTokenizer(TokenizerNetwork):
 
     def decode(self, tokens: Tokens) -> Sample:
         return Sample(self.modality, self.decode_batch(tokens.ids[None])[0])
+
+    def cut(self, made: Sample, size: tuple[int, ...], sample_rate_hz: int | None) -> Sample:
+        """Grey where the original was."""
+        grey = replace(made, data=made.data.cpu().mean(dim=0, keepdim=True)) if size[0] == 1 else made
+        return super().cut(grey, size, sample_rate_hz)
+
+    def crop(self, image_size: int) -> tuple[int, ...]:
+        return (image_size, image_size)
+
+    def encode_fitting(
+        self, samples: Sequence[Sample], shape: tuple[int, ...], step: int
+    ) -> list[Int[Tensor, "H W"] | None]:
+        """Pictures of any size are resized to the whole grid."""
+        size = shape[0] * self.vqvae.downsampling
+        pictures = torch.stack([fit_picture(sample.data, size) for sample in samples])
+        parts = [self.encode_batch(part.to(self.device)).cpu() for part in pictures.split(AT_ONCE)]
+        return list(torch.cat(parts))
+
+    def known(
+        self, sample: Sample, keep: Bool[Tensor, "H W"], shape: tuple[int, ...]
+    ) -> tuple[Int[Tensor, "h w"], Bool[Tensor, "h w"]]:
+        """A token is known when every pixel under it is.
+
+        Raises UserError where the mask has another size than the picture.
+        """
+        if keep.shape != sample.data.shape[1:]:
+            raise UserError(
+                f"the mask is {keep.shape[1]} x {keep.shape[0]} pixels, the picture {sample.data.shape[2]} x "
+                f"{sample.data.shape[1]}; make them the same size"
+            )
+        [ids] = self.encode_fitting([Sample(self.modality, torch.where(keep, sample.data, 1.0))], shape, 1)
+        assert ids is not None, "pictures fit"
+        f = self.vqvae.downsampling
+        kept = fit_picture(keep[None].float(), len(ids) * f)[:1]
+        lost = F.max_pool2d(1 - kept[None], f)[0, 0]
+        return ids, lost < 1e-3
 
     def prepare(self, pictures: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         """To the network's channels, multiples of its downsampling, and [-1, 1]."""

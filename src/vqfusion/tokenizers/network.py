@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from vqfusion.errors import UserError
 from vqfusion.nn.weights import fingerprint
+from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.search import search_codes
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
@@ -17,7 +19,7 @@ from vqfusion.types import Sample, Tokens
 SEARCHABLE = 2**20  # places of a signal (pixels, voxels, frames) whose gradient memory is meant to hold
 
 
-class TokenizerNetwork(nn.Module, ABC):
+class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
     """A VQ-VAE between two ends: `prepare` takes a batch in the units of its modality to what the VQ-VAE sees, `finish`
     takes what the VQ-VAE gives back to them.
 
@@ -26,7 +28,6 @@ class TokenizerNetwork(nn.Module, ABC):
     """
 
     config: Any
-    modality: str
     vqvae: VQVAE
 
     @abstractmethod
@@ -44,6 +45,17 @@ class TokenizerNetwork(nn.Module, ABC):
     @abstractmethod
     def distortion(self, batch: Tensor) -> Callable[[Float[Tensor, "B C ..."]], Float[Tensor, " B"]]:
         """The function that gives the error of each item of a batch from what the VQ-VAE gives back; differentiable."""
+
+    @abstractmethod
+    def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Training loss of a batch, and what a report says of it."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def fitted(self, sample: Sample) -> Sample:
+        return replace(sample, data=sample.data.to(self.device)) if isinstance(sample.data, Tensor) else sample
 
     @property
     def latent_channels(self) -> int:

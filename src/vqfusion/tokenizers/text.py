@@ -10,10 +10,11 @@ from tokenizers import Tokenizer as BPETokenizer
 
 from vqfusion.errors import UserError
 from vqfusion.nn.weights import in_one_move
+from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.types import Sample, Tokens
 
 
-class TextTokenizer:
+class TextTokenizer(BaseTokenizer):
     """Byte-pair encoding over UTF-8 bytes: Sennrich, Haddow, Birch (2016); bytes as in Radford et al. (2019).
 
     The 256 bytes are in every vocabulary, so nothing is unknown and `decode(encode(text)) == text`.
@@ -52,7 +53,7 @@ class TextTokenizer:
         with in_one_move(path) as partial:
             partial.write_text(self.bpe.to_str(), encoding="utf-8")
 
-    def encode(self, sample: Sample) -> Tokens:
+    def encode(self, sample: Sample, search: int = 0) -> Tokens:
         ids = self.bpe.encode(sample.data).ids
         return Tokens(torch.tensor(ids, dtype=torch.int64), self.codebook_size, self.modality)
 

@@ -6,20 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from vqfusion.data.transforms import resample
 from vqfusion.errors import UserError
 from vqfusion.models.codec.vqf import VqfFile, VqfHeader
 from vqfusion.models.fusion.pretrained import load_entropy_model, load_tokenizers
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
-from vqfusion.tokenizers.audio import AudioTokenizer
-from vqfusion.tokenizers.build import AnyTokenizer
 from vqfusion.tokenizers.codec.entropy_model import EntropyModel
 from vqfusion.tokenizers.codec.range_coder import decode_adaptive, encode_adaptive, pack, unpack
-from vqfusion.tokenizers.label import LabelTokenizer
-from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.types import Sample, Tokens
 
 
@@ -34,7 +28,7 @@ class Codec:
     def __init__(self, tokenizers: SlotTokenizers, entropy_models: dict[str, EntropyModel]):
         self.config = tokenizers.config
         self.model = tokenizers.config.name
-        self.tokenizers = {n: t for n, t in tokenizers.by_name.items() if not isinstance(t, LabelTokenizer)}
+        self.tokenizers = {n: t for n, t in tokenizers.by_name.items() if not t.closed}
         self.entropy_models = entropy_models
 
     @classmethod
@@ -59,11 +53,7 @@ class Codec:
             known = ", ".join(self.modalities) or "nothing"
             raise UserError(f"model {self.model!r} has no tokenizer for {sample.modality}; it encodes {known}")
         tokenizer = self.tokenizers[name]
-        taken = fitted(sample, tokenizer)
-        if isinstance(tokenizer, TokenizerNetwork):
-            tokens = tokenizer.encode(taken, search)
-        else:
-            tokens = tokenizer.encode(taken)
+        tokens = tokenizer.encode(tokenizer.fitted(sample), search)
         ids = tokens.ids.cpu().numpy()
         coding, payload = self._shortest(name, ids, tokens.codebook_size)
         header = VqfHeader(
@@ -73,7 +63,7 @@ class Codec:
             fingerprint=tokenizer.fingerprint(),
             codebook_size=tokens.codebook_size,
             grid=ids.shape,
-            size=_extent(sample),
+            size=tokenizer.extent(sample),
             sample_rate_hz=sample.sample_rate_hz,
             rate_hz=sample.rate_hz,
             spacing_mm=sample.spacing_mm,
@@ -102,10 +92,15 @@ class Codec:
             ids = torch.from_numpy(self._unpacked(file, name))
             if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < tokenizer.codebook_size:
                 raise ValueError(f"a code above {tokenizer.codebook_size - 1}")
-            if isinstance(tokenizer, nn.Module):
-                ids = ids.to(next(tokenizer.parameters()).device)
-            made = tokenizer.decode(Tokens(ids, header.codebook_size, header.modality, offset=offset, scale=scale))
-            return _cut(made, header)
+            tokens = Tokens(ids.to(tokenizer.device), header.codebook_size, header.modality, offset=offset, scale=scale)
+            return replace(
+                tokenizer.cut(tokenizer.decode(tokens), header.size, header.sample_rate_hz),
+                sample_rate_hz=header.sample_rate_hz,
+                rate_hz=header.rate_hz,
+                spacing_mm=header.spacing_mm,
+                affine=header.affine,
+                channel_names=header.channel_names,
+            )
         except UserError:
             raise
         except (ValueError, RuntimeError, IndexError, MemoryError, OverflowError) as error:
@@ -137,45 +132,6 @@ class Codec:
                 f"{here}; give the model it was made with"
             )
         return model.decode(file.payload, header.grid)
-
-
-def fitted(sample: Sample, tokenizer: AnyTokenizer) -> Sample:
-    """The sample as the tokenizer takes it: at its sample rate, on its device."""
-    if isinstance(tokenizer, AudioTokenizer):
-        sample = resample(sample, tokenizer.config.sample_rate_hz)
-    if isinstance(sample.data, Tensor) and isinstance(tokenizer, nn.Module):
-        return replace(sample, data=sample.data.to(next(tokenizer.parameters()).device))
-    return sample
-
-
-def _extent(sample: Sample) -> tuple[int, ...]:
-    if isinstance(sample.data, str):
-        return (len(sample.data.encode()),)
-    return tuple(sample.data.shape[1:] if sample.modality in ("audio", "volume") else sample.data.shape)
-
-
-def _cut(made: Sample, header: VqfHeader) -> Sample:
-    """What was decoded, cut to the extent of the original and with what the header knows of it."""
-    if header.modality == "text":
-        return made
-    data, size = made.data.cpu(), header.size
-    if header.modality == "image":
-        data = data.mean(dim=0, keepdim=True) if size[0] == 1 else data
-    if header.modality == "audio":
-        sound = resample(replace(made, data=data), header.sample_rate_hz or made.sample_rate_hz or 1)
-        data = F.pad(sound.data, (0, max(0, size[0] - sound.data.shape[1]))).clamp(-1, 1)
-    extent = (len(data), *size[-(data.ndim - 1) :])
-    if any(wanted > there for wanted, there in zip(extent, data.shape, strict=True)):
-        raise ValueError(f"{list(data.shape)} holds no {list(size)}")
-    return Sample(
-        header.modality,
-        data[tuple(slice(n) for n in extent)],
-        sample_rate_hz=header.sample_rate_hz,
-        rate_hz=header.rate_hz,
-        spacing_mm=header.spacing_mm,
-        affine=header.affine,
-        channel_names=header.channel_names,
-    )
 
 
 def _exact(values: Tensor | None) -> tuple[float, ...] | None:

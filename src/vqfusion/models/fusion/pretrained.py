@@ -23,9 +23,11 @@ from vqfusion.nn.weights import (
     save_json,
     save_weights,
 )
-from vqfusion.tokenizers.build import AnyTokenizer, build_network
+from vqfusion.tokenizers.base import BaseTokenizer
+from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.codec.entropy_model import EntropyModel
 from vqfusion.tokenizers.label import LabelTokenizer
+from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.text import TextTokenizer
 
 NAMES = "names.json"
@@ -113,15 +115,15 @@ def _buildable(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder}/config.json: no network can be built from it ({reason})") from None
 
 
-def save_tokenizer(tokenizer: AnyTokenizer, folder: Path, name: str) -> None:
+def save_tokenizer(tokenizer: BaseTokenizer, folder: Path, name: str) -> None:
     """Write one tokenizer; closed lists of names live in the config alone."""
     if isinstance(tokenizer, TextTokenizer):
         tokenizer.save(folder / f"{name}.json")
-    elif not isinstance(tokenizer, LabelTokenizer):
+    elif isinstance(tokenizer, TokenizerNetwork):
         save_weights(folder / f"tokenizer-{name}.safetensors", half_precision(tokenizer.state_dict()))
 
 
-def load_tokenizer(config: TokenizerConfig, folder: Path, name: str) -> AnyTokenizer:
+def load_tokenizer(config: TokenizerConfig, folder: Path, name: str) -> BaseTokenizer:
     """Read one tokenizer."""
     if isinstance(config, LabelTokenizerConfig):
         return LabelTokenizer(config.names, "label")

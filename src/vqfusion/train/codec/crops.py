@@ -23,16 +23,17 @@ def load_standardised(dataset: Dataset, slot: str, split: str = "train") -> list
 
 def volume_batches(volumes: Sequence[Tensor], batch: int, side: int, seed: int) -> Batches:
     """Cubes `[batch, 1, side, side, side]` from random places of volumes `[1, D, H, W]`, mirrored at random; small
-    volumes are extended by their edge."""
+    volumes are extended by their edge. Signals of another rank give squares and so on."""
 
     def batches(step: int, rank: int, processes: int) -> Tensor:
         chosen = []
         for item in share(range(batch), rank, processes):
             generator = step_generator(seed, step, item)
             volume = volumes[int(torch.randint(len(volumes), (1,), generator=generator))]
-            cube = random_box(volume, (side,) * 3, generator)
-            mirrored = torch.rand(3, generator=generator) < 0.5
-            chosen.append(cube.flip([axis + 1 for axis in range(3) if mirrored[axis]]))
+            rank = volume.ndim - 1
+            cube = random_box(volume, (side,) * rank, generator)
+            mirrored = torch.rand(rank, generator=generator) < 0.5
+            chosen.append(cube.flip([axis + 1 for axis in range(rank) if mirrored[axis]]))
         return torch.stack(chosen)
 
     return batches

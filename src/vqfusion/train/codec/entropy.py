@@ -13,11 +13,9 @@ from vqfusion.config import ChainConfig, TextTokenizerConfig, TextVQVAEConfig
 from vqfusion.data import Dataset
 from vqfusion.data.transforms import fit_picture
 from vqfusion.diffusion.noise import torch_seed
-from vqfusion.models.codec.codec import fitted
 from vqfusion.models.fusion.pretrained import load_entropy_model, save_entropy_model
-from vqfusion.tokenizers.build import AnyTokenizer
+from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.codec.entropy_model import FRACTION, NEIGHBOURS, EntropyModel, neighbours
-from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.train.codec.tokenizers import training_texts
 from vqfusion.types import Sample
 
@@ -27,9 +25,9 @@ LEAST_CODES = 4  # codes seen for each code of the codebook, or the model would 
 MOST_TEXTS, MOST_SIGNALS = 20_000, 512  # encoded for the fit
 
 
-def add_entropy_model(tokenizer: AnyTokenizer, name: str, dataset: Dataset, chain: ChainConfig, folder: Path) -> None:
+def add_entropy_model(tokenizer: BaseTokenizer, name: str, dataset: Dataset, chain: ChainConfig, folder: Path) -> None:
     """Fit the entropy model of a tokenizer to training data and save it in its folder, unless it is there."""
-    if isinstance(tokenizer, LabelTokenizer):
+    if tokenizer.closed:
         return
     mark = tokenizer.fingerprint()
     if load_entropy_model(folder, name, mark) is not None:
@@ -40,7 +38,7 @@ def add_entropy_model(tokenizer: AnyTokenizer, name: str, dataset: Dataset, chai
 
 
 def training_codes(
-    tokenizer: AnyTokenizer, name: str, dataset: Dataset, chain: ChainConfig
+    tokenizer: BaseTokenizer, name: str, dataset: Dataset, chain: ChainConfig
 ) -> list[Int[Tensor, "..."]]:
     """Grids of codes of training data, spread evenly over the split; pictures at the size of the chain."""
     if tokenizer.modality == "text":
@@ -53,7 +51,7 @@ def training_codes(
         samples = (record.load(tokenizer.modality) for record in _spread(records, MOST_SIGNALS))
     if tokenizer.modality == "image":
         samples = (Sample("image", fit_picture(sample.data, chain.image_size)) for sample in samples)
-    return [tokenizer.encode(fitted(sample, tokenizer)).ids.cpu() for sample in samples]
+    return [tokenizer.encode(tokenizer.fitted(sample)).ids.cpu() for sample in samples]
 
 
 def _spread(items: Sequence, most: int) -> Sequence:

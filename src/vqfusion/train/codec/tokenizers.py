@@ -1,6 +1,7 @@
 """Training of the tokenizers of a chain: networks by the loop, vocabularies by counting."""
 
 import json
+from functools import singledispatch
 from pathlib import Path
 
 import torch
@@ -10,12 +11,14 @@ from vqfusion.config import ChainConfig, LabelTokenizerConfig, StageConfig, Text
 from vqfusion.data import Dataset
 from vqfusion.errors import UserError
 from vqfusion.tokenizers.audio import AudioTokenizer
-from vqfusion.tokenizers.build import AnyTokenizer, NetworkTokenizer, build_network
+from vqfusion.tokenizers.base import BaseTokenizer
+from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.tokenizers.label import LabelTokenizer
-from vqfusion.tokenizers.series import SeriesTokenizer
+from vqfusion.tokenizers.network import TokenizerNetwork
+from vqfusion.tokenizers.standardised import StandardisedTokenizer
 from vqfusion.tokenizers.text import TextTokenizer
-from vqfusion.tokenizers.volume import VolumeTokenizer
+from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer
 from vqfusion.train.codec.crops import byte_batches, load_standardised, series_batches, volume_batches
 from vqfusion.train.codec.sources import load_pictures, load_sounds, picture_batches, sound_batches
 from vqfusion.train.loop.fit import OnMetrics, fit
@@ -31,7 +34,7 @@ def train_tokenizer(
     folder: Path,
     accelerator: Accelerator,
     on_metrics: OnMetrics | None = None,
-) -> AnyTokenizer:
+) -> BaseTokenizer:
     """The tokenizer `name` of a chain, trained on the training split; resumes from `folder`."""
     config = chain.tokenizers[name]
     stage = chain.tokenizer_stages.get(name, StageConfig())
@@ -45,33 +48,45 @@ def train_tokenizer(
     return LabelTokenizer(config.names or label_names(dataset, name), modality=name.removeprefix("length:"))
 
 
-def batches_for(network: NetworkTokenizer, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None) -> Batches:
+@singledispatch
+def batches_for(network: TokenizerNetwork, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None) -> Batches:
     """What a tokenizer learns from; random data of the same size with no data set, to time a step."""
-    batch, seed, generator = stage.batch, chain.seed, torch.Generator().manual_seed(0)
+    raise TypeError(f"nothing is known to train a {type(network).__name__} on: register a function with batches_for")
 
-    def noise(*shape: int) -> list[torch.Tensor]:
-        return list(torch.rand(MADE_UP, *shape, generator=generator) - 0.5)
 
-    if isinstance(network, ImageTokenizer):
-        size = chain.image_size
-        shape = (MADE_UP, network.config.vqvae.channels, size, size)
-        made_up = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-        pictures = load_pictures(dataset, size) if dataset else made_up
-        return picture_batches(pictures, batch, seed, thumbnails=chain.uses_view("16"))
-    if isinstance(network, AudioTokenizer):
-        rate = network.config.sample_rate_hz
-        sounds = load_sounds(dataset, rate) if dataset else noise(1, rate)
-        return sound_batches(sounds, batch, rate // network.samples_per_code * network.samples_per_code, seed)
-    if isinstance(network, VolumeTokenizer):
-        side = network.config.crop
-        volumes = load_standardised(dataset, "volume") if dataset else noise(1, side, side, side)
-        return volume_batches(volumes, batch, side, seed)
-    if isinstance(network, SeriesTokenizer):
-        length = network.config.crop
-        series = load_standardised(dataset, "series") if dataset else noise(1, length)
-        return series_batches(series, batch, length, seed)
+@batches_for.register
+def _pictures(network: ImageTokenizer, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None) -> Batches:
+    size = chain.image_size
+    shape = (MADE_UP, network.config.vqvae.channels, size, size)
+    made_up = torch.randint(256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    pictures = load_pictures(dataset, size) if dataset else made_up
+    return picture_batches(pictures, stage.batch, chain.seed, thumbnails=chain.uses_view("16"))
+
+
+@batches_for.register
+def _sounds(network: AudioTokenizer, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None) -> Batches:
+    sounds = load_sounds(dataset, network.sample_rate_hz) if dataset else _noise(1, network.sample_rate_hz)
+    return sound_batches(sounds, stage.batch, network.crop(chain.image_size)[0], chain.seed)
+
+
+@batches_for.register
+def _any_unit(
+    network: StandardisedTokenizer, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None
+) -> Batches:
+    crop = network.crop(chain.image_size)
+    signals = load_standardised(dataset, network.modality) if dataset else _noise(1, *crop)
+    batches = series_batches if len(crop) == 1 else volume_batches
+    return batches(signals, stage.batch, crop[0], chain.seed)
+
+
+@batches_for.register
+def _bytes(network: TextVQVAETokenizer, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None) -> Batches:
     texts = training_texts(dataset, chain, network.config) if dataset else ["a" * network.config.crop]
-    return byte_batches(texts, batch, network.config.crop, seed)
+    return byte_batches(texts, stage.batch, network.config.crop, chain.seed)
+
+
+def _noise(*shape: int) -> list[torch.Tensor]:
+    return list(torch.rand(MADE_UP, *shape, generator=torch.Generator().manual_seed(0)) - 0.5)
 
 
 def training_texts(dataset: Dataset, chain: ChainConfig, config: TextTokenizerConfig | TextVQVAEConfig) -> list[str]:

@@ -15,7 +15,8 @@ from vqfusion.config import (
 from vqfusion.data import open_dataset
 from vqfusion.models.fusion.fusion import Fusion
 from vqfusion.models.fusion.slots import patch_size
-from vqfusion.tokenizers.build import NetworkTokenizer, build_network
+from vqfusion.tokenizers.build import build_network
+from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.train.codec.tokenizers import MADE_UP, batches_for, label_names
 from vqfusion.train.fusion.draws import DrawSource, TokenRecord
 from vqfusion.train.loop.accelerator import make_accelerator
@@ -39,7 +40,7 @@ def estimate_chain(chain: ChainConfig, device: str | None = None) -> list[Estima
     return [*out, estimate_fusion(chain, vocabularies, accelerator, generator)] if chain.fusion.slots else out
 
 
-def estimate_tokenizer(name: str, network: NetworkTokenizer, chain: ChainConfig, accelerator: Accelerator) -> Estimate:
+def estimate_tokenizer(name: str, network: TokenizerNetwork, chain: ChainConfig, accelerator: Accelerator) -> Estimate:
     """The cost of a tokenizer, on noise."""
     stage = chain.tokenizer_stages.get(name, StageConfig())
     return measure(f"tokenizer {name}", network, batches_for(network, chain, stage, None), stage, accelerator)

@@ -6,11 +6,10 @@ from vqfusion.config import ChainConfig
 from vqfusion.errors import UserError
 from vqfusion.models.fusion.fusion import Fusion, module_key
 from vqfusion.models.fusion.pretrained import Parts
-from vqfusion.tokenizers.build import AnyTokenizer
-from vqfusion.tokenizers.label import LabelTokenizer
+from vqfusion.tokenizers.base import BaseTokenizer
 
 
-def adopted_tokenizers(chain: ChainConfig, start: Parts) -> tuple[ChainConfig, dict[str, AnyTokenizer]]:
+def adopted_tokenizers(chain: ChainConfig, start: Parts) -> tuple[ChainConfig, dict[str, BaseTokenizer]]:
     """The chain with the configs of the tokenizers that it takes over as they are, and these.
 
     Picture, sound and text tokenizers of the same name are taken over; names of classes are the data's own.
@@ -38,7 +37,7 @@ def require_same_size(chain: ChainConfig, start: Parts) -> None:
 
 
 @torch.no_grad()
-def copy_weights(fusion: Fusion, tokenizers: dict[str, AnyTokenizer], start: Parts) -> list[str]:
+def copy_weights(fusion: Fusion, tokenizers: dict[str, BaseTokenizer], start: Parts) -> list[str]:
     """Copy every weight that means the same in both systems; returns the names of what begins anew.
 
     Slots are matched by name; embeddings of classes only where the lists of names agree.
@@ -49,8 +48,8 @@ def copy_weights(fusion: Fusion, tokenizers: dict[str, AnyTokenizer], start: Par
     changed = {
         module_key(name)
         for name, tokenizer in tokenizers.items()
-        if isinstance(tokenizer, LabelTokenizer)
-        and not (isinstance(other := known.get(name), LabelTokenizer) and other.names == tokenizer.names)
+        if tokenizer.closed
+        and not ((other := known.get(name)) is not None and other.closed and other.names == tokenizer.names)
     }
     for name, tensor in target.items():
         if name == "slot_embedding.weight":

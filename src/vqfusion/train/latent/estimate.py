@@ -9,9 +9,10 @@ from vqfusion.config import (
 )
 from vqfusion.data import open_dataset
 from vqfusion.tokenizers.build import build_network
+from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.train.codec.tokenizers import MADE_UP, label_names
 from vqfusion.train.fusion.estimate import estimate_tokenizer
-from vqfusion.train.latent.trainer import LabelledSignals, crop_of, fresh_model, kind_of_tokenizer, tokenizer_chain
+from vqfusion.train.latent.trainer import LabelledSignals, fresh_model, kind_of_tokenizer, tokenizer_chain
 from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.estimate import Estimate, measure
 
@@ -20,8 +21,8 @@ def estimate_latent(training: LatentTrainingConfig, device: str | None = None) -
     """The cost of a latent diffusion: of its tokenizer and of its denoiser, on random data."""
     accelerator, kind, chain = make_accelerator(device), kind_of_tokenizer(training.latent), tokenizer_chain(training)
     network = build_network(chain.tokenizers[kind])
-    assert network is not None, "the config names networks only"
-    crop = crop_of(network, training.image_size)
+    assert isinstance(network, SignalTokenizer), "the config names networks of signals only"
+    crop = network.crop(training.image_size)
     first = estimate_tokenizer(kind, network, chain, accelerator)
     if training.label:
         names = label_names(open_dataset(training.data), training.label)

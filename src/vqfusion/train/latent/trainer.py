@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from pathlib import Path
 
 import torch
@@ -19,10 +20,8 @@ from vqfusion.models.fusion.pretrained import load_tokenizers
 from vqfusion.models.latent.latent_diffusion import NOTHING, LatentBatch, LatentDiffusion
 from vqfusion.nn.weights import fingerprint, round_to_half
 from vqfusion.tokenizers.audio import AudioTokenizer
-from vqfusion.tokenizers.build import NetworkTokenizer
 from vqfusion.tokenizers.image import ImageTokenizer
-from vqfusion.tokenizers.series import SeriesTokenizer
-from vqfusion.tokenizers.volume import VolumeTokenizer
+from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.train.codec.crops import load_standardised, random_box
 from vqfusion.train.codec.sources import load_pictures, load_sounds
 from vqfusion.train.codec.tokenizers import label_names, train_tokenizer
@@ -71,36 +70,35 @@ def latent_batches(
     return batches
 
 
-def load_labelled(training: LatentTrainingConfig, dataset: Dataset, tokenizer: NetworkTokenizer) -> LabelledSignals:
+def load_labelled(training: LatentTrainingConfig, dataset: Dataset, tokenizer: SignalTokenizer) -> LabelledSignals:
     """What the training split holds for a tokenizer, in its units."""
     labels = torch.empty(0, dtype=torch.int64)
-    crop = crop_of(tokenizer, training.image_size)
-    if isinstance(tokenizer, ImageTokenizer):
-        signals: Sequence[Tensor] = list(load_pictures(dataset, training.image_size))
-    elif isinstance(tokenizer, AudioTokenizer):
-        signals = load_sounds(dataset, tokenizer.config.sample_rate_hz)
-    else:
-        signals = load_standardised(dataset, tokenizer.modality)
+    signals = signals_for(tokenizer, dataset, training.image_size)
     if training.label is not None:
         names = training.latent.classes
         records = dataset.select(split="train", slots=(tokenizer.modality, training.label))
         if len(records) != len(signals):
             raise UserError(f"data set {dataset.name!r}: not every {tokenizer.modality} has a {training.label!r}")
         labels = torch.tensor([names.index(record.load(training.label).data) for record in records])
-    return LabelledSignals(signals, labels if len(labels) else torch.full((len(signals),), NOTHING), crop)
+    return LabelledSignals(
+        signals, labels if len(labels) else torch.full((len(signals),), NOTHING), tokenizer.crop(training.image_size)
+    )
 
 
-def crop_of(tokenizer: NetworkTokenizer, image_size: int) -> tuple[int, ...]:
-    """The size of a sample: whole pictures, cubes, stretches, a second of sound in whole codes."""
-    if isinstance(tokenizer, ImageTokenizer):
-        return (image_size, image_size)
-    if isinstance(tokenizer, AudioTokenizer):
-        rate, step = tokenizer.config.sample_rate_hz, tokenizer.samples_per_code
-        return (rate // step * step,)
-    if isinstance(tokenizer, VolumeTokenizer):
-        return (tokenizer.config.crop,) * 3
-    assert isinstance(tokenizer, SeriesTokenizer), "no other kind is trained"
-    return (tokenizer.config.crop,)
+@singledispatch
+def signals_for(tokenizer: SignalTokenizer, dataset: Dataset, image_size: int) -> Sequence[Tensor]:
+    """Every signal of the modality of a tokenizer in the training split, as it takes them."""
+    return load_standardised(dataset, tokenizer.modality)
+
+
+@signals_for.register
+def _pictures(tokenizer: ImageTokenizer, dataset: Dataset, image_size: int) -> Sequence[Tensor]:
+    return list(load_pictures(dataset, image_size))
+
+
+@signals_for.register
+def _sounds(tokenizer: AudioTokenizer, dataset: Dataset, image_size: int) -> Sequence[Tensor]:
+    return load_sounds(dataset, tokenizer.sample_rate_hz)
 
 
 def train_latent(
@@ -140,23 +138,22 @@ def train_latent(
 
 
 def fresh_model(
-    training: LatentTrainingConfig, data: LabelledSignals, tokenizer: NetworkTokenizer
+    training: LatentTrainingConfig, data: LabelledSignals, tokenizer: SignalTokenizer
 ) -> tuple[LatentDiffusion, Callable[[int, int, int], LatentBatch]]:
     """The untrained model, its latents standardised, and what it learns from."""
-    source = latent_batches(data, training, flat=isinstance(tokenizer, AudioTokenizer))
+    source = latent_batches(data, training, flat=tokenizer.flat)
     shown = [source(training.stage.steps + i, 0, 1).signal for i in range(-(-SHOWN // training.stage.batch))]
-    device = next(tokenizer.parameters()).device
-    grid = tuple(tokenizer.to_latents(shown[0][:1].to(device)).shape[2:])
+    grid = tuple(tokenizer.to_latents(shown[0][:1].to(tokenizer.device)).shape[2:])
     model: LatentDiffusion = LatentDiffusion.from_config(training.latent.model_copy(update={"grid": grid}), tokenizer)
-    model.to(device).standardise(shown)
+    model.to(tokenizer.device).standardise(shown)
     return model, source
 
 
-def adopted(config: LatentDiffusionConfig, start: Path) -> NetworkTokenizer:
+def adopted(config: LatentDiffusionConfig, start: Path) -> SignalTokenizer:
     """The tokenizer of another model of the kind that a config names."""
     kind = kind_of_tokenizer(config)
     for tokenizer in load_tokenizers(start).by_name.values():
-        if isinstance(tokenizer, NetworkTokenizer) and tokenizer.config.kind == kind:
+        if isinstance(tokenizer, SignalTokenizer) and tokenizer.config.kind == kind:
             return tokenizer
     raise UserError(f"{start}: has no {kind} tokenizer to start from")
 
@@ -188,11 +185,11 @@ def _trained(
     folder: Path,
     accelerator: Accelerator,
     on_metrics: OnMetrics | None,
-) -> NetworkTokenizer:
+) -> SignalTokenizer:
     """Its own tokenizer."""
     kind, chain = kind_of_tokenizer(training.latent), tokenizer_chain(training)
     torch.manual_seed(torch_seed(training.seed))
     tokenizer = train_tokenizer(kind, chain, dataset, folder / "tokenizer", accelerator, on_metrics)
-    assert isinstance(tokenizer, NetworkTokenizer)
+    assert isinstance(tokenizer, SignalTokenizer)
     round_to_half(tokenizer)
     return tokenizer
