@@ -7,13 +7,14 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqfusion"
 
-BASE = {"types", "config", "errors", "modalities"}
+BASE = {"types", "config", "errors", "files", "modalities"}
 PARTS = BASE | {"nn", "data"}
 FLOORS = {
     "errors": set(),
+    "files": {"errors"},
     "modalities": {"errors"},
     "types": {"errors"},
-    "config": {"errors", "modalities"},
+    "config": {"errors", "files", "modalities"},
     "nn": BASE,
     "data": BASE,
     "tokenizers": PARTS,

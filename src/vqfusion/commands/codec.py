@@ -13,8 +13,9 @@ import typer
 from vqfusion.commands import outputs
 from vqfusion.commands.inputs import collect, files_in
 from vqfusion.commands.progress import tracked
-from vqfusion.data.io.file import read_bytes, write_bytes
+from vqfusion.data.io.file import read_bytes
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 from vqfusion.modalities import FILES, MODALITIES
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqfusion.commands.outputs import check
-from vqfusion.data.io.file import write_bytes
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 
 if TYPE_CHECKING:
     from vqfusion.inspect.codebook import CodebookHealth

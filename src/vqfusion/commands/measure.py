@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vqfusion.commands.outputs import check
-from vqfusion.data.io.file import write_bytes
+from vqfusion.files import write_bytes
 
 
 def evaluate(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vqfusion.data.io.file import stem_of, suffix_of, write_bytes
+from vqfusion.data.io.file import stem_of, suffix_of
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 from vqfusion.modalities import MODALITIES
 
 SUFFIXES = {name: row.written for name, row in MODALITIES.items()} | {"codes": (".vqf",)}

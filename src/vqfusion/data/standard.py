@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 
 FASHION_MNIST_URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 FASHION_MNIST_SHA256 = {  # of what is inside, since archives of it differ in their headers
@@ -94,9 +95,7 @@ def fetch(url: str, path: Path, sha256: str) -> Path:
             data = answer.read()
         if hashlib.sha256(gzip.decompress(data)).hexdigest() != sha256:
             raise UserError(f"{url}: what came is damaged (its checksum is wrong); try again")
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_bytes(data)
-        part.replace(path)
+        write_bytes(path, data)
     except (OSError, urllib.error.URLError) as error:
         raise UserError(f"{url}: cannot be fetched to {path} ({error}); put the file there by hand") from None
     return path

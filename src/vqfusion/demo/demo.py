@@ -14,6 +14,7 @@ from vqfusion.demo import pictures, repairs, words
 from vqfusion.demo.overview import overview
 from vqfusion.demo.stage import Section, Stage
 from vqfusion.evaluate.report import Report
+from vqfusion.files import write_bytes
 from vqfusion.pages import page
 from vqfusion.types import UserError
 
@@ -122,7 +123,7 @@ def _write_page(
     )
     footer = f"Data: {stage.dataset.licence}" if stage.dataset.licence else ""
     text = page.page("vqfusion, every verb", intro, chips, shown, footer)
-    (folder / "index.html").write_text(text, encoding="utf-8")
+    write_bytes(folder / "index.html", text.encode(errors="backslashreplace"))
 
 
 def _live(section: Section, seconds: float) -> str:
@@ -155,7 +156,7 @@ def _write_report(
         },
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    (folder / "report.json").write_text(text, encoding="utf-8")
+    write_bytes(folder / "report.json", text.encode(errors="backslashreplace"))
 
 
 def _write_overview(folder: Path, sections: dict[str, Section]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from vqfusion.files import write_bytes
 from vqfusion.types import UserError
 
 
@@ -61,7 +62,7 @@ class Report:
         content["rows"] = [{**asdict(row), "met": row.met} for row in self.rows]
         text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            write_bytes(path, text.encode())
         return text
 
     @classmethod

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vqfusion.errors import UserError
+from vqfusion.files import new_file, write_bytes
 
 FORMAT_VERSION = 1
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors to a safetensors file in one move, so that a crash leaves the old file."""
-    with in_one_move(path) as partial:
-        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, partial, metadata)
-        partial.chmod(0o644)
+    try:
+        with new_file(path) as part:
+            save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, metadata)
+    except SafetensorError as error:
+        raise UserError(f"{path}: cannot be written ({error})") from None
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -36,22 +37,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 def save_json(path: Path, data: dict[str, Any]) -> None:
     """Write JSON in one move."""
-    with in_one_move(path) as partial:
-        partial.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def in_one_move(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, moved onto it at the end; UserError, and nothing left of it, on a full disk."""
-    partial = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(path)
-    except (SafetensorError, OSError) as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+    write_bytes(path, (json.dumps(data, ensure_ascii=False, indent=1) + "\n").encode())
 
 
 def load_json(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer as BPETokenizer
 from vqfusion.errors import UserError
 from vqfusion.nn.weights import in_one_move
 from vqfusion.tokenizers.base import BaseTokenizer
+from vqfusion.files import write_bytes
 from vqfusion.types import Sample, Tokens
 
 
@@ -50,8 +51,7 @@ class TextTokenizer(BaseTokenizer):
             raise UserError(f"{path}: not a readable BPE vocabulary ({error})") from None
 
     def save(self, path: Path) -> None:
-        with in_one_move(path) as partial:
-            partial.write_text(self.bpe.to_str(), encoding="utf-8")
+        write_bytes(path, self.bpe.to_str().encode())
 
     def encode(self, sample: Sample, search: int = 0) -> Tokens:
         ids = self.bpe.encode(sample.data).ids

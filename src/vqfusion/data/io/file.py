@@ -1,7 +1,6 @@
 """Bytes of a file in and out, and what a file is by its first bytes."""
 
 import io
-import os
 import re
 import sys
 import zipfile
@@ -143,15 +142,3 @@ def check_target(path: str | Path, suffixes: tuple[str, ...], force: bool) -> Pa
     if path.exists() and not force:
         raise UserError(f"{path}: exists already; choose another name or force overwriting")
     return path
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """All of `data` or nothing: written beside the target, then renamed onto it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -14,9 +14,10 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
-from vqfusion.data.io.file import check_target, name_of, read_bytes, write_bytes
+from vqfusion.data.io.file import check_target, name_of, read_bytes
 from vqfusion.data.io.png import encode_png16
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 from vqfusion.modalities import MODALITIES
 from vqfusion.types import Sample
 

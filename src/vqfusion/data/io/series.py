@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqfusion.data.io.file import check_target, name_of, read_bytes, suffix_of, write_bytes
+from vqfusion.data.io.file import check_target, name_of, read_bytes, suffix_of
 from vqfusion.data.io.volume import load_arrays
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 from vqfusion.types import Sample
 
 MAX_VALUES, MAX_CHANNELS = 2**26, 4096

@@ -8,9 +8,10 @@ import numpy as np
 import soundfile
 import torch
 
-from vqfusion.data.io.file import check_target, name_of, read_bytes, write_bytes
+from vqfusion.data.io.file import check_target, name_of, read_bytes
 from vqfusion.data.transforms import resample
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 from vqfusion.types import Sample
 
 MAX_SECONDS = 600.0

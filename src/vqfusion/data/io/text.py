@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from vqfusion.data.io.file import check_target, name_of, read_bytes, write_bytes
+from vqfusion.data.io.file import check_target, name_of, read_bytes
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 from vqfusion.modalities import MODALITIES
 from vqfusion.types import Sample
 

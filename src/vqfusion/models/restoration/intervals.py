@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vqfusion.diffusion.operators import Operator
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 from vqfusion.models.restoration.residual_band import ResidualBand
 
 EVERYTHING = "all"
@@ -111,7 +112,7 @@ class Calibration:
 
     def save(self, path: str | Path) -> None:
         """Write JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_bytes(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path) -> "Calibration":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vqfusion.diffusion.operators import Operator
 from vqfusion.diffusion.operators.noise_models import GaussianNoise
+from vqfusion.files import write_bytes
 from vqfusion.models.restoration.intervals import EVERYTHING, Calibration
 from vqfusion.models.restoration.prior import Prior
 
@@ -32,7 +33,7 @@ class ShippedIntervals:
         content = asdict(self.calibration) | {"measured": self.measured, "measured_on": self.measured_on}
         content["weights"] = weights_hash(folder)
         text = json.dumps(content, default=list)
-        path_of(folder, kind, self.calibration.coverage).write_text(text + "\n", encoding="utf-8")
+        write_bytes(path_of(folder, kind, self.calibration.coverage), (text + "\n").encode())
 
 
 def path_of(folder: Path, kind: str, coverage: float) -> Path:

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vqfusion.files import own_folder
+
 SOURCE = files("vqfusion.tokenizers.kernels") / "nearest_code.cpp"
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread")
@@ -28,11 +30,11 @@ def load() -> Callable[[Tensor, Tensor], Tensor]:
 
     The library lies in `$XDG_CACHE_HOME/vqfusion` or `~/.cache/vqfusion` under a name that changes with the
     source, the flags and the processor; it appears there whole or not at all, so processes may compile it at
-    the same time. Raises `OSError` or `RuntimeError`, with the reason, where there is no compiler, where
-    nothing compiles or where the cache cannot be written.
+    the same time. Raises `OSError`, `RuntimeError` or `UserError`, with the reason, where there is no compiler, where
+    nothing compiles, where the cache cannot be written, or where others could have put a library there.
     """
     source = SOURCE.read_bytes()
-    path = _cache() / f"nearest_code-{_digest(source)}.so"
+    path = own_folder(_cache()) / f"nearest_code-{_digest(source)}.so"
     if not path.exists():
         _compile(source, path)
     try:
@@ -89,7 +91,6 @@ def _compile(source: bytes, path: Path) -> None:
     compilers = [found for name in COMPILERS if (found := shutil.which(name))]
     if not compilers:
         raise RuntimeError(f"no C++ compiler ({', '.join(COMPILERS)})")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     message = ""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         code, library = Path(folder) / "nearest_code.cpp", Path(folder) / path.name

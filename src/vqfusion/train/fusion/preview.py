@@ -11,9 +11,9 @@ import torch
 
 from vqfusion.config import ChainConfig, DrawConfig
 from vqfusion.data import open_dataset
-from vqfusion.data.io.file import write_bytes
 from vqfusion.data.record import Record
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 from vqfusion.models.fusion.slots import SlotName
 from vqfusion.models.fusion.system import System
 from vqfusion.models.sampling import Sampling

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vqfusion.config import StageConfig
-from vqfusion.data.io.file import write_bytes
 from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
 from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.train.loop.optimizers import make_optimizers

@@ -1,0 +1,150 @@
+"""Files: which names may become one, and writing that is whole or not at all.
+
+Every file that vqfusion makes is written by `write_bytes` or inside `new_file`. Torch-free.
+"""
+
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vqfusion.errors import UserError
+
+PREFIX, SUFFIX = ".vqfusion-", ".part"
+LONGEST_NAME = 255  # bytes, on the usual file systems
+NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')  # refused by some system, or a way out of a folder
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # devices on Windows
+
+
+def plain_name(name: str) -> str:
+    """`name` if it may be a part of the name of a file inside a folder of ours.
+
+    Raises ValueError for what could lead out of the folder or is no name on every system: separators, a leading dot,
+    control characters, device names, over 100 bytes.
+    """
+    if not name.strip() or name.startswith(".") or name != name.strip():
+        raise ValueError(f"{name[:40]!r} is no plain name: it must not be empty, begin with a dot or end in a space")
+    if found := NOT_IN_NAMES.search(name):
+        raise ValueError(f"{name[:40]!r} is no plain name: leave out {found[0]!r}")
+    if RESERVED.match(name) or len(os.fsencode(name)) > 100:
+        raise ValueError(f"{name[:40]!r} is no plain name: choose another of up to 100 bytes")
+    return name
+
+
+def write_bytes(path: str | Path, data: bytes, overwrite: bool = True) -> None:
+    """Write all of `data` to `path`, or nothing; see `new_file`."""
+    with new_file(path, overwrite) as part:
+        part.write_bytes(data)
+
+
+@contextmanager
+def new_file(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
+    """A new, empty file beside `path` to be written, which takes its place when the block ends well.
+
+    Until then `path` is untouched, and after an error nothing is left. The content is on the disk before its name
+    is; the permissions of a file that is replaced are kept. A link at `path` is replaced, never followed.
+
+    Args:
+        path: the file to make; its folder is made where it is missing.
+        overwrite: False refuses a file that is at `path` when the block ends, however late it came.
+
+    Raises:
+        UserError: the file exists and `overwrite` is False, or the disk, the folder or the name forbid writing.
+    """
+    path = Path(path)
+    part: Path | None = None
+    make_folder(path.parent)
+    try:
+        handle, name = tempfile.mkstemp(SUFFIX, PREFIX, path.parent)
+        part = Path(name)
+        os.close(handle)
+        yield part
+        _settle(part, _mode_for(path))
+        if overwrite:
+            os.replace(part, path)
+        else:
+            _place_without_overwriting(part, path)
+        _sync_folder(path.parent)
+    except FileExistsError:
+        raise UserError(f"{path}: exists already; choose another name or force overwriting") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        if part is not None:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents where they are missing; UserError where that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "a file is in the way" if isinstance(error, FileExistsError) else error.strerror
+        raise UserError(f"{folder}: the folder cannot be made ({reason})") from None
+
+
+def own_folder(folder: Path) -> Path:
+    """`folder`, made for the user alone where it is missing, for programs that are kept there and run again.
+
+    Raises UserError where others could put a file there: it, or a folder above it, belongs to somebody else or may be
+    written by everybody.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not hasattr(os, "getuid"):
+        return folder
+    for place in (folder.resolve(), *folder.resolve().parents):
+        found = place.stat()
+        if found.st_uid not in (0, os.getuid()):
+            raise UserError(f"{place}: belongs to another user; set XDG_CACHE_HOME to a folder of your own")
+        kept = found.st_mode & stat.S_ISVTX and place != folder.resolve()  # as in /tmp: others cannot replace files
+        if found.st_mode & stat.S_IWOTH and not kept:
+            raise UserError(f"{place}: everybody may write to it; `chmod o-w {place}`, or set XDG_CACHE_HOME elsewhere")
+    return folder
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what writers that were killed left in a folder. Only for a folder that nobody else writes to."""
+    for part in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        with suppress(OSError):
+            part.unlink()
+
+
+def _mode_for(path: Path) -> int:
+    """Permissions of the file at `path`, or those that a new file gets."""
+    if path.is_file() and not path.is_symlink():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _settle(part: Path, mode: int) -> None:
+    """Permissions set, content on the disk."""
+    part.chmod(mode)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _place_without_overwriting(part: Path, path: Path) -> None:
+    """Give `part` the name `path`; FileExistsError where there is something, a link that leads nowhere included."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: the name is claimed first
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.replace(part, path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name on the disk too, where the system can do that."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
