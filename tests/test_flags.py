@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from vqfusion.cli import app
+from vqfusion.commands.app import app
 
 COMMON = ["--device", "--force", "--json", "--model", "--output", "--samples", "--seed", "--steps"]
 RESTORE = [*COMMON, "--interval", "--method", "--mode", "--report", "--self-ensemble", "--sigma"]

@@ -9,9 +9,8 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPETokenizer
 
 from vqfusion.errors import UserError
-from vqfusion.nn.weights import in_one_move
-from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.files import write_bytes
+from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.types import Sample, Tokens
 
 

@@ -26,6 +26,11 @@ def read(path: str | Path, modality: str | None = None, keep: bool = False):
         return MODALITIES[found].read(data, keep)
     except UserError as error:
         raise UserError(str(error).replace(name_of(data), name_of(path), 1)) from None
+    except MemoryError:
+        raise UserError(f"{name_of(path)}: needs more memory than there is; cut it into parts") from None
+    except Exception as error:  # on damaged files the libraries that read them fail in ways that no list can name
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"{name_of(path)}: damaged, or not {MODALITIES[found].noun} ({reason})") from error
 
 
 def write(sample, path: str | Path, force: bool = False) -> None:

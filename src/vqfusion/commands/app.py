@@ -1,0 +1,51 @@
+"""The verbs of the command: one for each task, and those that train, measure and look after models."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from vqfusion.commands.codec import decode, encode
+from vqfusion.commands.demo import demo
+from vqfusion.commands.inspect import inspect
+from vqfusion.commands.look import data, doctor
+from vqfusion.commands.measure import evaluate
+from vqfusion.commands.train.train import train
+from vqfusion.commands.verbs import add_verbs
+
+app = typer.Typer(
+    name="vqfusion",
+    help="Codes for any signal, and one model for every task over them.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+add_verbs(app)
+OTHER_VERBS: dict[str, Callable[..., None]] = {
+    "encode": encode,
+    "decode": decode,
+    "demo": demo,
+    "train": train,
+    "inspect": inspect,
+    "eval": evaluate,
+    "data": data,
+    "doctor": doctor,
+}
+for name, verb in OTHER_VERBS.items():
+    app.command(name, rich_help_panel="Models and data")(verb)
+
+
+def _version(wanted: bool) -> bool:
+    if wanted:
+        from vqfusion import __version__
+
+        print(__version__)
+        raise typer.Exit()
+    return wanted
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="version")] = False,
+) -> None:
+    pass

@@ -1,0 +1,92 @@
+"""One guard around the whole command: one line and a code for whatever happens in it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vqfusion import data
+from vqfusion.cli import main
+from vqfusion.commands import app as commands
+from vqfusion.errors import UserError
+
+
+def raising(error):
+    def verb() -> None:
+        raise error
+
+    return verb
+
+
+@pytest.fixture
+def said(monkeypatch, capsys, tmp_path):
+    """What the command says, and its code, when one of its verbs raises an error."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def run(error):
+        broken = commands.typer.Typer(pretty_exceptions_enable=False)
+        broken.command("broken")(raising(error))
+        broken.callback()(lambda: None)
+        monkeypatch.setattr(commands, "app", broken)
+        code = main(["broken"])
+        return code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("a.png: is empty"), 2, "vqfusion: a.png: is empty"),
+        (UserError("a\x1b[31m.png:\nis empty"), 2, "vqfusion: a?[31m.png: is empty"),
+        (MemoryError(), 2, "more memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 468 bytes"), 2, "more memory"),
+        (FileNotFoundError(2, "No such file or directory", "x.png"), 2, "x.png: No such file"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+    ids=["user", "control characters", "memory", "torch memory", "system", "ctrl-c"],
+)
+def test_every_error_is_one_line_and_a_code(said, error, code, line):
+    found, text = said(error)
+    assert found == code and line in text and text.count("\n") == 1 and "Traceback" not in text
+
+
+def test_a_fault_of_ours_is_saved_and_pointed_to(said):
+    code, text = said(ZeroDivisionError("division by zero"))
+    assert code == 70 and text.count("\n") == 1 and "not yours" in text
+    report = Path(re.search(r"in (\S+vqfusion-fault-\S+\.txt)", text)[1]).read_text()
+    assert "ZeroDivisionError: division by zero" in report and "raise error" in report and "Python" in report
+
+
+def test_readers_that_fail_in_any_way_are_one_line(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+
+    def broken(*_):
+        raise NotImplementedError("a kind of file\nthat is not known")
+
+    monkeypatch.setattr("vqfusion.modalities.imported", lambda place: broken)
+    with pytest.raises(UserError, match="a.png: damaged, or not a picture .NotImplementedError: a kind of file that"):
+        data.read(tmp_path / "a.png")
+
+
+INTERRUPTED = """
+import sys
+
+class Interrupts:
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupts())
+from vqfusion.cli import main
+sys.exit(main(["denoise", "missing.png"]))
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "vqfusion.commands.app", "vqfusion.tasks"])
+def test_ctrl_c_while_it_imports_shows_no_traceback(tmp_path, module):
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 130 and done.stderr == "vqfusion: interrupted\n"
