@@ -62,18 +62,14 @@ def test_imports_point_down(path):
 
 
 def imported_files(path: Path) -> set[Path]:
-    """Files of vqfusion that are loaded when this one is: its imports outside functions and type checks."""
+    """Files of vqfusion that a file needs: all its imports, in functions and for the type checker too."""
     found = set()
-    pending = list(ast.parse(path.read_text(encoding="utf-8")).body)
-    while pending:
-        node = pending.pop()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vqfusion"):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names if alias.name.startswith("vqfusion")]
         else:
-            if isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
-                pending += node.body + node.orelse
             continue
         for name in names:
             place = SOURCE.parent.joinpath(*name.split("."))
@@ -120,3 +116,20 @@ def test_the_command_starts_without_heavy_imports(tmp_path):
     code = f"import sys, vqfusion.commands.app; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]"
+
+
+def test_restoring_loads_no_model_over_codes(tmp_path):
+    """A prior needs neither Fusion nor a quantizer, and starting them takes time."""
+    import subprocess
+    import sys
+
+    from PIL import Image
+
+    Image.effect_noise((24, 20), 60).save(tmp_path / "a.png")
+    rooms = "vqfusion.models.fusion", "vqfusion.models.latent", "vqfusion.tokenizers.quantizers"
+    code = (
+        "import sys; from vqfusion.cli import main; assert main(['denoise', 'a.png', '-o', 'b.png']) == 0; "
+        f"print([name for name in sys.modules if name.startswith({rooms})])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines() == ["b.png", "[]"]

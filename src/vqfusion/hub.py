@@ -71,12 +71,17 @@ def load(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
     `name` as for `find_model`; `device` is `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is
     one. UserError where the name, the folder or the device is unusable.
     """
-    folder = find_model(name)
-    if kind_of(folder) == "prior":
+    return open_model(find_model(name), device)
+
+
+def open_model(folder: Path, device: str | None = None) -> Any:
+    """The model in a folder, of the kind that its config.json says; as `load`."""
+    kind = kind_of(folder)
+    if kind == "prior":
         from vqfusion.models.restoration.prior import Prior
 
         return Prior.from_pretrained(folder, device)
-    if kind_of(folder) == "latent-diffusion":
+    if kind == "latent-diffusion":
         from vqfusion.models.latent.latent_diffusion import LatentDiffusion
 
         return LatentDiffusion.from_pretrained(folder, device)
@@ -87,21 +92,14 @@ def load(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
 
 def load_system(name: str = DEFAULT_MODEL, device: str | None = None) -> "System":
     """`load` where a System is needed; UserError where the name is that of something else."""
-    kind = kind_of(find_model(name))
+    folder = find_model(name)
+    kind = kind_of(folder)
     if kind == "prior":
         raise UserError(f"model {name!r} is a prior, for restoration only; give a system such as {DEFAULT_MODEL}")
     if kind != "system":
         raise UserError(f"model {name!r} is a {kind} model, for `vqfusion any`; give a system such as {DEFAULT_MODEL}")
-    return load(name, device)
-
-
-def load_for_slots(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
-    """`load` where slots are asked for: a System, or a diffusion of latents that is spoken to as one."""
-    if kind_of(find_model(name)) != "latent-diffusion":
-        return load_system(name, device)
-    from vqfusion.models.latent.system import LatentSystem
-
-    return LatentSystem(load(name, device))
+    system: System = open_model(folder, device)
+    return system
 
 
 def kind_of(folder: Path) -> str:

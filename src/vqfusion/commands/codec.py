@@ -12,6 +12,7 @@ import typer
 
 from vqfusion.commands import outputs
 from vqfusion.commands.inputs import collect, files_in
+from vqfusion.commands.options import Device, Force, Json, Model, Output
 from vqfusion.commands.progress import tracked
 from vqfusion.data.io.file import read_bytes
 from vqfusion.errors import UserError
@@ -24,16 +25,12 @@ if TYPE_CHECKING:
     from vqfusion.types import Sample
 
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUTS", help="files, folders or - for standard input")]
-Output = Annotated[str | None, typer.Option("--output", "-o", help="file, or folder for several inputs")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")]
-Force = Annotated[bool, typer.Option("--force", help="overwrite existing files")]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
 
 
 def encode(
     inputs: Inputs,
     output: Output = None,
-    model: Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")] = "emoji",
+    model: Model = "emoji",
     search: Annotated[
         int, typer.Option(min=0, help="rounds of search for codes that decode better than the nearest: slower; try 20")
     ] = 0,

@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 
+from vqfusion.commands.options import Json, Model, output_option
 from vqfusion.errors import UserError
 
 MADE = ("index.html", "report.json", "overview.png")
 
 
 def demo(
-    output: Annotated[str, typer.Option("--output", "-o", help="folder of the page")] = "demo",
-    model: Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")] = "emoji",
+    output: Annotated[str, output_option("folder of the page")] = "demo",
+    model: Model = "emoji",
     seed: Annotated[int, typer.Option(min=0, help="another seed shows other items")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
+    as_json: Json = False,
 ) -> None:
     """Draw, describe, speak, transcribe and translate unseen items on one page."""
     folder = Path(output)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vqfusion.commands.options import Device, Force, Json, output_option
 from vqfusion.commands.outputs import check
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
@@ -19,10 +20,10 @@ def inspect(
     model: Annotated[str, typer.Argument(help="name in the zoo, folder, or owner/name on the hub")] = "emoji",
     data: Annotated[str | None, typer.Option(help="data set, folder or manifest; default: the model's own")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many samples for each tokenizer")] = 256,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="page; default: <model>.inspect.html")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
-    force: Annotated[bool, typer.Option("--force", help="overwrite existing files")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
+    output: Annotated[str | None, output_option("page; default: <model>.inspect.html")] = None,
+    device: Device = None,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Measure usage, evenness and error of every codebook of a model, and draw what each code decodes to."""
     path = Path(output or f"{Path(model).name}.inspect.html")

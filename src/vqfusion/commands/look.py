@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vqfusion.commands.options import Json
+
 if TYPE_CHECKING:
     from vqfusion.data import Dataset
 
@@ -18,7 +20,6 @@ EXTRAS = {
     "volume": ("nibabel", "tifffile"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
 }
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
 
 
 def data(

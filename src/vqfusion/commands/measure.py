@@ -6,21 +6,22 @@ from typing import Annotated
 
 import typer
 
+from vqfusion.commands.options import Device, Force, Json, Model, Seed, output_option
 from vqfusion.commands.outputs import check
 from vqfusion.files import write_bytes
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")] = "emoji",
+    model: Model = "emoji",
     data: Annotated[str, typer.Option(help="emoji, digits, a folder, or a manifest")] = "emoji",
     only: Annotated[list[str], typer.Option(help="a group of rows, such as speak; repeat for more")] = [],  # noqa: B006
     split: Annotated[str, typer.Option(help="test for results, val to choose by")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many items in each row")] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write as well")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="same seed, same result")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="overwrite existing files")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
+    output: Annotated[str | None, output_option("JSON file to write as well")] = None,
+    device: Device = None,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
 ) -> None:
     """Measure a model on data that training never saw, beside its baselines."""
     if output is not None:

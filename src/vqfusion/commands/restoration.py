@@ -1,130 +1,142 @@
 """The way of the restoration verbs: one item at a time through a prior, with error bars and a report beside it."""
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqfusion.commands import outputs
-from vqfusion.commands.inputs import Item, collect
-from vqfusion.commands.progress import tracked
+from vqfusion.commands.inputs import Item
+from vqfusion.commands.options import FittingModel
+from vqfusion.commands.way import BATCH, Job, Way
 from vqfusion.data.io.file import suffix_of
-from vqfusion.errors import UserError
 from vqfusion.tasks import Answer
 from vqfusion.tasks.restoration import PRIORS, Restoration
 from vqfusion.tasks.restore import Inpaint
 
 if TYPE_CHECKING:
     from vqfusion.commands.restoration_page import Shown
-    from vqfusion.commands.verbs import Request
     from vqfusion.tasks.task import Finding
     from vqfusion.types import Sample
 
-BATCH = 8  # items that a model over codes takes at once
 BOUNDS = ("lower", "upper", "uncertainty")
 VIEWS = ("side-by-side", "difference", "uncertainty")  # pictures beside the page of a report; the last of intervals
 
 
-@dataclass(frozen=True)
-class Job:
-    """One input, what it is, the model that restores it, and where the results and the views of the report go."""
+@dataclass(frozen=True, kw_only=True)
+class RestorationJob(Job):
+    """A job with what its input is, and where the ends of intervals and the views of the report go."""
 
     item: Item
     modality: str
-    model: str
-    paths: list[Path]
-    bounds: dict[str, Path]
+    bounds: dict[str, Path] = field(default_factory=dict)
     views: dict[str, Path] = field(default_factory=dict)
-    read: "Sample | None" = None
+    read: "Sample | None" = None  # what standard input held
 
-    def sample(self, task: Restoration) -> "Sample":
+
+class RestorationWay(Way[Restoration, RestorationJob]):
+    """Results as soon as they are known, each kind of input by its own prior; the page of the report at the end."""
+
+    doing = "restoring"
+    model_option = (FittingModel, None)
+
+    def plan(self, items: Sequence[Item]) -> list[RestorationJob]:
+        task, request = self.task, self.request
+        self.page = Path(task.report) if task.report else None
+        self.rows: list[dict[str, Any]] = []
+        self.shown: list[Shown] = []
+        read = {i: item.read(keep=True) for i, item in enumerate(items) if item.source == "-"}
+        kinds = [read[i].modality if i in read else item.modality() for i, item in enumerate(items)]
+        many = len(items) > 1 or any(item.from_folder for item in items)
+        count = 1 if task.read_out == "interval" else request.samples
+        jobs = []
+        for i, (item, kind) in enumerate(zip(items, kinds, strict=True)):
+            own = suffix_of(item.source) if kind in ("volume", "series") else ""
+            suffix = own if own in outputs.SUFFIXES[kind] else None
+            [paths] = outputs.plan([item.name], kind, task.name, request.output, count, many, request.force, suffix)
+            bounds = {}
+            if task.read_out == "interval":
+                bounds = {
+                    what: outputs.beside(paths[0], what) for what in BOUNDS if (what, kind) != ("uncertainty", "audio")
+                }
+            views = {}
+            if self.page is not None and kind in ("image", "volume"):
+                what = VIEWS if bounds else VIEWS[:-1]
+                views = {view: self.page / f"{item.name}-{view}.png" for view in what}
+            model = request.model or PRIORS[kind]
+            jobs.append(
+                RestorationJob(
+                    item=item, modality=kind, model=model, paths=paths, bounds=bounds, views=views, read=read.get(i)
+                )
+            )
+        page = [self.page / name for name in ("index.html", "report.json")] if self.page is not None else []
+        made = [path for job in jobs for path in (*job.paths, *job.bounds.values(), *job.views.values())]
+        outputs.check(made + page, request.force)
+        return jobs
+
+    def refusal(self, model: str, kind: str) -> str | None:
+        if kind in ("prior", "system"):
+            return None
+        return f"model {model!r} is a {kind} model and restores nothing; choose a prior as --model"
+
+    def batches(self, jobs: Sequence[RestorationJob], kinds: dict[str, str]) -> list[list[RestorationJob]]:
+        """Neighbours of one kind together where a model over codes answers, else one at a time."""
+        batches: list[list[RestorationJob]] = []
+        for job in jobs:
+            most = 1 if kinds[job.model] == "prior" else BATCH
+            if not batches or len(batches[-1]) >= most or batches[-1][-1].modality != job.modality:
+                batches.append([])
+            batches[-1].append(job)
+        return batches
+
+    def read(self, job: RestorationJob) -> "Sample":
         """The input; gaps in it are kept where they can be filled in."""
-        if self.read is not None:
-            return self.read
-        return self.item.read(keep=self.modality == "image" or isinstance(task, Inpaint))
+        if job.read is not None:
+            return job.read
+        return job.item.read(keep=job.modality == "image" or isinstance(self.task, Inpaint))
 
-
-def run(task: Restoration, arguments: list[str], request: "Request") -> None:
-    """Plan the outputs, read the inputs, ask the models, write the results and what is to be said of them."""
-    from vqfusion.hub import find_model, kind_of, load
-    from vqfusion.models.sampling import Sampling
-
-    jobs = plan(task, collect(arguments, task.accepts), request)
-    page = Path(task.report) if task.report else None
-    kinds = {name: kind_of(find_model(name)) for name in dict.fromkeys(job.model for job in jobs)}
-    for name, kind in kinds.items():
-        if kind not in ("prior", "system"):
-            raise UserError(f"model {name!r} is a {kind} model and restores nothing; choose a prior as --model")
-    models: dict[str, Any] = {}
-    sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
-    rows: list[dict[str, Any]] = []
-    shown: list[Shown] = []
-    batches = list(_batches(jobs, kinds))
-    for batch in tracked(batches, "restoring", len(batches) > 1):
-        given, name = [job.sample(task) for job in batch], batch[0].model
-        if name not in models:
-            models[name] = load(name, request.device)
-        answer = task(models[name], given, sampling)
-        rows += [write(job, answer, i) for i, job in enumerate(batch)]
-        if page is not None:
+    def finish(self, batch: Sequence[RestorationJob], given: "Sequence[Sample]", answer: Answer) -> None:
+        self.rows += [write(job, answer, i) for i, job in enumerate(batch)]
+        if self.page is not None:
             from vqfusion.commands.restoration_page import show
 
-            shown += [show(job.item.name, given[i], answer, i, job.views) for i, job in enumerate(batch)]
-        del given, answer
-    report = _report(task, request, jobs, rows)
-    if page is not None:
-        from vqfusion.commands.restoration_page import restoration_page
+            self.shown += [show(job.item.name, given[i], answer, i, job.views) for i, job in enumerate(batch)]
 
-        outputs.write_json(page / "report.json", report)
-        text = restoration_page(task.name, report, shown)
-        outputs.write_bytes(page / "index.html", text.encode(errors="backslashreplace"))
-        report["page"] = str(page / "index.html")
-    _say(report, page, request.json)
+    def report(self) -> dict[str, Any]:
+        """`sigma`, widths and peaks are in the units of each input; the page is written now."""
+        task, rows = self.task, self.rows
+        models = list(dict.fromkeys(row["model"] for row in rows))
+        report: dict[str, Any] = {"task": task.name, "options": asdict(task), "mode": task.read_out}
+        report |= {"model": models[0] if len(models) == 1 else models, "seed": self.request.seed}
+        report |= {"nfe": sum(row["nfe"] for row in rows), "seconds": round(sum(row["seconds"] for row in rows), 3)}
+        report |= {"inputs": [row["input"] for row in rows], "outputs": [row["outputs"] for row in rows]}
+        report |= {"items": rows}
+        if self.page is not None:
+            from vqfusion.commands.restoration_page import restoration_page
 
+            outputs.write_json(self.page / "report.json", report)
+            text = restoration_page(task.name, report, self.shown)
+            outputs.write_bytes(self.page / "index.html", text.encode(errors="backslashreplace"))
+            report["page"] = str(self.page / "index.html")
+        return report
 
-def plan(task: Restoration, items: Sequence[Item], request: "Request") -> list[Job]:
-    """What is to be done; UserError where an output may not be written."""
-    read = {i: item.read(keep=True) for i, item in enumerate(items) if item.source == "-"}
-    kinds = [read[i].modality if i in read else item.modality() for i, item in enumerate(items)]
-    many = len(items) > 1 or any(item.from_folder for item in items)
-    count = 1 if task.read_out == "interval" else request.samples
-    jobs = []
-    for i, (item, kind) in enumerate(zip(items, kinds, strict=True)):
-        own = suffix_of(item.source) if kind in ("volume", "series") else ""
-        suffix = own if own in outputs.SUFFIXES[kind] else None
-        [paths] = outputs.plan([item.name], kind, task.name, request.output, count, many, request.force, suffix)
-        bounds = {}
-        if task.read_out == "interval":
-            bounds = {
-                what: outputs.beside(paths[0], what) for what in BOUNDS if (what, kind) != ("uncertainty", "audio")
-            }
-        views = {}
-        if task.report and kind in ("image", "volume"):
-            what = VIEWS if bounds else VIEWS[:-1]
-            views = {view: Path(task.report) / f"{item.name}-{view}.png" for view in what}
-        jobs.append(Job(item, kind, request.model or PRIORS[kind], paths, bounds, views, read.get(i)))
-    page = [Path(task.report) / name for name in ("index.html", "report.json")] if task.report else []
-    made = [path for job in jobs for path in (*job.paths, *job.bounds.values(), *job.views.values())]
-    outputs.check(made + page, request.force)
-    return jobs
+    def say(self, report: dict[str, Any]) -> None:
+        """Paths on standard output, one a line, and what there is to know on standard error."""
+        for row in report["items"]:
+            for path in (*row["outputs"], *(row[what] for what in BOUNDS if what in row)):
+                print(path)
+            if report["task"] == "denoise" and report["options"]["sigma"] is None and "sigma" in row:
+                print(f"vqfusion: {row['input']}: noise estimated at {row['sigma']:.3g}", file=sys.stderr)
+            for warning in row.get("warnings", ()):
+                print(f"vqfusion: {row['input']}: {warning}", file=sys.stderr)
+        if self.page is not None:
+            print(self.page / "index.html")
+        for text in dict.fromkeys(_promise(row) for row in report["items"] if row.get("measured_coverage") is not None):
+            print(f"vqfusion: {text}", file=sys.stderr)
 
 
-def _batches(jobs: Sequence[Job], kinds: dict[str, str]) -> Iterator[list[Job]]:
-    """Neighbours of one kind together where a model over codes answers, else one at a time."""
-    batch: list[Job] = []
-    for job in jobs:
-        most = 1 if kinds[job.model] == "prior" else BATCH
-        if batch and (len(batch) >= most or batch[-1].modality != job.modality):
-            yield batch
-            batch = []
-        batch.append(job)
-    if batch:
-        yield batch
-
-
-def write(job: Job, answer: Answer, i: int) -> dict[str, Any]:
+def write(job: RestorationJob, answer: Answer, i: int) -> dict[str, Any]:
     """Write the results of item `i` of an answer; what is to be reported of it."""
     from vqfusion.data.io import write as write_file
 
@@ -164,34 +176,6 @@ def uncertainty(finding: "Finding") -> "tuple[Sample, float]":
 def _width(finding: "Finding") -> float:
     assert finding.lower is not None and finding.upper is not None
     return float((finding.upper.data - finding.lower.data).mean())
-
-
-def _report(task: Restoration, request: "Request", jobs: list[Job], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What `--json` prints; `sigma`, widths and peaks are in the units of each input."""
-    models = list(dict.fromkeys(job.model for job in jobs))
-    report: dict[str, Any] = {"task": task.name, "options": asdict(task), "mode": task.read_out}
-    report |= {"model": models[0] if len(models) == 1 else models, "seed": request.seed}
-    report |= {"nfe": sum(row["nfe"] for row in rows), "seconds": round(sum(row["seconds"] for row in rows), 3)}
-    report |= {"inputs": [row["input"] for row in rows], "outputs": [row["outputs"] for row in rows]}
-    return report | {"items": rows}
-
-
-def _say(report: dict[str, Any], page: Path | None, as_json: bool) -> None:
-    """Paths on standard output, one a line, and what there is to know on standard error; or one JSON object."""
-    if as_json:
-        print(json.dumps(report, ensure_ascii=False))
-        return
-    for row in report["items"]:
-        for path in (*row["outputs"], *(row[what] for what in BOUNDS if what in row)):
-            print(path)
-        if report["task"] == "denoise" and report["options"]["sigma"] is None and "sigma" in row:
-            print(f"vqfusion: {row['input']}: noise estimated at {row['sigma']:.3g}", file=sys.stderr)
-        for warning in row.get("warnings", ()):
-            print(f"vqfusion: {row['input']}: {warning}", file=sys.stderr)
-    if page is not None:
-        print(page / "index.html")
-    for text in dict.fromkeys(_promise(row) for row in report["items"] if row.get("measured_coverage") is not None):
-        print(f"vqfusion: {text}", file=sys.stderr)
 
 
 def _promise(row: dict[str, Any]) -> str:

@@ -8,8 +8,9 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
@@ -36,6 +37,8 @@ COVERAGE, INTERVAL_SAMPLES = 0.9, 16
 class Restoration(Task):
     """The base of all restorations."""
 
+    way: ClassVar[str] = "restoration"
+
     mode: str | None = option(None, "mean (nearest, the default), sample (realistic) or interval (error bars)")
     interval: float | None = option(None, "error bars: the share of true values that they hold, such as 0.9")
     method: str = option("auto", f"how samples are drawn: {', '.join(METHODS)}")
@@ -58,14 +61,14 @@ class Restoration(Task):
             raise UserError(f"--interval needs --mode interval, not {self.mode}")
         if self.self_ensemble and self.read_out == "interval":
             raise UserError("--self-ensemble: intervals are calibrated for the answer without it; leave one out")
-        parse_level(self.sigma)
+        _ = self.level  # refused here, before any work, where it is no level
 
     @property
     def read_out(self) -> str:
         """The mode: as asked, or interval where its width is given, or mean."""
         return self.mode or ("mean" if self.interval is None else "interval")
 
-    @property
+    @cached_property
     def level(self) -> float | None:
         """`sigma` as a number; None where it is not given."""
         return parse_level(self.sigma)

@@ -77,13 +77,15 @@ class Task(ABC):
     """The base of all tasks.
 
     `accepts` lists the modalities of the input (empty: the task takes none), `gives` is the modality of the
-    result, `needs_input` is False where the input may be left out.
+    result, `needs_input` is False where the input may be left out. `way` says how the command runs
+    it: `slots` (a model over codes is asked for a slot) or `restoration` (a prior, one input at a time).
     """
 
     name: ClassVar[str]
     accepts: ClassVar[tuple[str, ...]]
     gives: ClassVar[str]
     needs_input: ClassVar[bool] = True
+    way: ClassVar[str] = "slots"
 
     @property
     def result(self) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vqfusion.commands.options import Device, Json, output_option
+
 if TYPE_CHECKING:
     from vqfusion.commands.train.training import Training
 
@@ -15,13 +17,13 @@ def train(
     recipe: Annotated[
         str, typer.Argument(help="a recipe (emoji-small, photo-prior, ...: a wrong name lists all), or a .yaml file")
     ],
-    output: Annotated[str | None, typer.Option("--output", "-o", help="folder; default: runs/<name>")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")] = None,
+    output: Annotated[str | None, output_option("folder; default: runs/<name>")] = None,
+    device: Device = None,
     seed: Annotated[int | None, typer.Option(min=0, help="in place of the recipe's")] = None,
     start: Annotated[str | None, typer.Option(help="model whose weights (and tokenizers) are the beginning")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="write the metrics for TensorBoard too")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be trained and its cost")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train tokenizers and model, a prior, or a diffusion of latents, from raw data; goes on where it was stopped."""
     from rich.console import Console

@@ -1,0 +1,38 @@
+"""The options that verbs share: each is defined once, here."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+
+def output_option(what: str) -> typer.models.OptionInfo:
+    """`--output`/`-o` of a verb, with `what` it names as help."""
+    return typer.Option("--output", "-o", help=what)
+
+
+Output = Annotated[str | None, output_option("file, or folder for several inputs")]
+Model = Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")]
+FittingModel = Annotated[
+    str | None, typer.Option(help="name, folder or owner/name; default: the prior for such inputs")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")]
+Seed = Annotated[int, typer.Option(min=0, help="same seed, same result")]
+Steps = Annotated[int | None, typer.Option(min=1, help="sampling steps; default: the model's")]
+Samples = Annotated[int, typer.Option(min=1, help="how many results per input")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
+Force = Annotated[bool, typer.Option("--force", help="overwrite existing files")]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options that every task has; `model` is None where the inputs decide."""
+
+    output: Output = None
+    model: FittingModel = None
+    device: Device = None
+    seed: Seed = 0
+    steps: Steps = None
+    samples: Samples = 1
+    json: Json = False
+    force: Force = False
