@@ -138,3 +138,20 @@ def test_programs_are_not_taken_from_somebody_elses_folder(tmp_path):
     os.chown(folder, 12345, 12345)
     with pytest.raises(UserError, match="belongs to another user"):
         files.own_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("ShortConfig", {"name": "../../escaped", "data": "digits"}),
+        ("PriorTrainingConfig", {"name": "/tmp/escaped", "data": "digits"}),
+        ("LatentTrainingConfig", {"name": "a\\b", "data": "digits"}),
+        ("ChainConfig", {"name": "x", "tokenizers": {"../victim": {"kind": "text"}}}),
+        ("ChainConfig", {"name": "x", "tokenizer_stages": {"/etc/victim": {}}}),
+    ],
+)
+def test_no_name_in_a_config_leads_out_of_its_folder(kind, changes):
+    from vqfusion import config
+
+    with pytest.raises(UserError, match="no plain name"):
+        config.validated(getattr(config, kind), changes, "x.yaml")

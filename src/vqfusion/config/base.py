@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from vqfusion.errors import UserError
+from vqfusion.files import plain_name
 
 
 class Config(BaseModel):
@@ -29,6 +30,11 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
+
+Seed = Annotated[int, Field(ge=0, lt=2**64)]
+
+# names that become names of files and folders
+PlainName = Annotated[str, AfterValidator(plain_name)]
 
 
 def later(default: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vqfusion.config.base import BelowOne, Config, Count, NotNegative, Positive, Share, Whole, later
+from vqfusion.config.base import BelowOne, Config, Count, NotNegative, PlainName, Positive, Seed, Share, Whole, later
 from vqfusion.config.models import FusionConfig, LatentDiffusionConfig, PriorConfig
 from vqfusion.config.tokenizers import TokenizerConfig
 
@@ -70,9 +70,9 @@ class PriorTrainingConfig(Config):
     `candidates` crops the one that varies most is taken.
     """
 
-    name: str
+    name: PlainName
     data: str
-    seed: int = 0
+    seed: Seed = 0
     prior: PriorConfig = PriorConfig()
     stage: StageConfig = StageConfig(steps=4000, batch=12, weight_decay=0.0, betas=(0.9, 0.99))
     crop: Count = 64
@@ -90,9 +90,9 @@ class LatentTrainingConfig(Config):
     which a share of `drop_label` of the items is not told, for guidance.
     """
 
-    name: str
+    name: PlainName
     data: str
-    seed: int = 0
+    seed: Seed = 0
     image_size: Count = 32
     latent: LatentDiffusionConfig = LatentDiffusionConfig()
     tokenizer_stage: StageConfig = StageConfig(steps=1000)
@@ -109,16 +109,16 @@ class ChainConfig(Config):
     filled in from the data, were never given and asked for together.
     """
 
-    name: str
+    name: PlainName
     data: str = "emoji"
-    seed: int = 0
+    seed: Seed = 0
     limit_keys: Count | None = None
     image_size: Count = 64
     languages: tuple[str, ...] = ("en",)
     language_weights: tuple[NotNegative, ...] | None = None
     untrained_pairs: tuple[tuple[str, str], ...] = ()
-    tokenizers: dict[str, TokenizerConfig] = {}
-    tokenizer_stages: dict[str, StageConfig] = {}
+    tokenizers: dict[PlainName, TokenizerConfig] = {}
+    tokenizer_stages: dict[PlainName, StageConfig] = {}
     fusion: FusionConfig = FusionConfig()
     fusion_stage: StageConfig = StageConfig()
     draws: tuple[DrawConfig, ...] = ()
@@ -150,7 +150,7 @@ class ShortConfig(Config):
     `draws`, every modality is learned from every other.
     """
 
-    name: str
+    name: PlainName
     data: str
     size: Literal["tiny", "small", "base"] = "small"
     image_size: Annotated[int, Field(ge=4)] = 32
@@ -158,7 +158,7 @@ class ShortConfig(Config):
     tokenizer_steps: Whole = 600
     steps: Whole = 2000
     batch: Count = 32
-    seed: int = 0
+    seed: Seed = 0
     limit_keys: Count | None = None
     slots: tuple[str, ...] = ()
     draws: tuple[DrawConfig, ...] = ()
