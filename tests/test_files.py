@@ -155,3 +155,12 @@ def test_no_name_in_a_config_leads_out_of_its_folder(kind, changes):
 
     with pytest.raises(UserError, match="no plain name"):
         config.validated(getattr(config, kind), changes, "x.yaml")
+
+
+def test_every_shipped_config_is_taken():
+    from vqfusion.config import ChainConfig, validated
+    from vqfusion.hub import ZOO
+    from vqfusion.nn.weights import load_json
+
+    stored = load_json(ZOO / "emoji" / "config.json")
+    assert "length:text" in validated(ChainConfig, stored["chain"], "emoji").tokenizers

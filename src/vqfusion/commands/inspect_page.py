@@ -1,7 +1,5 @@
 """The page of `inspect`, in the look of the demo."""
 
-import base64
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,22 +53,21 @@ def inspection_page(model: str, data: str, shown: Sequence[Shown], left_out: dic
 def _section(one: Shown) -> str:
     health = one.health
     parts = [page.table(HEAD, [_row(health, i) for i in range(len(health.depths))])]
-    parts.append(f'<p class="about">{html.escape(_rate(health))}</p>{_histogram(health)}')
+    parts += [page.paragraph(_rate(health)), _histogram(health)]
     for title, picture in zip(("Atlas", "Atlas of the codes in use"), one.pictures, strict=True):
         if picture is not None:
-            parts.append(f"<h3>{title}</h3>{_wide(picture)}")
+            parts += [page.heading(title), page.atlas(picture)]
     if health.modality in EXPLAINED:
-        parts.append(f'<p class="about">{html.escape(EXPLAINED[health.modality])}</p>')
+        parts.append(page.paragraph(EXPLAINED[health.modality]))
     if one.words:
-        shown = ((html.escape(repr(text)[1:-1]), count) for text, count in one.words)
-        chips = [f'<span class="tag"><bdi>{text}</bdi> {count}</span>' for text, count in shown]
-        parts.append(f"<h3>Most used codes</h3>{page.strip(chips)}")
+        chips = [page.chip(page.joined(page.isolated(repr(text)[1:-1]), str(count))) for text, count in one.words]
+        parts += [page.heading("Most used codes"), page.strip(chips)]
     dead = [code for depth in health.depths for code in depth.dead]
     if dead:
         listed = ", ".join(map(str, dead[:SHOWN_DEAD])) + (", ..." if len(dead) > SHOWN_DEAD else "")
-        parts.append(f'<p class="about">Codes that did not occur: {listed}</p>')
+        parts.append(page.paragraph(f"Codes that did not occur: {listed}"))
     about = f"{health.quantizer} of {health.codebook_size:,} codes, {health.items:,} samples, {health.codes:,} codes"
-    return page.section(health.tokenizer, health.tokenizer, about, "", "".join(parts))
+    return page.section(health.tokenizer, health.tokenizer, about, "", page.joined(*parts))
 
 
 HEAD = ("codebook", "usage", "dead codes", "perplexity", "entropy", "efficiency", "quantisation error")
@@ -82,9 +79,9 @@ def _row(health: "CodebookHealth", i: int) -> list[str]:
     share = depth.entropy_bits / max(math.log2(health.codebook_size), 1e-9)
     return [
         f"depth {i + 1}" if len(health.depths) > 1 else health.modality,
-        f"<b>{100 * depth.usage:.1f} %</b>",
+        page.strong(f"{100 * depth.usage:.1f} %"),
         f"{len(depth.dead):,} of {health.codebook_size:,}",
-        f"<b>{depth.perplexity:.0f}</b>",
+        page.strong(f"{depth.perplexity:.0f}"),
         f"{depth.entropy_bits:.2f} bits",
         f"{100 * share:.1f} %",
         "" if error is None else f"{100 * error:.1f} % of the variance",
@@ -104,17 +101,5 @@ def _histogram(health: "CodebookHealth") -> str:
     width = max(1, -(-len(counts) // BARS))
     means = [sum(counts[i : i + width]) / len(counts[i : i + width]) for i in range(0, len(counts), width)]
     heights = [60 * math.log1p(mean) / math.log1p(means[0]) for mean in means]
-    bars = "".join(
-        f'<rect x="{4 * i}" y="{60 - height:.1f}" width="3" height="{height:.1f}"/>' for i, height in enumerate(heights)
-    )
     caption = f"How often each code occurs, from {counts[0]:,} times to {counts[-1]:,}, on a logarithmic scale."
-    return (
-        f'<svg viewBox="0 0 {4 * len(means)} 60" preserveAspectRatio="none" role="img" aria-label="{caption}" '
-        f'style="width:100%;height:72px;fill:var(--accent)">{bars}</svg><p class="about">{caption}</p>'
-    )
-
-
-def _wide(picture: "Tensor") -> str:
-    source = base64.b64encode(page.png(picture)).decode()
-    style = "width:100%;border-radius:8px;image-rendering:pixelated;display:block;margin:8px 0"
-    return f'<img alt="atlas of codes" style="{style}" src="data:image/png;base64,{source}">'
+    return page.histogram(heights, caption)

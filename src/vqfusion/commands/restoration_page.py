@@ -1,7 +1,5 @@
 """The page of a restoration: before, after, difference and uncertainty, as one HTML file and pictures beside it."""
 
-import base64
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,15 +24,6 @@ COLOURS = torch.tensor([[8, 8, 24], [64, 24, 104], [176, 52, 96], [240, 132, 56]
 AMPLIFIED = (1, 2, 4, 8, 16, 32, 64)
 POINTS = 600  # of a curve
 
-STYLE = """<style>
-.four { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(min(220px, 100%), 1fr));
-  margin: 10px 0; }
-.four figure { width: auto; } .four img { width: 100%; height: auto; border-radius: 8px; }
-.four .detail img { image-rendering: pixelated; }
-.curve { width: 100%; height: 150px; display: block; margin: 6px 0; }
-.warn { color: var(--bad); margin: 4px 0; }
-</style>"""
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -52,7 +41,7 @@ def show(name: str, given: Sample, answer: "Answer", i: int, paths: dict[str, Pa
         sounds = [page.player(given, "before"), *(page.player(one, "after") for one in made)]
         return Shown(name, page.grid(sounds))
     if given.modality == "series":
-        return Shown(name, "".join(_curve(given, made[0], bounds, c) for c in range(min(4, len(given.data)))))
+        return Shown(name, page.joined(*(_curve(given, made[0], bounds, c) for c in range(min(4, len(given.data))))))
     before, after, *rest = (_picture(one, made[0]) for one in (given, made[0], *(bounds or made[1:])))
     views = {"before": before, "after": after}
     if not bounds:
@@ -69,13 +58,13 @@ def show(name: str, given: Sample, answer: "Answer", i: int, paths: dict[str, Pa
         files["uncertainty"] = _preview(map)
     for what, path in paths.items():
         write(Sample("image", files[what]), path, force=True)
-    whole = [_figure(_preview(one), caption) for caption, one in views.items()]
+    whole = [page.picture(_preview(one), caption) for caption, one in views.items()]
     top, left = _most_changed(after - before)
-    cut = [_figure(one[:, top : top + DETAIL, left : left + DETAIL], "", "detail") for one in views.values()]
-    body = f'<div class="four">{"".join(whole)}</div>'
+    cut = [page.picture(one[:, top : top + DETAIL, left : left + DETAIL], "", "detail") for one in views.values()]
+    body = [page.row("four", whole)]
     if max(after.shape[1:]) > 2 * DETAIL:
-        body += f'<p class="about">Pixel by pixel, where it changed most:</p><div class="four">{"".join(cut)}</div>'
-    return Shown(name, body)
+        body += [page.paragraph("Pixel by pixel, where it changed most:"), page.row("four", cut)]
+    return Shown(name, page.joined(*body))
 
 
 def restoration_page(task: str, report: dict[str, Any], shown: Sequence[Shown]) -> str:
@@ -87,14 +76,13 @@ def restoration_page(task: str, report: dict[str, Any], shown: Sequence[Shown]) 
             facts.insert(0, f"noise {_level(row['sigma'], row['modality'])}")
         if "mean_width" in row:
             facts.append(f"{100 * row['coverage']:g} % interval {row['mean_width']:.3g} wide on average")
-        warnings = "".join(f'<p class="warn">{html.escape(text)}</p>' for text in row.get("warnings", ()))
-        links = ", ".join(html.escape(path) for path in row["outputs"])
+        body = page.joined(*(page.paragraph(text, "warn") for text in row.get("warnings", ())), one.body)
         key = f"{one.name}-{len(sections) + 1}"
-        sections[key] = page.section(key, row["input"], f"to {links}", "", warnings + one.body, ", ".join(facts))
+        sections[key] = page.section(key, row["input"], f"to {', '.join(row['outputs'])}", "", body, ", ".join(facts))
     about = "What was given, what came back, and where they differ: grey is no change, lighter is brighter than before."
     chips = [f"vqfusion {task}", f"mode {report['mode']}", f"model {report['model']}", f"seed {report['seed']}"]
     footer = f"{len(shown)} inputs in {report['seconds']:.1f} s. The numbers are in report.json."
-    return page.page(f"vqfusion {task}", about, chips, sections, footer).replace("</head>", STYLE + "</head>", 1)
+    return page.page(f"vqfusion {task}", about, chips, sections, footer)
 
 
 def coloured(values: Float[Tensor, "H W"]) -> Float[Tensor, "3 H W"]:
@@ -135,12 +123,6 @@ def _preview(picture: Float[Tensor, "C H W"]) -> Float[Tensor, "C h w"]:
     return resize_picture(picture, (max(1, round(height / factor)), max(1, round(width / factor))))
 
 
-def _figure(picture: Float[Tensor, "C H W"], caption: str, kind: str = "") -> str:
-    source = base64.b64encode(page.png(picture)).decode()
-    text = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    return f'<figure class="{kind}"><img alt="" src="data:image/png;base64,{source}">{text}</figure>'
-
-
 def _most_changed(difference: Float[Tensor, "C H W"]) -> tuple[int, int]:
     """The top left corner of the square of `DETAIL` pixels with the largest changes."""
     height, width = difference.shape[1:]
@@ -168,24 +150,12 @@ def _curve(before: Sample, after: Sample, bounds: tuple[Sample, Sample] | None, 
             for x, v in rows
         ]
 
-    def path(line: Tensor, style: str) -> str:
-        text = " ".join(points(line))
-        pieces = [piece.split() for piece in text.replace("  ", "|").split("|")]
-        return "".join(f'<polyline points="{" ".join(piece)}" fill="none" {style}/>' for piece in pieces if piece)
+    def pieces(line: Tensor) -> list[str]:
+        """The curve where it is known, one piece between two gaps."""
+        return [piece.strip() for piece in " ".join(points(line)).replace("  ", "|").split("|") if piece.strip()]
 
-    band = ""
-    if bounds:
-        band = (
-            f'<polygon points="{" ".join(points(lines[2]) + points(lines[3])[::-1])}" fill="var(--bar)" opacity="0.6"/>'
-        )
-    drawn = (
-        band
-        + path(lines[0], 'stroke="var(--soft)" stroke-width="1" vector-effect="non-scaling-stroke"')
-        + path(lines[1], 'stroke="var(--accent)" stroke-width="1.6" vector-effect="non-scaling-stroke"')
-    )
+    band = " ".join(points(lines[2]) + points(lines[3])[::-1]) if bounds else ""
     names = before.channel_names or ()
-    name = html.escape(names[channel]) if channel < len(names) else f"channel {channel + 1}"
-    return (
-        f'<svg class="curve" viewBox="0 0 1000 150" preserveAspectRatio="none">{drawn}</svg>'
-        f'<p class="about">{name}: before grey, after blue, from {low:.4g} to {high:.4g}</p>'
-    )
+    name = names[channel] if channel < len(names) else f"channel {channel + 1}"
+    said = f"{name}: before grey, after blue, from {low:.4g} to {high:.4g}"
+    return page.joined(page.curve(band, pieces(lines[0]), pieces(lines[1])), page.paragraph(said))

@@ -37,6 +37,14 @@ Seed = Annotated[int, Field(ge=0, lt=2**64)]
 PlainName = Annotated[str, AfterValidator(plain_name)]
 
 
+def plain_parts(name: str) -> str:
+    """`name` if each of its parts between colons is plain, as in `length:de`."""
+    return ":".join(plain_name(part) for part in name.split(":"))
+
+
+TokenizerName = Annotated[str, AfterValidator(plain_parts)]
+
+
 def later(default: Any) -> Any:
     """The default of a field that was added after configs of its kind had been written.
 

@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vqfusion.config.base import BelowOne, Config, Count, NotNegative, PlainName, Positive, Seed, Share, Whole, later
+from vqfusion.config.base import (
+    BelowOne,
+    Config,
+    Count,
+    NotNegative,
+    PlainName,
+    Positive,
+    Seed,
+    Share,
+    TokenizerName,
+    Whole,
+    later,
+)
 from vqfusion.config.models import FusionConfig, LatentDiffusionConfig, PriorConfig
 from vqfusion.config.tokenizers import TokenizerConfig
 
@@ -117,8 +129,8 @@ class ChainConfig(Config):
     languages: tuple[str, ...] = ("en",)
     language_weights: tuple[NotNegative, ...] | None = None
     untrained_pairs: tuple[tuple[str, str], ...] = ()
-    tokenizers: dict[PlainName, TokenizerConfig] = {}
-    tokenizer_stages: dict[PlainName, StageConfig] = {}
+    tokenizers: dict[TokenizerName, TokenizerConfig] = {}
+    tokenizer_stages: dict[TokenizerName, StageConfig] = {}
     fusion: FusionConfig = FusionConfig()
     fusion_stage: StageConfig = StageConfig()
     draws: tuple[DrawConfig, ...] = ()

@@ -127,18 +127,19 @@ def _write_page(
 
 
 def _live(section: Section, seconds: float) -> str:
-    right = f"<b>{section.right} of {section.asked}</b> right · " if section.right is not None else ""
-    return f"{right}{seconds:.1f} s"
+    if section.right is None:
+        return f"{seconds:.1f} s"
+    return page.joined(page.strong(f"{section.right} of {section.asked}"), f"right · {seconds:.1f} s")
 
 
 def _scores(report: Report) -> str:
     head, *lines = report.cells()
-    marks = {True: ' class="good"', False: ' class="bad"', None: ""}
     rows = []
     for line, row in zip(lines, report.rows, strict=True):
-        cells = [page.plain(cell) for cell in line[:-1]]
-        cells[1] = f"<b>{cells[1]}</b>"
-        cells[3] = f"<span{marks[row.met]}>{cells[3]}</span>"
+        cells: list[str] = list(line[:-1])
+        cells[1] = page.strong(cells[1])
+        if row.met is not None:
+            cells[3] = page.marked(cells[3], row.met)
         rows.append(cells)
     return page.table(head[:-1], rows)
 

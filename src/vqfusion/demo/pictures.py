@@ -37,12 +37,12 @@ def imagine(stage: Stage) -> Section:
     for record, sheet in zip(asked, drawn, strict=True):
         name, own = name_of(record), record.load("style").data
         new = half_seen.get(record.key) if record.held_out == "pair" else None
-        captions = [page.plain(style) + (" (unseen)" if style == new else "") for style in styles]
+        captions = [style + (" (unseen)" if style == new else "") for style in styles]
         parts = [page.picture(p, caption) for caption, p in zip(captions, sheet, strict=True)]
         for language, picture in shown.get(record.key, []):
             parts.append(page.picture(picture, page.word(name_of(record, language), language)))
-        parts.append(page.picture(record.load("image").data, f"original ({page.plain(own)})"))
-        tiles.append(f"{page.word(name)} {page.tag(record.held_out)}{page.strip(parts)}")
+        parts.append(page.picture(record.load("image").data, f"original ({own})"))
+        tiles.append(page.joined(page.word(name), page.tag(record.held_out), page.strip(parts)))
         items.append({"name": name, "held_out": record.held_out, "styles": styles})
         seen = "" if not record.held_out else " (unseen)"
         place = styles.index(new) if new else len(montage) % len(styles)
@@ -88,7 +88,7 @@ def describe(stage: Stage) -> Section:
             right += correct
             lines.append(page.said(language, said[language], correct))
         figure = page.picture(pictures[i].data, page.word(name_of(record)))
-        tiles.append(f'<div class="side">{figure}<div>{page.tag(record.held_out)}<ul>{"".join(lines)}</ul></div></div>')
+        tiles.append(page.side(figure, page.tag(record.held_out), page.listed(lines)))
         items.append({"name": name_of(record), "held_out": record.held_out, "answers": said})
         if record.held_out == "pair":
             montage.append((said[languages[0]], pictures[i].data))
@@ -113,9 +113,9 @@ def classify(stage: Stage) -> Section:
     for record, picture, answer in zip(asked, pictures, answers, strict=True):
         truth = record.load("label").data
         right += top(answer) == truth
-        figure = page.picture(picture.data, page.plain(name_of(record)))
-        about = f'{page.tag(record.held_out)}<small class="soft">truth: {page.plain(truth)}</small>'
-        tiles.append(f'<div class="side">{figure}<div>{about}{page.bars(answer, truth)}</div></div>')
+        figure = page.picture(picture.data, name_of(record))
+        known = page.soft(f"truth: {truth}")
+        tiles.append(page.side(figure, page.tag(record.held_out), known, page.bars(answer, truth)))
         best = dict(list(answer.items())[:3])
         items.append({"name": name_of(record), "held_out": record.held_out, "truth": truth, "answers": best})
     return Section(

@@ -100,10 +100,10 @@ def _repaired(
     tiles, items = [], []
     for i, record in enumerate(asked):
         parts = [
-            page.picture(sheet[i], captions[kind][i], small=sheet.shape[-1] < whole.shape[-1])
+            page.picture(sheet[i], captions[kind][i], "small" if sheet.shape[-1] < whole.shape[-1] else "")
             for kind, sheet in sheets.items()
         ]
-        tiles.append(f"{page.word(name_of(record))} {page.tag(record.held_out)}{page.strip(parts)}")
+        tiles.append(page.joined(page.word(name_of(record)), page.tag(record.held_out), page.strip(parts)))
         items.append(
             {"name": name_of(record), "held_out": record.held_out, "shown": [captions[kind][i] for kind in sheets]}
         )

@@ -25,10 +25,12 @@ def speak(stage: Stage) -> Section:
     tiles, items = [], []
     for record, real, trip, ours in zip(asked, sounds, back, made, strict=True):
         language, voice = spoken(record), record.load("speaker").data
-        players = page.player(ours, f"spoken by the model, voice {page.plain(voice)}")
-        players += page.player(trip, "the recording through its codes") + page.player(real, "the recording")
-        head = f"{page.word(name_of(record, language), language)} {page.tag(record.held_out)}"
-        tiles.append(head + players)
+        players = {
+            f"spoken by the model, voice {voice}": ours,
+            "the recording through its codes": trip,
+            "the recording": real,
+        }
+        tiles.append(_played(page.word(name_of(record, language), language), page.tag(record.held_out), players))
         items.append({"text": name_of(record, language), "language": language, "voice": voice})
     return Section(
         "Say a name aloud",
@@ -55,8 +57,8 @@ def transcribe(stage: Stage) -> Section:
     for clip, text, sound in zip(asked, heard, stage.sounds(asked), strict=True):
         language, truth = spoken(clip), name_of(clip, spoken(clip))
         right += text == truth
-        head = f"{page.player(sound, f'said: {page.word(truth, language)} {page.tag(clip.held_out)}')}"
-        tiles.append(f"{head}<ul>{page.said(language, text, text == truth)}</ul>")
+        caption = page.joined("said:", page.word(truth, language), page.tag(clip.held_out))
+        tiles.append(page.joined(page.player(sound, caption), page.listed([page.said(language, text, text == truth)])))
         items.append({"said": truth, "heard": text, "language": language, "held_out": clip.held_out})
     return Section(
         "Write down what was said",
@@ -79,8 +81,8 @@ def speaker(stage: Stage) -> Section:
     for clip, sound, answer in zip(asked, sounds, answers, strict=True):
         truth = clip.load("speaker").data
         right += top(answer) == truth
-        word = page.word(name_of(clip, spoken(clip)), spoken(clip))
-        tiles.append(f"{page.player(sound, f'{word} {page.tag(clip.held_out)}')}{page.bars(answer, truth)}")
+        caption = page.joined(page.word(name_of(clip, spoken(clip)), spoken(clip)), page.tag(clip.held_out))
+        tiles.append(page.joined(page.player(sound, caption), page.bars(answer, truth)))
         items.append({"voice": truth, "answers": dict(list(answer.items())[:3]), "held_out": clip.held_out})
     return Section(
         "Tell who speaks",
@@ -101,9 +103,9 @@ def enhance(stage: Stage) -> Section:
     made = stage.generate({"audio@noisy": noisy}, "audio")
     tiles, items = [], []
     for clip, before, after, original in zip(asked, noisy, made, clean, strict=True):
-        head = f"{page.word(name_of(clip, spoken(clip)), spoken(clip))} {page.tag(clip.held_out)}"
-        players = page.player(before, "noisy") + page.player(after, "cleaned")
-        tiles.append(head + players + page.player(original, "original"))
+        name = page.word(name_of(clip, spoken(clip)), spoken(clip))
+        players = {"noisy": before, "cleaned": after, "original": original}
+        tiles.append(_played(name, page.tag(clip.held_out), players))
         items.append({"said": name_of(clip, spoken(clip)), "held_out": clip.held_out})
     return Section(
         "Clean a noisy voice",
@@ -140,7 +142,7 @@ def translate(stage: Stage) -> Section:
                     page.word(answer.data, target, correct),
                     page.word(two_steps.data, target, two_steps.data == truth),
                     page.word(truth, target),
-                    f'<span class="soft">{page.plain(name_of(record))}</span>',
+                    page.soft(name_of(record)),
                     page.tag(record.held_out),
                 ]
             )
@@ -166,8 +168,8 @@ def write(stage: Stage) -> Section:
     known = {name_of(record) for record in stage.training("text:en")}
     made = stage.system.generate({}, "text:en", Sampling(samples=12, seed=stage.seed)).samples[0]
     names = list(dict.fromkeys(sample.data for sample in made))
-    tags = [page.tag("") if name in known else '<span class="tag new">not a training name</span>' for name in names]
-    tiles = [f"{page.word(name)}<br>{tag}" for name, tag in zip(names, tags, strict=True)]
+    tags = [page.tag("") if name in known else page.chip("not a training name", new=True) for name in names]
+    tiles = [page.joined(page.word(name), tag) for name, tag in zip(names, tags, strict=True)]
     return Section(
         "Write a name out of nothing",
         "Nothing is given; twelve draws, repeats left out.",
@@ -187,17 +189,16 @@ def any_to_any(stage: Stage) -> Section:
     said = stage.generate({f"text:{language}": words, "speaker": [Sample("label", voice)] * len(words)}, "audio")
     for record, text, sound in zip(seen, words, said, strict=True):
         correct = text.data == name_of(record, language)
-        figure = page.picture(record.load("image").data, page.plain(name_of(record)))
-        caption = f"picture → {page.word(text.data, language, correct)} → voice {page.plain(voice)}"
-        body = f"{page.tag(record.held_out)}{page.player(sound, caption)}"
-        tiles.append(f'<div class="side">{figure}<div>{body}</div></div>')
+        figure = page.picture(record.load("image").data, name_of(record))
+        caption = page.joined("picture →", page.word(text.data, language, correct), f"→ voice {voice}")
+        tiles.append(page.side(figure, page.tag(record.held_out), page.player(sound, caption)))
         items.append({"picture": name_of(record), "word": text.data, "language": language})
     clips = stage.draw(stage.held_out("voice", "audio", "text:en"), 3, "any")
     drawn = stage.pictures(stage.generate({"audio": stage.load(clips, "audio")}, "image"))
     for clip, sound, picture in zip(clips, stage.sounds(clips), drawn, strict=True):
         figure = page.picture(picture, "drawn from the sound")
-        body = f"{page.tag(clip.held_out)}{page.player(sound, f'heard: {page.word(name_of(clip))}')}"
-        tiles.append(f'<div class="side">{figure}<div>{body}</div></div>')
+        caption = page.joined("heard:", page.word(name_of(clip)))
+        tiles.append(page.side(figure, page.tag(clip.held_out), page.player(sound, caption)))
         items.append({"sound": name_of(clip)})
     return Section(
         "From anything to anything",
@@ -206,6 +207,11 @@ def any_to_any(stage: Stage) -> Section:
         page.grid(tiles, 330),
         items,
     )
+
+
+def _played(name: str, tag: str, sounds: dict[str, Sample]) -> str:
+    """A tile of a name and players with captions."""
+    return page.joined(name, tag, *(page.player(sound, caption) for caption, sound in sounds.items()))
 
 
 def _by_language(stage: Stage, asked: list, slot_of, *more: str, target: str) -> list[Sample]:

@@ -1,182 +1,184 @@
-"""The page of the demo: one HTML file that carries its pictures, sounds and style with it."""
+"""Pages: HTML files that carry their pictures, sounds and style with them, from the templates beside this file.
+
+Parts are `Markup`; whatever else is put into a part, a name of a file or an answer of a model, is escaped by Jinja2.
+"""
 
 import base64
-import html
 import io
+import re
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from torch import Tensor
 
 from vqfusion.types import Sample
 
 UNSEEN = {"concept": "concept unseen", "pair": "style unseen", "voice": "voice unseen"}
 
-STYLE = """
-:root { color-scheme: light dark; --paper: #fbfaf8; --card: #ffffff; --ink: #1f2328; --soft: #667085;
-  --line: #e6e3dd; --accent: #3d5afe; --good: #13795b; --bad: #b3401f; --new: #7a4dd8; --bar: #c9d2ff; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14161a; --card: #1c1f25; --ink: #e8e6e1;
-  --soft: #9aa3b2; --line: #2d323b; --accent: #9db0ff; --good: #5fd0a5; --bad: #ff9a76; --new: #c4a7ff;
-  --bar: #39468a; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif; }
-main, header { max-width: 1120px; margin: 0 auto; padding: 0 24px; }
-header { padding-top: 48px; }
-h1 { font-size: 34px; margin: 0 0 8px; letter-spacing: -0.02em; }
-h2 { font-size: 22px; margin: 0 0 2px; letter-spacing: -0.01em; }
-header p, .about { color: var(--soft); margin: 0 0 12px; max-width: 78ch; }
-nav { display: flex; flex-wrap: wrap; gap: 6px; margin: 16px 0 8px; }
-nav a, .chip { font-size: 13px; padding: 2px 10px; border: 1px solid var(--line); border-radius: 99px;
-  color: var(--soft); text-decoration: none; background: var(--card); white-space: nowrap; }
-nav a:hover { color: var(--accent); border-color: var(--accent); }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 22px 24px;
-  margin: 18px 0; overflow-x: auto; }
-.top { display: flex; justify-content: space-between; gap: 12px; align-items: baseline; flex-wrap: wrap; }
-.right { color: var(--soft); font-size: 14px; white-space: nowrap; }
-.right b { color: var(--ink); }
-code { font: 13px/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospace; color: var(--accent); }
-.grid { display: grid; gap: 14px; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); }
-.tile { border: 1px solid var(--line); border-radius: 10px; padding: 12px; min-width: 0; }
-.strip { display: flex; flex-wrap: wrap; gap: 10px; align-items: flex-start; }
-figure { margin: 0; text-align: center; width: 104px; flex: none; }
-figure img { width: 96px; height: 96px; border-radius: 8px; background: #fff; display: block;
-  border: 1px solid var(--line); margin: 0 auto; }
-figure.small img { image-rendering: pixelated; }
-figcaption { font-size: 12px; line-height: 1.35; overflow-wrap: anywhere; color: var(--soft);
-  margin-top: 4px; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; }
-th { text-align: left; font-weight: 600; color: var(--soft); font-size: 12px; padding: 6px 10px 6px 0; }
-td { padding: 6px 10px 6px 0; border-top: 1px solid var(--line); vertical-align: middle; }
-.name { font-weight: 600; overflow-wrap: anywhere; }
-.tag { font-size: 11px; padding: 1px 7px; border-radius: 99px; border: 1px solid currentColor;
-  color: var(--soft); white-space: nowrap; }
-.tag.new { color: var(--new); }
-.good { color: var(--good); } .bad { color: var(--bad); }
-.lang { color: var(--soft); font-size: 11px; padding-top: 3px; }
-li { display: grid; grid-template-columns: 26px 1fr; }
-ul { list-style: none; margin: 6px 0 0; padding: 0; font-size: 14px; overflow-wrap: anywhere; }
-.bar { display: grid; grid-template-columns: 1fr 44px; font-size: 13px; margin-top: 4px; gap: 6px; }
-.bar span:first-child { background: linear-gradient(var(--bar), var(--bar)) left / var(--p) 100% no-repeat;
-  border-radius: 4px; padding: 1px 6px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.bar span:last-child { text-align: right; color: var(--soft); font-variant-numeric: tabular-nums; }
-.side { display: flex; gap: 12px; } .side > div { min-width: 0; flex: 1; } .soft { color: var(--soft); }
-.side small { display: block; margin: 4px 0; font-size: 12px; } .strip { margin-top: 8px; }
-.sound { min-width: 0; } .sound svg { display: block; width: 100%; height: 34px; color: var(--accent); }
-.sound audio { width: 100%; height: 32px; margin-top: 2px; }
-.sound small { color: var(--soft); font-size: 12px; }
-footer { color: var(--soft); font-size: 13px; padding: 8px 0 48px; }
-"""
+
+def page(title: str, about: str, chips: Sequence[str], sections: dict[str, Markup], footer: str) -> str:
+    """The whole document; it asks for nothing from anywhere else."""
+    document = _templates().get_template("page.html")
+    return document.render(title=title, about=about, chips=chips, sections=sections, footer=footer)
+
+
+def section(name: str, title: str, about: str, command: str, body: str, right: str = "") -> Markup:
+    """A part with a heading that `page` links to; `command` makes the same, `right` stands at its right end."""
+    return _part("section", name, title, about, command, body, right)
 
 
 def png(picture: Float[Tensor, "C H W"]) -> bytes:
+    """A picture in [0, 1] as the bytes of a PNG file of 8 bits."""
     from PIL import Image
 
     array = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     buffer = io.BytesIO()
-    Image.fromarray(array.squeeze()).save(buffer, "PNG", optimize=True)
+    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def wav(sound: Sample) -> bytes:
+    """A sound as the bytes of a WAV file of 16 bits and one channel."""
     import soundfile
 
     buffer = io.BytesIO()
-    data = sound.data.reshape(-1).cpu().numpy()
+    data = sound.data.mean(dim=0).cpu().numpy()
     soundfile.write(buffer, data, sound.sample_rate_hz, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 
-def picture(data: Float[Tensor, "C H W"], caption: str = "", small: bool = False) -> str:
-    """A figure; `caption` is HTML. Small ones are shown with their pixels."""
-    source = base64.b64encode(png(data)).decode()
-    kind = ' class="small"' if small else ""
-    text = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f'<figure{kind}><img alt="" src="data:image/png;base64,{source}">{text}</figure>'
+def picture(data: Float[Tensor, "C H W"], caption: str = "", kind: str = "") -> Markup:
+    """A figure of the class `kind`: "small" and "detail" show their pixels."""
+    return _part("picture", _base64(png(data)), caption, kind)
 
 
-def player(sound: Sample, caption: str = "") -> str:
-    """A sound with its outline; `caption` is HTML."""
-    source = base64.b64encode(wav(sound)).decode()
-    wave = sound.data.reshape(-1).abs()
+def atlas(data: Float[Tensor, "C H W"]) -> Markup:
+    """A picture over the whole width."""
+    return _part("atlas", _base64(png(data)))
+
+
+def player(sound: Sample, caption: str = "") -> Markup:
+    """A sound with its outline."""
+    wave = sound.data.abs().amax(dim=0)
     pieces = torch.nn.functional.adaptive_max_pool1d(wave[None, None], 90)[0, 0]
     heights = (16 * pieces / pieces.max().clamp_min(1e-6)).tolist()
-    lines = "".join(f"M{2 * i + 1} {17 - h:.1f}V{17 + h:.1f}" for i, h in enumerate(heights))
-    outline = f'<path d="{lines}" stroke="currentColor" stroke-width="1.2" fill="none"/>'
-    drawing = f'<svg viewBox="0 0 180 34" preserveAspectRatio="none" aria-hidden="true">{outline}</svg>'
-    audio = f'<audio controls preload="metadata" src="data:audio/wav;base64,{source}"></audio>'
-    return f'<div class="sound"><small>{caption}</small>{drawing}{audio}</div>'
+    outline = "".join(f"M{2 * i + 1} {17 - h:.1f}V{17 + h:.1f}" for i, h in enumerate(heights))
+    return _part("player", _base64(wav(sound)), outline, caption)
 
 
-def word(text: str, language: str = "", right: bool | None = None) -> str:
+def word(text: str, language: str = "", right: bool | None = None) -> Markup:
     """A text in its own script and direction; green or red when it was an answer."""
-    mark = {True: "good", False: "bad", None: "name"}[right]
-    sign = {True: " ✓", False: " ✗", None: ""}[right]
-    lang = f' lang="{html.escape(language)}"' if language else ""
-    return f'<span class="{mark}"><bdi{lang}>{html.escape(text) or "(nothing)"}</bdi>{sign}</span>'
+    return _part("word", text, language, right)
 
 
-def plain(text: str) -> str:
-    return html.escape(text)
+def said(language: str, text: str, right: bool | None = None) -> Markup:
+    """A line of a list of answers."""
+    return _part("said", language, text, right)
 
 
-def said(language: str, text: str, right: bool | None = None) -> str:
-    return f'<li><span class="lang">{html.escape(language)}</span> {word(text, language, right)}</li>'
-
-
-def tag(held_out: str) -> str:
+def tag(held_out: str) -> Markup:
     """A badge that says whether training saw the item."""
-    if held_out in UNSEEN:
-        return f'<span class="tag new">{UNSEEN[held_out]}</span>'
-    return '<span class="tag">seen</span>'
+    return _part("tag", UNSEEN.get(held_out, "seen"), held_out in UNSEEN)
 
 
-def bars(distribution: dict[str, float], truth: str, count: int = 3) -> str:
+def chip(text: str, new: bool = False) -> Markup:
+    """A badge of any text."""
+    return _part("tag", text, new)
+
+
+def bars(distribution: dict[str, float], truth: str, count: int = 3) -> Markup:
     """The most probable names; the true one is marked."""
-    rows = []
-    for name, p in sorted(distribution.items(), key=lambda item: -item[1])[:count]:
-        mark = ' class="good"' if name == truth else ""
-        label = f"{html.escape(name)}{' ✓' if name == truth else ''}"
-        share = f"{100 * p:.0f}"
-        rows.append(f'<div class="bar" style="--p:{share}%"><span{mark}>{label}</span><span>{share} %</span></div>')
-    return "".join(rows)
+    best = sorted(distribution.items(), key=lambda item: -item[1])[:count]
+    return _part("bars", [(name, f"{100 * p:.0f}") for name, p in best], truth)
 
 
-def grid(tiles: Iterable[str], least_px: int = 230) -> str:
-    body = "".join(f'<div class="tile">{tile}</div>' for tile in tiles)
-    columns = f"grid-template-columns:repeat(auto-fill,minmax(min({least_px}px,100%),1fr))"
-    return f'<div class="grid" style="{columns}">{body}</div>'
+def grid(tiles: Iterable[str], least_px: int = 230) -> Markup:
+    """Tiles beside and below one another, each at least so wide."""
+    return _part("grid", list(tiles), least_px)
 
 
-def strip(parts: Iterable[str]) -> str:
-    return f'<div class="strip">{"".join(parts)}</div>'
+def strip(parts: Iterable[str]) -> Markup:
+    """Parts in one line."""
+    return _part("row", "strip", list(parts))
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of HTML cells."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+def row(kind: str, parts: Iterable[str]) -> Markup:
+    """Parts in a block of the class `kind`."""
+    return _part("row", kind, list(parts))
 
 
-def section(name: str, title: str, about: str, command: str, body: str, right: str = "") -> str:
-    shown = f"<p><code>{html.escape(command)}</code></p>" if command else ""
-    score = f'<span class="right">{right}</span>'
-    return (
-        f'<section id="{name}"><div class="top"><h2>{html.escape(title)}</h2>{score}</div>'
-        f'<p class="about">{html.escape(about)}</p>{shown}{body}</section>'
+def side(figure: str, *body: str) -> Markup:
+    """A figure with something beside it."""
+    return _part("side", figure, joined(*body))
+
+
+def listed(parts: Iterable[str]) -> Markup:
+    """A list of parts of the kind that `said` makes."""
+    return _part("items", list(parts))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
+    """A table of texts or parts."""
+    return _part("table", head, list(rows))
+
+
+def curve(band: str, before: Sequence[str], after: Sequence[str]) -> Markup:
+    """Curves of points "x,y" in 1000 x 150, a band behind them."""
+    return _part("curve", band, before, after)
+
+
+def histogram(heights: Sequence[float], caption: str) -> Markup:
+    """Bars of heights in 0 to 60."""
+    return _part("histogram", heights, caption)
+
+
+def isolated(text: str) -> Markup:
+    """A text whose direction does not turn what stands beside it."""
+    return _part("isolated", text)
+
+
+def marked(text: str, good: bool) -> Markup:
+    return _part("marked", text, good)
+
+
+def strong(text: str) -> Markup:
+    return _part("strong", text)
+
+
+def soft(text: str) -> Markup:
+    return _part("soft", text)
+
+
+def heading(text: str) -> Markup:
+    return _part("heading", text)
+
+
+def paragraph(text: str, kind: str = "about") -> Markup:
+    return _part("paragraph", text, kind)
+
+
+def joined(*parts: str, by: str = " ") -> Markup:
+    """Parts one after the other; what is no part is escaped."""
+    return Markup(by).join(parts)
+
+
+def _part(name: str, *values: Any) -> Markup:
+    return getattr(_templates().get_template("parts.html").module, name)(*values)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@cache
+def _templates() -> Environment:
+    found = Environment(
+        loader=PackageLoader("vqfusion.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-
-
-def page(title: str, about: str, chips: Sequence[str], sections: dict[str, str], footer: str) -> str:
-    """The whole document; it asks for nothing from anywhere else."""
-    links = "".join(f'<a href="#{name}">{html.escape(name)}</a>' for name in sections)
-    facts = "".join(f'<span class="chip">{html.escape(chip)}</span>' for chip in chips)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body><header>"
-        f"<h1>{html.escape(title)}</h1><p>{html.escape(about)}</p><nav>{facts}</nav><nav>{links}</nav></header>"
-        f"<main>{''.join(sections.values())}<footer>{html.escape(footer)}</footer></main></body></html>\n"
-    )
+    found.filters["anchor"] = lambda name: re.sub(r"[^\w-]+", "-", name)
+    return found
