@@ -255,7 +255,7 @@ def test_foreign_weights_are_one_line(tmp_path):
             model.load_weights(tmp_path / name)
         assert "\n" not in str(caught.value)
     (tmp_path / "config.json").write_text(json.dumps({"format": 1}))
-    with pytest.raises(UserError, match="not a DiffusionModel"):
+    with pytest.raises(UserError, match="not a vqfusion model of format 1 or 2"):
         DiffusionModel.from_pretrained(tmp_path)
 
 

@@ -27,7 +27,6 @@ from vqfusion.diffusion.gaussian.samplers import sample_signal
 from vqfusion.diffusion.noise import draw_noise, seeded
 from vqfusion.errors import UserError
 from vqfusion.models.latent.latent_diffusion import NOTHING, LatentBatch, LatentDiffusion
-from vqfusion.models.latent.system import LatentSystem
 from vqfusion.models.sampling import Sampling
 from vqfusion.nn.unet import UNet
 from vqfusion.tokenizers.build import build_network
@@ -215,8 +214,8 @@ def test_foreign_folders_and_parts_without_a_config_are_refused(tmp_path):
     model = make()
     with pytest.raises(ValueError, match="no config"):
         LatentDiffusion(model.codec, model.network, (4, 4)).save_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"format": 1, "kind": "prior"}))
-    with pytest.raises(UserError, match="not a latent diffusion"):
+    (tmp_path / "config.json").write_text(json.dumps({"format": 1, "prior": {}}))
+    with pytest.raises(UserError, match="holds a prior, not a latent-diffusion"):
         LatentDiffusion.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="sampler 'plms'"):
         model.sample(1, sampler="plms")
@@ -280,7 +279,7 @@ def test_stopped_and_resumed_training_gives_the_same_bits_and_the_verbs_use_it(t
 
 
 def test_samples_of_verbs_depend_on_seed_item_and_number():
-    model = LatentSystem(make())
+    model = make()
     two = [Sample("label", "a"), Sample("label", "b")]
     made = model.generate({"label": two}, "image", Sampling(samples=2, seed=4))
     assert [len(row) for row in made.samples] == [2, 2] and made.samples[0][0].data.shape == (1, 8, 8)

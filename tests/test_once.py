@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import vqfusion.hub as hub
+from vqfusion.models import kinds
 from vqfusion.tasks import restoration
 from vqfusion.tasks.restore import Denoise
 
@@ -26,7 +27,7 @@ def calls(monkeypatch):
         monkeypatch.setattr(module, name, counting)
 
     count(hub, "find_model")
-    count(hub, "open_model")
+    count(kinds, "open_model")
     count(restoration, "parse_level")
     return counted
 

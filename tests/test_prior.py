@@ -189,15 +189,15 @@ def test_saved_and_loaded_it_says_the_same_and_foreign_folders_are_refused(tmp_p
 
     stored = json.loads((tmp_path / "mine" / "config.json").read_text())
     for change, said in [
-        ({"kind": "system"}, "not a prior"),
-        ({"format": 99}, "not a prior of format 1"),
-        ({"prior": stored["prior"] | {"widths": [8, 16]}}, "do not fit"),
-        ({"prior": stored["prior"] | {"colour": True}}, "colour"),
+        ({"kind": "system"}, "holds a system, not a prior"),
+        ({"format": 99}, "not a vqfusion model of format 1 or 2"),
+        ({"config": stored["config"] | {"widths": [8, 16]}}, "do not fit"),
+        ({"config": stored["config"] | {"colour": True}}, "colour"),
     ]:
         save_json(tmp_path / "mine" / "config.json", stored | change)
         with pytest.raises(UserError, match=said):
             Prior.from_pretrained(tmp_path / "mine")
-    with pytest.raises(UserError, match="not a prior"):
+    with pytest.raises(UserError, match="emoji: holds a system, not a prior"):
         Prior.from_pretrained(ZOO / "emoji")
 
 

@@ -15,7 +15,8 @@ from PIL import ExifTags, Image, ImageCms
 from vqfusion.config import PriorConfig
 from vqfusion.data.io import read, write
 from vqfusion.data.io.picture import Extras
-from vqfusion.hub import find_model, kind_of
+from vqfusion.hub import find_model
+from vqfusion.models.kinds import kind_of
 from vqfusion.models.restoration.any_size import AnySizePrior
 from vqfusion.models.restoration.autoregressive import fill_gaps
 from vqfusion.models.restoration.fitted import FittedSample

@@ -5,10 +5,10 @@ import torch
 
 from vqfusion.config import AudioTokenizerConfig, ImageTokenizerConfig, VQVAEConfig
 from vqfusion.errors import UserError
-from vqfusion.models.fusion.pretrained import load_tokenizer, save_tokenizer
 from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, istft, stft
 from vqfusion.nn.weights import round_to_half
 from vqfusion.tokenizers.audio import AudioTokenizer
+from vqfusion.tokenizers.build import load_tokenizer
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.tokenizers.text import TextTokenizer
@@ -136,7 +136,7 @@ def test_weights_come_back_with_the_same_fingerprint(tmp_path):
     config = ImageTokenizerConfig(vqvae=VQVAEConfig(**SMALL))
     tokenizer = ImageTokenizer(config)
     round_to_half(tokenizer)
-    save_tokenizer(tokenizer, tmp_path, "image")
+    tokenizer.write(tmp_path, "image")
     loaded = load_tokenizer(config, tmp_path, "image")
     assert loaded.fingerprint() == tokenizer.fingerprint()
     with torch.no_grad():

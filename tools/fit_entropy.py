@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 from vqfusion.data import open_dataset
-from vqfusion.models.fusion.pretrained import load_tokenizers
+from vqfusion.models.codec.codec import Codec
 from vqfusion.train.codec.entropy import add_entropy_model
 
 folder = Path(sys.argv[1])
-slots = load_tokenizers(folder)
+slots = Codec.from_pretrained(folder).slots
 dataset = open_dataset(slots.config.data)
 for name, tokenizer in slots.by_name.items():
     add_entropy_model(tokenizer, name, dataset, slots.config, folder)

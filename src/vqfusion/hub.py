@@ -1,5 +1,6 @@
 """From the name of a model to its folder: a zoo name, a folder, or an id on the Hugging Face hub."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -59,51 +60,37 @@ def fetch(name: str) -> Path:
 
 
 @overload
-def load(name: Literal["emoji"] = DEFAULT_MODEL, device: str | None = None) -> "System": ...
+def load(
+    name: Literal["emoji"] = DEFAULT_MODEL, device: str | None = None, kinds: Collection[str] = ()
+) -> "System": ...
 @overload
-def load(name: Literal["photo", "volume", "sound"], device: str | None = None) -> "Prior": ...
+def load(
+    name: Literal["photo", "volume", "sound"], device: str | None = None, kinds: Collection[str] = ()
+) -> "Prior": ...
 @overload
-def load(name: str, device: str | None = None) -> Any: ...
-def load(name: str = DEFAULT_MODEL, device: str | None = None) -> Any:
-    """Load a model, ready to be asked: a `System` with its tokenizers, a `Prior` or a `LatentDiffusion`, as its
-    config.json says.
+def load(name: str, device: str | None = None, kinds: Collection[str] = ()) -> Any: ...
+def load(name: str = DEFAULT_MODEL, device: str | None = None, kinds: Collection[str] = ()) -> Any:
+    """Load anything that `save_pretrained` wrote, ready to be asked, as its config.json says.
 
-    `name` as for `find_model`; `device` is `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is
-    one. UserError where the name, the folder or the device is unusable.
+    A `System`, a `Prior`, a `LatentDiffusion`, a `DiffusionModel`, a VQ-VAE, a tokenizer or a quantizer.
+
+    Args:
+        name: As for `find_model`: of the zoo, a folder, or `owner/name` on the Hugging Face hub.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is one.
+        kinds: The kinds that will do, of `vqfusion.models.kinds.KINDS`; none given, any will.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        UserError: The name, the folder or the device is unusable, or the model is of another kind.
     """
-    return open_model(find_model(name), device)
+    from vqfusion.models.kinds import KINDS, kind_of, open_model
 
-
-def open_model(folder: Path, device: str | None = None) -> Any:
-    """The model in a folder, of the kind that its config.json says; as `load`."""
-    kind = kind_of(folder)
-    if kind == "prior":
-        from vqfusion.models.restoration.prior import Prior
-
-        return Prior.from_pretrained(folder, device)
-    if kind == "latent-diffusion":
-        from vqfusion.models.latent.latent_diffusion import LatentDiffusion
-
-        return LatentDiffusion.from_pretrained(folder, device)
-    from vqfusion.models.fusion.system import System
-
-    return System.from_pretrained(folder, device)
-
-
-def load_system(name: str = DEFAULT_MODEL, device: str | None = None) -> "System":
-    """`load` where a System is needed; UserError where the name is that of something else."""
     folder = find_model(name)
     kind = kind_of(folder)
-    if kind == "prior":
-        raise UserError(f"model {name!r} is a prior, for restoration only; give a system such as {DEFAULT_MODEL}")
-    if kind != "system":
-        raise UserError(f"model {name!r} is a {kind} model, for `vqfusion any`; give a system such as {DEFAULT_MODEL}")
-    system: System = open_model(folder, device)
-    return system
-
-
-def kind_of(folder: Path) -> str:
-    """`system`, `prior` or `latent-diffusion`: what the config.json of a model says that it is."""
-    from vqfusion.nn.weights import load_json
-
-    return str(load_json(folder / "config.json").get("kind", "system"))
+    if kinds and kind not in kinds:
+        wanted = " or ".join(f"a {one}" for one in kinds)
+        like = f" such as {DEFAULT_MODEL}" if "system" in kinds else ""
+        raise UserError(f"model {name!r} is a {kind}, {KINDS[kind].use}; give {wanted}{like}")
+    return open_model(folder, device)

@@ -28,9 +28,9 @@ def demo(
 
     from vqfusion.demo.demo import run_demo
     from vqfusion.evaluate.report import Report
-    from vqfusion.hub import find_model, load, load_system, zoo
+    from vqfusion.hub import find_model, load, zoo
 
-    system = load_system(model)
+    system = load(model, kinds=("system",))
     scores = find_model(model) / "eval.json"
     with Console(stderr=True).status("demo") as status:
         page = run_demo(

@@ -158,7 +158,7 @@ def _version(package: str) -> str:
 def _models() -> dict[str, dict[str, Any]]:
     """What each model of the zoo offers, slots or what a prior knows; what is wrong with it where it does not load."""
     from vqfusion.errors import UserError
-    from vqfusion.hub import ZOO, kind_of, load, zoo
+    from vqfusion.hub import load, zoo
 
     models: dict[str, dict[str, Any]] = {}
     for name in zoo():
@@ -167,7 +167,7 @@ def _models() -> dict[str, dict[str, Any]]:
         except UserError as error:
             models[name] = {"error": str(error)}
             continue
-        if kind_of(ZOO / name) == "prior":
+        if model.kind == "prior":
             models[name] = {"prior": model.config.model_dump(mode="json")}
             continue
         models[name] = {

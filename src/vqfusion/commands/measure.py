@@ -29,9 +29,9 @@ def evaluate(
     from rich.console import Console
 
     from vqfusion.evaluate.table import evaluate as measure
-    from vqfusion.hub import load_system
+    from vqfusion.hub import load
 
-    system = load_system(model, device)
+    system = load(model, device, kinds=("system",))
     errors = Console(file=sys.stderr)
     with errors.status("measuring") as status:
         report = measure(

@@ -44,24 +44,23 @@ class Models:
     def __init__(self, way: Way[Any, Any]):
         self._way = way
         self._found: dict[str, Path] = {}
-        self._kinds: dict[str, str] = {}
         self._loaded: dict[str, Any] = {}
 
     def find(self, name: str) -> str:
         """The kind of a model; UserError where there is none of that name, or it cannot do the task."""
-        from vqfusion.hub import find_model, kind_of
+        from vqfusion.hub import find_model
+        from vqfusion.models.kinds import kind_of
 
         self._found[name] = find_model(name)
-        kind = self._kinds[name] = kind_of(self._found[name])
+        kind = kind_of(self._found[name])
         if refusal := self._way.refusal(name, kind):
             raise UserError(refusal)
         return kind
 
     def load(self, name: str) -> Any:
         """The model, ready to be asked."""
-        from vqfusion.hub import open_model
+        from vqfusion.models.kinds import open_model
 
         if name not in self._loaded:
-            model = open_model(self._found[name], self._way.request.device)
-            self._loaded[name] = self._way.asked(model, self._kinds[name])
+            self._loaded[name] = open_model(self._found[name], self._way.request.device)
         return self._loaded[name]

@@ -42,15 +42,9 @@ class SlotWay(Way[Task, Job]):
     def refusal(self, model: str, kind: str) -> str | None:
         if kind in ("system", "latent-diffusion"):
             return None
-        what = "a prior, for restoration only" if kind == "prior" else f"a {kind} model"
-        return f"model {model!r} is {what}; give a system such as {DEFAULT_MODEL}"
+        from vqfusion.models.kinds import KINDS
 
-    def asked(self, model: Any, kind: str) -> Any:
-        if kind != "latent-diffusion":
-            return model
-        from vqfusion.models.latent.system import LatentSystem
-
-        return LatentSystem(model)
+        return f"model {model!r} is a {kind}, {KINDS[kind].use}; give a system such as {DEFAULT_MODEL}"
 
     def batches(self, jobs: Sequence[Job], kinds: dict[str, str]) -> list[list[Job]]:
         return [list(jobs[at : at + BATCH]) for at in range(0, len(jobs), BATCH)]

@@ -48,10 +48,6 @@ class Way(ABC, Generic[AnyTask, AnyJob]):
     def refusal(self, model: str, kind: str) -> str | None:
         """Why a model of this kind cannot do it; None where it can."""
 
-    def asked(self, model: Any, kind: str) -> Any:
-        """A model as its tasks speak to it."""
-        return model
-
     @abstractmethod
     def batches(self, jobs: Sequence[AnyJob], kinds: dict[str, str]) -> list[list[AnyJob]]:
         """The jobs that go through a model together, by the kind of each model."""

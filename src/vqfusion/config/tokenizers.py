@@ -53,6 +53,14 @@ class VQVAEConfig(Config):
         return self
 
 
+class QuantizerConfig(Config):
+    """A quantizer by itself: its name, and the arguments that it is built with; an argument that is a quantizer has a
+    config of the same form."""
+
+    quantizer: str
+    arguments: dict[str, Any] = {}
+
+
 class ImageTokenizerConfig(Config):
     """Pictures `[C, H, W]` in [0, 1] to a grid of codes."""
 

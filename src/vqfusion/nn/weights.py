@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from vqfusion.errors import UserError
 from vqfusion.files import new_file, write_bytes
 
-FORMAT_VERSION = 1
-
 
 def save_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors to a safetensors file in one move, so that a crash leaves the old file."""
@@ -62,12 +60,13 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> Non
         raise UserError(f"{where}: the weights do not fit the config beside them ({reason})") from None
 
 
-def half_precision(tensors: dict[str, Tensor], keep: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """Matrices as float16 for shipping; vectors, counters and names that start with `keep` stay as they are."""
-    return {
-        name: t.half() if t.is_floating_point() and t.ndim > 1 and not name.startswith(keep) else t
-        for name, t in tensors.items()
-    }
+def half_precision(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices as float16 where that loses nothing, as after `round_to_half`; all else stays as it is."""
+    return {name: t.half() if t.ndim > 1 and _fits_half(t) else t for name, t in tensors.items()}
+
+
+def _fits_half(t: Tensor) -> bool:
+    return t.is_floating_point() and torch.equal(t.half().to(t.dtype), t)
 
 
 def fingerprint(tensors: dict[str, Tensor], config: str) -> str:

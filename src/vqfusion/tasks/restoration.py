@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
@@ -74,16 +74,15 @@ class Restoration(Task):
         return parse_level(self.sigma)
 
     def __call__(self, system: "System | Prior", sample: "Samples", sampling: "Sampling") -> Answer:
-        from vqfusion.models.restoration.prior import Prior
-
-        if isinstance(system, Prior):
-            return together([self.restored(system, one, sampling) for one in as_list(sample)])
+        model: Any = system
+        if model.kind == "prior":
+            return together([self.restored(model, one, sampling) for one in as_list(sample)])
         asked = [flag for flag, is_asked in self.beyond_codes.items() if is_asked]
         if asked:
             raise UserError(
-                f"{asked[0]}: model {system.config.name!r} draws codes and cannot; choose a prior as --model"
+                f"{asked[0]}: model {model.config.name!r} draws codes and cannot; choose a prior as --model"
             )
-        return self.in_codes(system, [over_white(one) for one in as_list(sample)], sampling)
+        return self.in_codes(model, [over_white(one) for one in as_list(sample)], sampling)
 
     @property
     def beyond_codes(self) -> dict[str, bool]:

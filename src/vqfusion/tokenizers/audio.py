@@ -25,6 +25,7 @@ class AudioTokenizer(SignalTokenizer):
     rebuilds them by Griffin-Lim.
     """
 
+    config_type = AudioTokenizerConfig
     modality = "audio"
     flat = True
 

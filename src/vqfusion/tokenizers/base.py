@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from vqfusion.tokenizers.kept import KeptTokenizer
 from vqfusion.types import Sample, Tokens
 
 
-class BaseTokenizer:
+class BaseTokenizer(KeptTokenizer):
     """The answers of tokenizers of text and names; those of signals give their own (`SignalTokenizer`).
 
     `closed` says that ids stand for a closed list of `names`, not for parts of a signal or a text.
@@ -27,10 +28,6 @@ class BaseTokenizer:
 
     def decode(self, tokens: Tokens) -> Sample:
         """The sample of tokens."""
-        raise NotImplementedError
-
-    def fingerprint(self) -> str:
-        """Changes whenever the meaning of an id changes."""
         raise NotImplementedError
 
     @property

@@ -1,20 +1,40 @@
-"""The tokenizer that a config names, where it is a network."""
+"""The tokenizer that a config names."""
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from vqfusion.config import TokenizerConfig
+from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES, SIGNALS, imported
+from vqfusion.nn.pretrained import read_stored
+from vqfusion.tokenizers.base import BaseTokenizer
+from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.tokenizers.network import TokenizerNetwork
+from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer
 
-NETWORKS: dict[str, Callable[[Any], TokenizerNetwork]] = {
+NETWORKS: dict[str, Any] = {
     **{name: imported(MODALITIES[name].tokenizer) for name in SIGNALS},
     "text-vqvae": TextVQVAETokenizer,
 }
+TOKENIZERS: dict[str, type[BaseTokenizer]] = {**NETWORKS, "text": TextTokenizer, "label": LabelTokenizer}
+
+
+def open_tokenizer(folder: str | Path, device: str | None = "cpu") -> BaseTokenizer:
+    """The tokenizer in a folder of its own, of whatever kind; see `Pretrained.from_pretrained`."""
+    kind = read_stored(folder).config.get("kind")
+    if kind not in TOKENIZERS:
+        raise UserError(f"{folder}: holds a tokenizer of kind {kind!r}; known: {', '.join(TOKENIZERS)}")
+    return TOKENIZERS[kind].from_pretrained(folder, device)
 
 
 def build_network(config: TokenizerConfig) -> TokenizerNetwork | None:
     """An untrained network with `vqvae` and `loss`; None for vocabularies, which are counted, not trained."""
     kind = NETWORKS.get(config.kind)
     return kind(config) if kind else None
+
+
+def load_tokenizer(config: TokenizerConfig, folder: Path, name: str) -> BaseTokenizer:
+    """The tokenizer `name` of the system in a folder, in evaluation mode."""
+    found: Any = TOKENIZERS[config.kind].read(config, folder, name)
+    return found

@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from vqfusion.config import VQVAEConfig
 from vqfusion.nn.conv import VQVAEDecoder, VQVAEEncoder
+from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.tokenizers.vqvae import VQVAE, build_quantizer
 from vqfusion.types import Quantized
 
@@ -28,7 +31,7 @@ class GaussianReconstruction:
     codes: Quantized
 
 
-class GaussianVQVAE(nn.Module):
+class GaussianVQVAE(nn.Module, Pretrained):
     """Encoder z = mu + sigma * xi, nearest code, decoder N(mean, variance), all four learned.
 
     The likelihood replaces the squared error of the VQ-VAE: Kingma, Welling (2014); with codes and a learned variance
@@ -38,6 +41,9 @@ class GaussianVQVAE(nn.Module):
     part of mu is the quantizer's commitment loss. In evaluation mode xi = 0, so encoding is deterministic. Sizes are
     multiples of `downsampling`.
     """
+
+    kind = "gaussian-vqvae"
+    config_type = VQVAEConfig
 
     def __init__(self, config: VQVAEConfig, latent_weight: float = 1e-3, beta: float = 0.5):
         super().__init__()
@@ -96,6 +102,15 @@ class GaussianVQVAE(nn.Module):
         }
         weighed = weighed_nats(x, out.signal, out.log_variance, self.beta).mean()
         return weighed + self.latent_weight * divergence + out.codes.loss, report
+
+    def write_parts(self, folder: Path) -> dict[str, Any]:
+        return super().write_parts(folder) | {"latent_weight": self.latent_weight, "beta": self.beta}
+
+    @classmethod
+    def read_parts(cls, stored: Stored, device: torch.device) -> Any:
+        model = super().read_parts(stored, device)
+        model.latent_weight, model.beta = float(stored.more["latent_weight"]), float(stored.more["beta"])
+        return model
 
     def _decode(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         signal, log_variance = self.decoder(codes).float().chunk(2, dim=1)

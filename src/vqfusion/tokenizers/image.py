@@ -24,6 +24,7 @@ class ImageTokenizer(SignalTokenizer):
     A side that is no multiple of the downsampling is extended by its edge.
     """
 
+    config_type = ImageTokenizerConfig
     modality = "image"
 
     def __init__(self, config: ImageTokenizerConfig):

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vqfusion.errors import UserError
-from vqfusion.nn.weights import fingerprint
+from vqfusion.nn.pretrained import WEIGHTS, buildable
+from vqfusion.nn.weights import fingerprint, half_precision, load_into, load_weights, save_weights
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.search import search_codes
 from vqfusion.tokenizers.vqvae import VQVAE
@@ -27,7 +29,6 @@ class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
     `from_latents`; see `VQVAE`).
     """
 
-    config: Any
     vqvae: VQVAE
 
     @abstractmethod
@@ -99,3 +100,17 @@ class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
     def fingerprint(self) -> str:
         """Changes whenever the meaning of an id changes."""
         return fingerprint(self.state_dict(), self.config.model_dump_json())
+
+    def write_own(self, folder: Path, name: str | None) -> None:
+        save_weights(folder / _weights(name), half_precision(self.state_dict()))
+
+    @classmethod
+    def read_own(cls, config: Any, folder: Path, name: str | None) -> Any:
+        with buildable(folder):
+            network = cls.from_config(config)
+        load_into(network, load_weights(folder / _weights(name)), folder / _weights(name))
+        return network.eval()
+
+
+def _weights(name: str | None) -> str:
+    return f"tokenizer-{name}.safetensors" if name else WEIGHTS

@@ -1,5 +1,6 @@
 """Series to codes and back."""
 
+from vqfusion.config import SeriesTokenizerConfig
 from vqfusion.tokenizers.standardised import StandardisedTokenizer
 from vqfusion.tokenizers.units import moments, restored, standardised
 from vqfusion.types import Sample, Tokens
@@ -13,6 +14,7 @@ class SeriesTokenizer(StandardisedTokenizer):
     at: codes stand for values, not for seconds.
     """
 
+    config_type = SeriesTokenizerConfig
     modality = "series"
 
     def encode(self, sample: Sample, search: int = 0) -> Tokens:

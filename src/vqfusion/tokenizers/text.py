@@ -3,15 +3,19 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as BPETokenizer
 
+from vqfusion.config import TextTokenizerConfig
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.types import Sample, Tokens
+
+VOCABULARY = "vocabulary"  # the file of a tokenizer in a folder of its own
 
 
 class TextTokenizer(BaseTokenizer):
@@ -20,11 +24,13 @@ class TextTokenizer(BaseTokenizer):
     The 256 bytes are in every vocabulary, so nothing is unknown and `decode(encode(text)) == text`.
     """
 
+    config_type = TextTokenizerConfig
     modality = "text"
 
     def __init__(self, bpe: BPETokenizer):
         self.bpe = bpe
         self.codebook_size = bpe.get_vocab_size()
+        self.config = TextTokenizerConfig(vocabulary_size=self.codebook_size)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary_size: int) -> "TextTokenizer":
@@ -43,7 +49,7 @@ class TextTokenizer(BaseTokenizer):
         return cls(bpe)
 
     @classmethod
-    def load(cls, path: Path) -> "TextTokenizer":
+    def load(cls, path: Path) -> Any:
         try:
             return cls(BPETokenizer.from_file(str(path)))
         except Exception as error:  # the library raises bare Exception
@@ -61,3 +67,10 @@ class TextTokenizer(BaseTokenizer):
 
     def fingerprint(self) -> str:
         return hashlib.sha256(self.bpe.to_str().encode()).hexdigest()[:16]
+
+    def write_own(self, folder: Path, name: str | None) -> None:
+        self.save(folder / f"{name or VOCABULARY}.json")
+
+    @classmethod
+    def read_own(cls, config: TextTokenizerConfig, folder: Path, name: str | None) -> Any:
+        return cls.load(folder / f"{name or VOCABULARY}.json")

@@ -23,6 +23,7 @@ class TextVQVAETokenizer(TokenizerNetwork):
     autoencoders of Kaiser et al. (2018), "Fast decoding in sequence models using discrete latent variables".
     """
 
+    config_type = TextVQVAEConfig
     modality = "text"
 
     def __init__(self, config: TextVQVAEConfig):

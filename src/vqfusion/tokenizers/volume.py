@@ -1,5 +1,6 @@
 """Volumes to codes and back."""
 
+from vqfusion.config import VolumeTokenizerConfig
 from vqfusion.tokenizers.standardised import StandardisedTokenizer
 
 
@@ -10,4 +11,5 @@ class VolumeTokenizer(StandardisedTokenizer):
     stand for voxels, not for millimetres.
     """
 
+    config_type = VolumeTokenizerConfig
     modality = "volume"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vqfusion.config import VQVAEConfig
 from vqfusion.errors import UserError
 from vqfusion.nn.conv import VQVAEDecoder, VQVAEEncoder
+from vqfusion.nn.pretrained import Pretrained
 from vqfusion.nn.tiles import run_tiled
 from vqfusion.tokenizers.quantizers import QUANTIZERS, Quantizer
 from vqfusion.types import Quantized
@@ -22,12 +23,15 @@ class Reconstruction:
     codes: Quantized
 
 
-class VQVAE(nn.Module):
+class VQVAE(nn.Module, Pretrained):
     """Compress `[B, channels, *size]` to indices `[B, *grid]` and back: van den Oord et al. (2017).
 
     Every axis of `size` must be a multiple of `downsampling`. A quantizer with several codes for a vector adds a last
     axis to the indices. Latents are taken to the quantizer in float32.
     """
+
+    kind = "vqvae"
+    config_type = VQVAEConfig
 
     def __init__(self, config: VQVAEConfig):
         super().__init__()

@@ -8,10 +8,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from vqfusion.config import FusionConfig
 from vqfusion.errors import UserError
 from vqfusion.models.codec.vqf import VqfFile, VqfHeader
-from vqfusion.models.fusion.pretrained import load_entropy_model, load_tokenizers
+from vqfusion.models.fusion.pretrained import load_tokenizers
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
+from vqfusion.models.fusion.system import System
+from vqfusion.nn.pretrained import read_stored
+from vqfusion.nn.weights import pick_device
 from vqfusion.tokenizers.codec.entropy_model import EntropyModel
 from vqfusion.tokenizers.codec.range_coder import decode_adaptive, encode_adaptive, pack, unpack
 from vqfusion.types import Sample, Tokens
@@ -21,22 +25,30 @@ class Codec:
     """Encodes what the tokenizers of a model can take, at its own size, and decodes to the original extent.
 
     Pictures of any size (in tiles where they are large), grey ones come back grey; sounds come back at their own rate
-    and length; volumes with spacing and affine, series with rate, names and units. `entropy_models` by the name of
-    the tokenizer; without one the codes are packed by adaptive counts or bit by bit, whichever is shortest.
+    and length; volumes with spacing and affine, series with rate, names and units. `entropy_models`, by the name of
+    the tokenizer, are those that the tokenizers have; without one the codes are packed by adaptive counts or bit by
+    bit, whichever is shortest.
     """
 
-    def __init__(self, tokenizers: SlotTokenizers, entropy_models: dict[str, EntropyModel]):
-        self.config = tokenizers.config
+    def __init__(self, tokenizers: SlotTokenizers, entropy_models: dict[str, EntropyModel] | None = None):
+        self.config, self.slots = tokenizers.config, tokenizers
         self.model = tokenizers.config.name
         self.tokenizers = {n: t for n, t in tokenizers.by_name.items() if not t.closed}
-        self.entropy_models = entropy_models
+        own = {name: one.entropy_model for name, one in tokenizers.by_name.items()}
+        known = own if entropy_models is None else entropy_models
+        self.entropy_models = {name: model for name, model in known.items() if model is not None}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "Codec":
-        """The codec of the model in a folder; what makes no codes is not loaded."""
-        slots = load_tokenizers(Path(folder), device)
-        loaded = {n: load_entropy_model(Path(folder), n, t.fingerprint()) for n, t in slots.by_name.items()}
-        return cls(slots, {name: model for name, model in loaded.items() if model})
+        """The codec of the system in a folder; what makes no codes is not loaded."""
+        return cls(load_tokenizers(read_stored(folder), pick_device(device)))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the tokenizers and their entropy models as a system that encodes and decodes and does no more."""
+        for name, tokenizer in self.slots.by_name.items():
+            tokenizer.entropy_model = self.entropy_models.get(name)
+        config = self.config.model_copy(update={"fusion": FusionConfig(), "draws": ()})
+        System(config, SlotTokenizers(config, self.slots.by_name), None).save_pretrained(folder)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,17 +20,21 @@ from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.slots import SlotName, check_slot, stack_tokens
 from vqfusion.models.fusion.taught import Taught
 from vqfusion.models.sampling import Generated, Sampling
+from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.types import Sample
 
 ROWS = 64  # items that go through the network at once
 
 
-class System:
+class System(Pretrained):
     """A trained chain. `generate`, `distribution` and `likelihood` take a mapping from slots to samples.
 
     `fusion` is None where the chain has tokenizers only; such a system encodes, decodes and can be inspected.
     `taught` has the names that it learned, where it learned names.
     """
+
+    kind = "system"
+    config_type = ChainConfig
 
     def __init__(
         self, config: ChainConfig, tokenizers: SlotTokenizers, fusion: Fusion | None, taught: Taught | None = None
@@ -39,15 +44,18 @@ class System:
         self.taught = taught or Taught()
         self._fusion = fusion.eval() if fusion is not None else None
 
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "System":
-        """Load what `save_pretrained` wrote."""
-        parts = load_parts(Path(folder), device)
-        return cls(parts.config, parts.tokenizers, parts.fusion, parts.taught)
+    @property
+    def parts(self) -> Parts:
+        """What it is made of."""
+        return Parts(self.config, self.tokenizers, self._fusion, self.taught)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, the tokenizers and Fusion (safetensors, float16) to a folder."""
-        save_parts(Parts(self.config, self.tokenizers, self._fusion, self.taught), Path(folder))
+    def write_parts(self, folder: Path) -> dict[str, Any]:
+        return save_parts(self.parts, folder)
+
+    @classmethod
+    def read_parts(cls, stored: Stored, device: torch.device) -> Any:
+        parts = load_parts(stored, device)
+        return cls(parts.config, parts.tokenizers, parts.fusion, parts.taught)
 
     @property
     def fusion(self) -> Fusion:

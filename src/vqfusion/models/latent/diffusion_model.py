@@ -7,7 +7,7 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vqfusion.config import DiffusionModelConfig, validated
+from vqfusion.config import DiffusionModelConfig
 from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser, denoising_loss
 from vqfusion.diffusion.gaussian.flow import make_path
 from vqfusion.diffusion.gaussian.grids import time_grid
@@ -18,23 +18,14 @@ from vqfusion.errors import UserError
 from vqfusion.models.latent.diffusion_parts import codec_config, make_network, network_name
 from vqfusion.nn.blocks import extend_to_multiple
 from vqfusion.nn.conv import VQVAEDecoder, VQVAEEncoder
-from vqfusion.nn.weights import (
-    FORMAT_VERSION,
-    load_into,
-    load_json,
-    load_weights,
-    pick_device,
-    save_json,
-    save_weights,
-)
+from vqfusion.nn.pretrained import WEIGHTS, Pretrained
+from vqfusion.nn.weights import load_into, load_weights, save_weights
 from vqfusion.tokenizers.quantizers import Quantizer, VectorQuantizer
 from vqfusion.tokenizers.vqvae import build_quantizer
 from vqfusion.types import PredictionKind, Quantized
 
-WEIGHTS = "model.safetensors"
 
-
-class DiffusionModel(nn.Module):
+class DiffusionModel(nn.Module, Pretrained):
     """Signals `[B, C, *size]` to codes and back, by a decoder that gives the mean and a diffusion that gives the rest.
 
     `decoder` turns code vectors into m, trained by squared error: an estimate of E[x | codes], blurred where the codes
@@ -57,6 +48,8 @@ class DiffusionModel(nn.Module):
     `cosine`, `linear`, `sigmoid` or `edm`, over residuals of unit variance.
     """
 
+    kind = "diffusion-model"
+    config_type = DiffusionModelConfig
     residual_std: Tensor
     draws: Tensor
 
@@ -237,19 +230,3 @@ class DiffusionModel(nn.Module):
     def save_weights(self, path: str | Path) -> None:
         """Write all tensors to one safetensors file."""
         save_weights(Path(path), self.state_dict())
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and the weights; ValueError where no config describes the parts."""
-        config = self.config.model_dump(mode="json")
-        self.save_weights(Path(folder) / WEIGHTS)
-        save_json(Path(folder) / "config.json", {"format": FORMAT_VERSION, "diffusion_model": config})
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "DiffusionModel":
-        """Load what `save_pretrained` wrote."""
-        path = Path(folder) / "config.json"
-        stored = load_json(path)
-        if stored.get("format") != FORMAT_VERSION or "diffusion_model" not in stored:
-            raise UserError(f"{path}: not a DiffusionModel of format {FORMAT_VERSION}")
-        config = validated(DiffusionModelConfig, stored["diffusion_model"], str(path))
-        return cls.from_config(config).load_weights(folder).to(pick_device(device))

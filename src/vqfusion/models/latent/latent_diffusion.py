@@ -1,31 +1,28 @@
 """LatentDiffusion: signals made by diffusion in the latents of a frozen tokenizer."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vqfusion.config import LatentDiffusionConfig, VQVAEConfig, validated
+from vqfusion.config import LatentDiffusionConfig, VQVAEConfig
 from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser, denoising_loss
 from vqfusion.diffusion.gaussian.flow import make_path
 from vqfusion.diffusion.gaussian.guidance import ALWAYS, classifier_free_guidance
 from vqfusion.diffusion.gaussian.samplers import SampledSignal, sample_signal
 from vqfusion.diffusion.gaussian.times import uniform_times
 from vqfusion.diffusion.noise import draw_noise, torch_seed
-from vqfusion.errors import UserError
+from vqfusion.models.latent.slots import AskedBySlots
 from vqfusion.nn.denoising_transformer import DenoisingTransformer
+from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.nn.unet import UNet
-from vqfusion.nn.weights import FORMAT_VERSION, load_into, load_json, load_weights, pick_device, save_json, save_weights
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import PredictionKind
 
-KIND = "latent-diffusion"
-WEIGHTS = "model.safetensors"
 NOTHING = -1  # the label of an item that no class is told of
 
 
@@ -52,7 +49,7 @@ class LatentCodec(Protocol):
     def from_latents(self, z: Tensor, snap: bool = True) -> Tensor: ...
 
 
-class LatentDiffusion(nn.Module):
+class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
     """Diffusion over the latents of a frozen tokenizer, of any rank: Rombach et al. (2022).
 
     Latents are what the encoder gives before quantisation, each channel brought to mean 0 and deviation 1
@@ -63,6 +60,8 @@ class LatentDiffusion(nn.Module):
     given. `grid` is the size of the latents of a sample.
     """
 
+    kind = "latent-diffusion"
+    config_type = LatentDiffusionConfig
     mean: Tensor
     std: Tensor
     config: LatentDiffusionConfig | None = None
@@ -203,25 +202,9 @@ class LatentDiffusion(nn.Module):
         made = self.sample_latents(range(seed, seed + items), labels, **settings)
         return SampledSignal(self.decode(made.signal, snap), made.nfe)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and all weights, the tokenizer's too; ValueError where the parts came without a config."""
-        if self.config is None:
-            raise ValueError("parts of your own have no config: keep their state_dict, or build with from_config")
-        save_weights(Path(folder) / WEIGHTS, self.state_dict())
-        contract: dict[str, Any] = {"format": FORMAT_VERSION, "kind": KIND}
-        save_json(Path(folder) / "config.json", contract | {"latent_diffusion": self.config.model_dump(mode="json")})
-
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "LatentDiffusion":
-        """Read what `save_pretrained` wrote, in evaluation mode; UserError where the folder holds something else."""
-        folder = Path(folder)
-        stored = load_json(folder / "config.json")
-        if stored.get("format") != FORMAT_VERSION or stored.get("kind") != KIND:
-            raise UserError(f"{folder}: not a latent diffusion of format {FORMAT_VERSION}")
-        config = validated(LatentDiffusionConfig, stored.get("latent_diffusion", {}), f"{folder}/config.json")
-        model: LatentDiffusion = cls.from_config(config)
-        load_into(model, load_weights(folder / WEIGHTS), folder / WEIGHTS)
-        return model.to(pick_device(device)).eval().requires_grad_(False)
+    def read_parts(cls, stored: Stored, device: torch.device) -> Any:
+        return super().read_parts(stored, device).requires_grad_(False)
 
 
 def wide(values: Float[Tensor, " D"], z: Float[Tensor, "B D ..."]) -> Float[Tensor, "1 D ..."]:

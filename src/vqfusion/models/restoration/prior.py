@@ -1,6 +1,5 @@
 """A prior over signals of one kind: one denoising network, for every noise level, told or not."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -8,24 +7,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqfusion.config import PriorConfig, validated
+from vqfusion.config import PriorConfig
 from vqfusion.diffusion.gaussian.path import GaussianPath, scale
 from vqfusion.diffusion.gaussian.schedules import EDMSchedule
 from vqfusion.errors import UserError
+from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.nn.restoration import RestorationNet
-from vqfusion.nn.weights import (
-    FORMAT_VERSION,
-    half_precision,
-    load_into,
-    load_json,
-    load_weights,
-    pick_device,
-    save_json,
-    save_weights,
-)
 from vqfusion.types import Prediction, Sample
-
-KIND = "prior"
 
 
 class NoisyBatch(NamedTuple):
@@ -40,15 +28,17 @@ class NoisyBatch(NamedTuple):
         return NoisyBatch(*(tensor.to(device) for tensor in self))
 
 
-class Prior(nn.Module):
+class Prior(nn.Module, Pretrained):
     """E[data | data + sigma noise] for signals of one modality, of any size.
 
     Values and noise levels are in the units of the samples: pictures in [0, 1], noise of 25 / 255. The posterior
     mean is, by Tweedie's formula, also the score, so the same network denoises and drives every sampler of
-    `vqfusion.diffusion` through `as_denoiser`. `folder` is where it was read from.
+    `vqfusion.diffusion` through `as_denoiser`.
     """
 
-    folder: Path | None = None
+    kind = "prior"
+    config_type = PriorConfig
+    weights = "prior.safetensors"
 
     def __init__(self, config: PriorConfig, error_slope: float = 0.011):
         super().__init__()
@@ -136,24 +126,9 @@ class Prior(nn.Module):
                 f"this prior takes sound at {config.sample_rate_hz} Hz, not {sample.sample_rate_hz}; resample it first"
             )
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json (the data contract) and prior.safetensors in half precision."""
-        folder = Path(folder)
-        save_weights(folder / "prior.safetensors", half_precision(self.state_dict()))
-        contract: dict[str, Any] = {"format": FORMAT_VERSION, "kind": KIND}
-        save_json(folder / "config.json", contract | {"prior": self.config.model_dump(mode="json")})
-
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "Prior":
-        """Read a prior back, in evaluation mode; UserError where the folder holds something else."""
-        folder = Path(folder)
-        stored = load_json(folder / "config.json")
-        if stored.get("format") != FORMAT_VERSION or stored.get("kind") != KIND or "prior" not in stored:
-            raise UserError(f"{folder}: not a prior of format {FORMAT_VERSION}; vqfusion.load tells kinds apart")
-        prior = cls(validated(PriorConfig, stored["prior"], f"{folder}/config.json"))
-        load_into(prior, load_weights(folder / "prior.safetensors"), folder / "prior.safetensors")
-        prior.folder = folder
-        return prior.to(pick_device(device)).eval().requires_grad_(False)
+    def read_parts(cls, stored: Stored, device: torch.device) -> Any:
+        return super().read_parts(stored, device).requires_grad_(False)
 
 
 class PriorDenoiser:

@@ -3,6 +3,7 @@
 from vqfusion.tokenizers.quantizers.base import Quantizer
 from vqfusion.tokenizers.quantizers.binary import BinarySphericalQuantizer, LookupFreeQuantizer
 from vqfusion.tokenizers.quantizers.cosine import CosineGradientVectorQuantizer, CosineVectorQuantizer
+from vqfusion.tokenizers.quantizers.described import COMPOSED, QUANTIZERS
 from vqfusion.tokenizers.quantizers.estimators import ESTIMATORS
 from vqfusion.tokenizers.quantizers.factory import vector_quantizer
 from vqfusion.tokenizers.quantizers.finite_scalar import FiniteScalarQuantizer
@@ -26,7 +27,7 @@ from vqfusion.tokenizers.quantizers.residual_finite_scalar import ResidualFinite
 from vqfusion.tokenizers.quantizers.simple import SimVectorQuantizer
 from vqfusion.tokenizers.quantizers.vector import VectorQuantizer
 
-QUANTIZERS: dict[str, type[Quantizer]] = {
+QUANTIZERS |= {
     "vq": VectorQuantizer,
     "gradient_vq": GradientVectorQuantizer,
     "cosine_vq": CosineVectorQuantizer,
@@ -48,7 +49,10 @@ QUANTIZERS: dict[str, type[Quantizer]] = {
     "bsq": BinarySphericalQuantizer,
 }
 
+COMPOSED |= {"multi_head": MultiHead, "projected": Projected, "residual": Residual}
+
 __all__ = [
+    "COMPOSED",
     "ESTIMATORS",
     "QUANTIZERS",
     "MultiHead",

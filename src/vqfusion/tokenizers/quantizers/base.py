@@ -2,17 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from vqfusion.config import QuantizerConfig
+from vqfusion.errors import UserError
+from vqfusion.nn.pretrained import Pretrained
+from vqfusion.tokenizers.quantizers.described import arguments, built_quantizer, stored_quantizer
 from vqfusion.tokenizers.quantizers.estimators import ESTIMATORS
 from vqfusion.tokenizers.quantizers.rows import Assignment, Rows, all_finite, check_mask, finite_rows, noise_seed
 from vqfusion.types import Quantized
 
 
-class Quantizer(nn.Module, ABC):
+class Quantizer(nn.Module, Pretrained, ABC):
     """Maps vectors to the nearest of `codebook_size` codes.
 
     Input `[B, *grid, dim]`, or `[B, dim, *grid]` when built with `channel_first=True`, at any rank; `mask`
@@ -33,6 +38,14 @@ class Quantizer(nn.Module, ABC):
     index_axes: tuple[int, ...] = ()
     downsampling = 1  # of the grid of indices against the grid of vectors
     config_keys: tuple[str, ...] = ("codebook_size", "dim")  # fields of VQVAEConfig that the constructor takes
+    kind: ClassVar[str] = "quantizer"
+    config_type = QuantizerConfig
+    built_with: dict[str, Any]  # arguments of the constructor
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        made = super().__new__(cls)
+        made.built_with = arguments(cls.__init__, args, kwargs)
+        return made
 
     def __init__(self, dim: int, codebook_size: int, channel_first: bool = False, estimator: str = "ste"):
         super().__init__()
@@ -198,6 +211,18 @@ class Quantizer(nn.Module, ABC):
         """Whether training draws random numbers."""
         parts = [part for part in self.modules() if isinstance(part, Quantizer)]
         return any(part.draws or part.estimator == "diveq" for part in parts)
+
+    @property
+    def config(self) -> QuantizerConfig:
+        """What `from_config` needs to build it; ValueError for a quantizer or an argument of one's own."""
+        return stored_quantizer(self)
+
+    @classmethod
+    def from_config(cls, config: QuantizerConfig) -> Any:
+        made = built_quantizer(config)
+        if not isinstance(made, cls):
+            raise UserError(f"the config is of a {type(made).__name__}, not of a {cls.__name__}")
+        return made
 
     def _rows(
         self,

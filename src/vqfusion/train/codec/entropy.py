@@ -13,9 +13,9 @@ from vqfusion.config import ChainConfig, TextTokenizerConfig, TextVQVAEConfig
 from vqfusion.data import Dataset
 from vqfusion.data.transforms import fit_picture
 from vqfusion.diffusion.noise import torch_seed
-from vqfusion.models.fusion.pretrained import load_entropy_model, save_entropy_model
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.codec.entropy_model import FRACTION, NEIGHBOURS, EntropyModel, neighbours
+from vqfusion.tokenizers.kept import load_entropy_model, save_entropy_model
 from vqfusion.train.codec.tokenizers import training_texts
 from vqfusion.types import Sample
 
@@ -29,12 +29,11 @@ def add_entropy_model(tokenizer: BaseTokenizer, name: str, dataset: Dataset, cha
     """Fit the entropy model of a tokenizer to training data and save it in its folder, unless it is there."""
     if tokenizer.closed:
         return
-    mark = tokenizer.fingerprint()
-    if load_entropy_model(folder, name, mark) is not None:
-        return
-    model = fit_entropy_model(training_codes(tokenizer, name, dataset, chain), tokenizer.codebook_size, chain.seed)
-    if model is not None:
-        save_entropy_model(model, folder, name, mark)
+    tokenizer.entropy_model = load_entropy_model(tokenizer, folder, name)
+    if tokenizer.entropy_model is None:
+        codes = training_codes(tokenizer, name, dataset, chain)
+        tokenizer.entropy_model = fit_entropy_model(codes, tokenizer.codebook_size, chain.seed)
+        save_entropy_model(tokenizer, folder, name)
 
 
 def training_codes(

@@ -12,7 +12,6 @@ from vqfusion.data import Dataset, open_dataset
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
 from vqfusion.models.fusion.fusion import Fusion
-from vqfusion.models.fusion.pretrained import load_parts, save_tokenizer
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.system import System
 from vqfusion.models.fusion.taught import Taught
@@ -43,7 +42,7 @@ def train_chain(
     `load`. `start` is the folder of a trained system whose tokenizers and weights are the beginning. While Fusion
     trains, `on_log` sees the System as it is then; `on_metrics` sees the metrics of every stage.
     """
-    begin = load_parts(start) if start else None
+    begin = System.from_pretrained(start).parts if start else None
     if begin:
         require_same_size(chain, begin)
     accelerator = accelerator or make_accelerator(device)
@@ -58,8 +57,9 @@ def train_chain(
         )
         if isinstance(tokenizer, torch.nn.Module):
             round_to_half(tokenizer)
+        tokenizer.entropy_model = None  # an adopted one was fitted to other data
         if accelerator.is_main_process:
-            save_tokenizer(tokenizer, folder, name)
+            tokenizer.write(folder, name)
             add_entropy_model(tokenizer, name, dataset, chain, folder)
         tokenizers[name] = tokenizer
     chain = with_untrained_pairs(with_names(chain, tokenizers), dataset)

@@ -16,7 +16,7 @@ from vqfusion.data import Dataset, open_dataset
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
 from vqfusion.modalities import SIGNALS
-from vqfusion.models.fusion.pretrained import load_tokenizers
+from vqfusion.models.codec.codec import Codec
 from vqfusion.models.latent.latent_diffusion import NOTHING, LatentBatch, LatentDiffusion
 from vqfusion.nn.weights import fingerprint, round_to_half
 from vqfusion.tokenizers.audio import AudioTokenizer
@@ -152,7 +152,7 @@ def fresh_model(
 def adopted(config: LatentDiffusionConfig, start: Path) -> SignalTokenizer:
     """The tokenizer of another model of the kind that a config names."""
     kind = kind_of_tokenizer(config)
-    for tokenizer in load_tokenizers(start).by_name.values():
+    for tokenizer in Codec.from_pretrained(start).slots.by_name.values():
         if isinstance(tokenizer, SignalTokenizer) and tokenizer.config.kind == kind:
             return tokenizer
     raise UserError(f"{start}: has no {kind} tokenizer to start from")

@@ -1,33 +1,46 @@
-"""A LatentDiffusion as the verbs speak to a model: by slots."""
+"""A diffusion of latents asked by slots, as a System is."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 
+from vqfusion.diffusion.gaussian.samplers import SampledSignal
 from vqfusion.errors import UserError
-from vqfusion.models.latent.latent_diffusion import LatentDiffusion
 from vqfusion.models.sampling import Generated, Sampling
 from vqfusion.types import Sample, Tokens
 
 ROWS = 64  # samples that are made at once
 
 
-class LatentSystem:
-    """The slot of its tokenizer from nothing, or from the slot `label` where it knows classes."""
+class AskedBySlots:
+    """The slot of a tokenizer from nothing, or from the slot `label` where the model knows classes.
 
-    def __init__(self, model: LatentDiffusion):
-        self.model = model
-        self.modality = str(model.codec.modality)
+    A model over a bare VQ-VAE, which belongs to no modality, has no slots.
+    """
+
+    codec: Any
+    classes: tuple[str, ...]
+    raw: Callable[[Tensor], Tensor]
+    sample_latents: Callable[..., SampledSignal]
+
+    @property
+    def modality(self) -> str:
+        """What it draws."""
+        return str(getattr(self.codec, "modality", "signals"))
 
     @property
     def slots(self) -> tuple[str, ...]:
-        return (self.modality, "label") if self.model.classes else (self.modality,)
+        """Slots that can be given or asked for."""
+        if not hasattr(self.codec, "modality"):
+            return ()
+        return (self.modality, "label") if self.classes else (self.modality,)
 
     def labels(self, slot: str) -> list[str]:
         """The names of the classes."""
-        return list(self.model.classes) if slot in self.slots[1:] else self._refuse()
+        return list(self.classes) if slot in self.slots[1:] else self._refuse()
 
     @torch.no_grad()
     def generate(
@@ -38,7 +51,7 @@ class LatentSystem:
         known: object = None,
     ) -> Generated:
         """As `System.generate`: sample k of item i has a seed of its own. UserError for any other slot."""
-        if target != self.modality or known is not None or set(given) - set(self.slots[1:]):
+        if target not in self.slots[:1] or known is not None or set(given) - set(self.slots[1:]):
             self._refuse()
         sampling = sampling or Sampling()
         started, names, k = time.perf_counter(), self.labels("label") if given else [], sampling.samples
@@ -50,14 +63,14 @@ class LatentSystem:
         nfe = 0
         for at in range(0, len(seeds), ROWS):
             part = slice(at, at + ROWS)
-            drawn = self.model.sample_latents(
+            drawn = self.sample_latents(
                 seeds=seeds[part],
                 labels=None if labels is None else labels[part],
                 steps=sampling.steps,
                 guidance_scale=sampling.guidance_scale,
             )
-            codec, nfe = self.model.codec, drawn.nfe
-            ids = codec.vqvae.quantizer(self.model.raw(drawn.signal)).indices
+            codec, nfe = self.codec, drawn.nfe
+            ids = codec.vqvae.quantizer(self.raw(drawn.signal)).indices
             made += [codec.decode(Tokens(one, codec.codebook_size, self.modality)) for one in ids]
         rows = [made[i * k : (i + 1) * k] for i in range(len(items))]
         return Generated(target, rows, nfe, time.perf_counter() - started)
@@ -68,13 +81,15 @@ class LatentSystem:
 
     @property
     def languages(self) -> tuple[str, ...]:
+        """It has no texts: UserError."""
         return self._refuse()
 
     def distribution(self, given: Mapping[str, Sample | Sequence[Sample]], target: str) -> list[dict[str, float]]:
+        """It recognises nothing: UserError."""
         return self._refuse()
 
     def _refuse(self) -> NoReturn:
-        from_label = " --given label=NAME" if self.model.classes else ""
+        from_label = " --given label=NAME" if self.classes else ""
         raise UserError(
             f"this model draws {self.modality} in latents and does no more: "
             f"use it with `vqfusion any --target {self.modality}{from_label}`"

@@ -1,0 +1,89 @@
+"""How a tokenizer is kept: alone in a folder, or among those of a system."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from vqfusion.config import validated
+from vqfusion.errors import UserError
+from vqfusion.nn.pretrained import Pretrained, Stored
+from vqfusion.nn.weights import load_weights, save_weights
+from vqfusion.tokenizers.codec.entropy_model import EntropyModel
+
+
+class KeptTokenizer(Pretrained):
+    """A tokenizer in a folder of its own, or by its `name` in the folder of a system.
+
+    `entropy_model` says how probable each code is after its neighbours, for the codec; not every tokenizer has one.
+    """
+
+    kind: ClassVar[str] = "tokenizer"
+    entropy_model: EntropyModel | None = None
+
+    def fingerprint(self) -> str:
+        """Changes whenever the meaning of an id changes."""
+        raise NotImplementedError
+
+    def write_own(self, folder: Path, name: str | None) -> None:
+        """Write what neither the config nor the entropy model holds."""
+        raise NotImplementedError
+
+    @classmethod
+    def read_own(cls, config: Any, folder: Path, name: str | None) -> Any:
+        """The tokenizer of a config, from what `write_own` wrote."""
+        raise NotImplementedError
+
+    def write(self, folder: Path, name: str | None = None) -> None:
+        """Write everything but the config."""
+        self.write_own(folder, name)
+        save_entropy_model(self, folder, name)
+
+    @classmethod
+    def read(cls, config: Any, folder: Path, name: str | None = None) -> Any:
+        """The tokenizer of a config, from what `write` wrote, in evaluation mode."""
+        tokenizer = cls.read_own(config, folder, name)
+        tokenizer.entropy_model = load_entropy_model(tokenizer, folder, name)
+        return tokenizer
+
+    def write_parts(self, folder: Path) -> dict[str, Any]:
+        self.write(folder)
+        return {}
+
+    @classmethod
+    def read_parts(cls, stored: Stored, device: torch.device) -> Any:
+        held, own = stored.config.get("kind"), cls.config_type.model_fields["kind"].default
+        if held != own:
+            what = f"holds a tokenizer of kind {held!r}, not {own!r}"
+            raise UserError(f"{stored.folder}: {what}; vqfusion.load opens every kind")
+        config = validated(cls.config_type, stored.config, f"{stored.folder}/config.json")
+        tokenizer = cls.read(config, stored.folder)
+        return tokenizer.to(device) if isinstance(tokenizer, nn.Module) else tokenizer
+
+
+def entropy_path(folder: Path, name: str | None) -> Path:
+    """Where the entropy model of a tokenizer is kept."""
+    return folder / (f"entropy-{name}.safetensors" if name else "entropy.safetensors")
+
+
+def save_entropy_model(tokenizer: KeptTokenizer, folder: Path, name: str | None = None) -> None:
+    """Write the entropy model of a tokenizer, where it has one, marked with the fingerprint of the tokenizer."""
+    if tokenizer.entropy_model is not None:
+        marked = {"tokenizer": tokenizer.fingerprint()}
+        save_weights(entropy_path(folder, name), tokenizer.entropy_model.tensors(), marked)
+
+
+def load_entropy_model(tokenizer: KeptTokenizer, folder: Path, name: str | None = None) -> EntropyModel | None:
+    """The entropy model of a tokenizer; None where there is none, or it was made for another state of it."""
+    path = entropy_path(folder, name)
+    if not path.exists():
+        return None
+    tensors = load_weights(path)
+    with safe_open(path, "pt") as file:
+        made_for = (file.metadata() or {}).get("tokenizer")
+    try:
+        return EntropyModel.from_tensors(tensors) if made_for == tokenizer.fingerprint() else None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; restore the original file or delete it") from None
