@@ -26,7 +26,7 @@ FLAGS = {
     "demo": ["--json", "--model", "--output", "--seed"],
     "doctor": ["--json"],
     "encode": ["--device", "--force", "--json", "--model", "--output", "--search"],
-    "decode": ["--device", "--force", "--json", "--model", "--output"],
+    "decode": ["--device", "--force", "--json", "--model", "--output", "--trust"],
     "inspect": ["--data", "--device", "--force", "--json", "--limit", "--output"],
     "eval": [
         "--data",

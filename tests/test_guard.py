@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from vqfusion import data
+from vqfusion import data, hub
 from vqfusion.cli import main
 from vqfusion.commands import app as commands
 from vqfusion.errors import UserError
+from vqfusion.types import Sample
 
 
 def raising(error):
@@ -90,3 +92,38 @@ sys.exit(main(["denoise", "missing.png"]))
 def test_ctrl_c_while_it_imports_shows_no_traceback(tmp_path, module):
     done = subprocess.run([sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 130 and done.stderr == "vqfusion: interrupted\n"
+
+
+def test_a_file_that_came_while_the_command_worked_is_not_overwritten(tmp_path, monkeypatch, cli):
+    """The check before the work sees no file; another process makes it meanwhile."""
+    from vqfusion.commands import outputs
+
+    def checked_and_overtaken(paths, force, check=outputs.check):
+        check(paths, force)
+        for path in paths:
+            path.write_text("theirs")
+
+    data.write(Sample("image", torch.rand(3, 8, 8)), tmp_path / "a.png")
+    monkeypatch.setattr(outputs, "check", checked_and_overtaken)
+    for verb in (["denoise", "--sigma", "0.1"], ["encode"]):
+        code, _, text = cli(*verb, "a.png", "-o", f"{verb[0]}.{'png' if verb[0] == 'denoise' else 'vqf'}")
+        assert code == 2 and "exists already" in text
+    assert (tmp_path / "denoise.png").read_text() == (tmp_path / "encode.vqf").read_text() == "theirs"
+
+
+def test_a_file_may_not_name_a_folder_as_its_model(tmp_path, cli):
+    """What a .vqf file names is fetched or opened only where the user says that the file is trusted."""
+    from dataclasses import replace
+
+    from vqfusion.models.codec.codec import Codec
+    from vqfusion.models.codec.vqf import VqfFile
+
+    codec = Codec.from_pretrained(hub.ZOO / "emoji")
+    file = codec.encode(Sample("text", "cat"))
+    named = replace(file, header=file.header.model_copy(update={"model": str(hub.ZOO / "emoji")}))
+    (tmp_path / "a.vqf").write_bytes(named.to_bytes())
+    assert VqfFile.from_bytes(named.to_bytes(), "a").header.model == str(hub.ZOO / "emoji")
+    code, _, text = cli("decode", "a.vqf")
+    assert code == 2 and "--trust" in text
+    code, out, _ = cli("decode", "a.vqf", "--trust")
+    assert code == 0 and out == "cat\n"

@@ -79,12 +79,14 @@ def new_file(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents where they are missing; UserError where that is impossible."""
+    """Make a folder and its parents where they are missing; UserError where nothing can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = "a file is in the way" if isinstance(error, FileExistsError) else error.strerror
-        raise UserError(f"{folder}: the folder cannot be made ({reason})") from None
+        raise UserError(f"{folder}: the folder cannot be made ({reason}); choose another") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder}: the folder cannot be written to; choose another")
 
 
 def own_folder(folder: Path) -> Path:

@@ -52,7 +52,7 @@ def encode(
         file = codec.encode(sample, search)
         data = file.to_bytes()
         seconds = time.perf_counter() - started
-        write_bytes(path, data)
+        write_bytes(path, data, force)
         rows.append(_report(item.source, path, sample, file, data, seconds))
     if as_json:
         print(json.dumps({"verb": "encode", "model": model, "items": rows}, ensure_ascii=False))
@@ -67,11 +67,15 @@ def decode(
     model: Annotated[
         str | None, typer.Option(help="name in the zoo, folder, or owner/name; default: the one that the file names")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="take the model that a file names from a folder or the hub")
+    ] = False,
     device: Device = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Turn .vqf files back into pictures, sounds, texts, volumes or series of the original extent."""
+    from vqfusion.data.io import write as write_file
     from vqfusion.models.codec.vqf import VqfFile
 
     sources = _coded(inputs)
@@ -83,7 +87,7 @@ def decode(
     for one, file, path in zip(sources, files, paths, strict=True):
         name = model or file.header.model
         if name not in codecs:
-            codecs[name] = _codec(name, device, None if model else one.path)
+            codecs[name] = _codec(name, device, None if model or trust else one.path)
         started = time.perf_counter()
         sample = codecs[name].decode(file, one.path)
         seconds = time.perf_counter() - started
@@ -91,7 +95,7 @@ def decode(
         if path is None:
             rows[-1]["text"] = sample.data
         else:
-            _write(sample, path)
+            write_file(sample, path, force)
             rows[-1]["output"] = str(path)
         if not as_json:
             text = f"{one.path}\t{sample.data}" if len(files) > 1 else sample.data
@@ -140,24 +144,14 @@ def _planned(
 
 
 def _codec(model: str, device: str | None, named_by: str | None = None) -> "Codec":
-    """The codec of a model; `named_by` is the file that asks for it where nobody else did."""
-    from vqfusion.hub import find_model
+    """The codec of a model; `named_by` is a file that asks for it and is not trusted to name more than the zoo."""
+    from vqfusion.hub import find_model, zoo
     from vqfusion.models.codec.codec import Codec
 
-    try:
-        folder = find_model(model)
-    except UserError as error:
-        if named_by is None:
-            raise
-        mend = f"was made with model {model!r}, which is not here; give its folder with --model"
-        raise UserError(f"{named_by}: {mend}") from error
-    return Codec.from_pretrained(folder, device)
-
-
-def _write(sample: "Sample", path: Path) -> None:
-    from vqfusion.data.io import write
-
-    write(sample, path, force=True)
+    if named_by is not None and model not in zoo():
+        mend = "which is not here; give its folder with --model, or --trust the file to name a folder or a hub model"
+        raise UserError(f"{named_by}: was made with model {model[:100]!r}, {mend}")
+    return Codec.from_pretrained(find_model(model), device)
 
 
 def _report(source: str, path: Path, sample: "Sample", file: "VqfFile", data: bytes, seconds: float) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def inspect(
     if not shown:
         raise UserError(f"{dataset.name}: holds nothing that model {model!r} has a tokenizer for")
     measured_on = f"{dataset.name}, {f'split {split}' if split else 'everything'}"
-    write_bytes(path, inspection_page(codec.model, measured_on, shown, left_out).encode())
+    write_bytes(path, inspection_page(codec.model, measured_on, shown, left_out).encode(), force)
     report = {
         "model": codec.model,
         "data": measured_on,

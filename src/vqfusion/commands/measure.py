@@ -44,7 +44,7 @@ def evaluate(
             progress=lambda text: status.update(text),
         )
     if output is not None:
-        write_bytes(Path(output), report.to_json().encode())
+        write_bytes(Path(output), report.to_json().encode(), force)
     if as_json:
         print(report.to_json().strip())
         return

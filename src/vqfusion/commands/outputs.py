@@ -8,7 +8,7 @@ from typing import Any
 
 from vqfusion.data.io.file import stem_of, suffix_of
 from vqfusion.errors import UserError
-from vqfusion.files import write_bytes
+from vqfusion.files import make_folder, write_bytes
 from vqfusion.modalities import MODALITIES
 
 SUFFIXES = {name: row.written for name, row in MODALITIES.items()} | {"codes": (".vqf",)}
@@ -72,16 +72,8 @@ def check(paths: Sequence[Path], force: bool) -> None:
         make_folder(parent)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents; UserError where that is impossible or it cannot be written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror}); choose another -o/--output") from None
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder}: cannot be written to; choose another -o/--output")
-
-
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any, overwrite: bool = True) -> None:
     """Write JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace"))
+    write_bytes(
+        path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace"), overwrite
+    )

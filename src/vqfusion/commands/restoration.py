@@ -97,7 +97,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         return job.item.read(keep=job.modality == "image" or isinstance(self.task, Inpaint))
 
     def finish(self, batch: Sequence[RestorationJob], given: "Sequence[Sample]", answer: Answer) -> None:
-        self.rows += [write(job, answer, i) for i, job in enumerate(batch)]
+        self.rows += [write(job, answer, i, self.request.force) for i, job in enumerate(batch)]
         if self.page is not None:
             from vqfusion.commands.restoration_page import show
 
@@ -136,12 +136,12 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             print(f"vqfusion: {text}", file=sys.stderr)
 
 
-def write(job: RestorationJob, answer: Answer, i: int) -> dict[str, Any]:
+def write(job: RestorationJob, answer: Answer, i: int, force: bool) -> dict[str, Any]:
     """Write the results of item `i` of an answer; what is to be reported of it."""
     from vqfusion.data.io import write as write_file
 
     for sample, path in zip(answer.samples[i], job.paths, strict=True):
-        write_file(sample, path, force=True)
+        write_file(sample, path, force)
     row: dict[str, Any] = {"input": job.item.source, "modality": job.modality, "model": job.model}
     row |= {"outputs": [str(path) for path in job.paths], "nfe": answer.nfe, "seconds": answer.seconds}
     if not answer.findings:
@@ -155,7 +155,7 @@ def write(job: RestorationJob, answer: Answer, i: int) -> dict[str, Any]:
         if "uncertainty" in job.bounds:
             made["uncertainty"], row["uncertainty_peak"] = uncertainty(finding)
         for what, path in job.bounds.items():
-            write_file(made[what], path, force=True)
+            write_file(made[what], path, force)
             row[what] = str(path)
     return row
 

@@ -59,7 +59,7 @@ class SlotWay(Way[Task, Job]):
             warn(line for line in answer.warnings if not any(line in earlier.warnings for earlier in self.answers))
         for i, job in enumerate(batch):
             if job.paths:
-                write(answer, i, job)
+                write(answer, i, job, self.request.force)
         self.answers.append(answer)
 
     def report(self) -> dict[str, Any]:
@@ -83,19 +83,19 @@ class SlotWay(Way[Task, Job]):
             warn(report["warnings"])
 
 
-def write(answer: Answer, i: int, job: Job) -> None:
+def write(answer: Answer, i: int, job: Job, force: bool) -> None:
     """Item `i` of an answer as the files of its job."""
     from vqfusion.data.io import write as write_file
     from vqfusion.types import Sample
 
     if answer.distributions:
-        outputs.write_json(job.paths[0], answer.distributions[i])
+        outputs.write_json(job.paths[0], answer.distributions[i], force)
     elif answer.samples[i][0].modality == "text":
         lines = "\n".join(sample.data for sample in answer.samples[i])
-        write_file(Sample("text", lines), job.paths[0], force=True)
+        write_file(Sample("text", lines), job.paths[0], force)
     else:
         for sample, path in zip(answer.samples[i], job.paths, strict=True):
-            write_file(sample, path, force=True)
+            write_file(sample, path, force)
 
 
 def show(names: Sequence[str], answer: Answer) -> None:

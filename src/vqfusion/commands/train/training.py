@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import typer
 
-from vqfusion.commands.outputs import make_folder
 from vqfusion.config import ChainConfig, LatentTrainingConfig, PriorTrainingConfig
 from vqfusion.errors import UserError
+from vqfusion.files import make_folder
 
 if TYPE_CHECKING:
     from vqfusion.train.loop.estimate import Estimate

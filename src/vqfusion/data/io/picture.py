@@ -130,7 +130,7 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> None
     else:
         more = {"exif": exif, "icc_profile": icc, "dpi": extras.dpi}
         content = _encoded(pixels, path, how | {key: value for key, value in more.items() if value})
-    write_bytes(path, content)
+    write_bytes(path, content, force)
 
 
 def _encoded(pixels: np.ndarray, path: Path, how: dict[str, Any]) -> bytes:

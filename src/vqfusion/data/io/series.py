@@ -81,7 +81,7 @@ def write_series(sample: Sample, path: str | Path, force: bool = False) -> None:
         rows.writerow([f"{'time_s' if rate else COUNT_NAME}", *names])
         for i, row in enumerate(values.T.tolist()):
             rows.writerow([f"{i / rate:.9g}" if rate else i, *(f"{value:.7g}" for value in row)])
-        write_bytes(path, text.getvalue().encode())
+        write_bytes(path, text.getvalue().encode(), force)
         return
     buffer = io.BytesIO()
     if suffix_of(path) == ".npy":
@@ -89,7 +89,7 @@ def write_series(sample: Sample, path: str | Path, force: bool = False) -> None:
     else:
         known: dict[str, Any] = {"channel_names": np.array(names)} | ({"rate_hz": np.array(rate)} if rate else {})
         np.savez(buffer, data=values, **known)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), force)
 
 
 def _read_csv(data: bytes, name: str, keep: bool) -> tuple[np.ndarray, dict[str, Any]]:

@@ -75,4 +75,4 @@ def write_sound(sample: Sample, path: str | Path, force: bool = False) -> None:
     except soundfile.SoundFileError as error:
         reason = str(error).split(": ")[-1].strip().rstrip(".")
         raise UserError(f"{path}: this format cannot hold the sound ({reason}); use .wav") from None
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), force)

@@ -52,4 +52,4 @@ def write_text(sample: Sample, path: str | Path, force: bool = False) -> None:
     Raises UserError if the file exists and not `force`, or the suffix is not .txt.
     """
     path = check_target(path, MODALITIES["text"].written, force)
-    write_bytes(path, f"{sample.data}\n".encode())
+    write_bytes(path, f"{sample.data}\n".encode(), force)

@@ -91,7 +91,7 @@ def write_volume(sample: Sample, path: str | Path, force: bool = False) -> None:
     else:
         known: dict[str, Any] = {"spacing_mm": sample.spacing_mm, "affine": sample.affine}
         np.savez(buffer, data=voxels, **{key: value for key, value in known.items() if value is not None})
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), force)
 
 
 def needed(package: str) -> Any:
