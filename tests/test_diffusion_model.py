@@ -20,7 +20,8 @@ from vqfusion.tokenizers.gaussian_vqvae import (
 )
 from vqfusion.tokenizers.quantizers import QUANTIZERS, FiniteScalarQuantizer
 from vqfusion.tokenizers.vqvae import VQVAE
-from vqfusion.train.loop.fit import Interrupted, fit
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.signals import Interrupted
 
 ResidualFiniteScalarQuantizer, HierarchicalQuantizer = QUANTIZERS["residual_fsq"], QUANTIZERS["hierarchical_vq"]
 SIZES = {1: (18,), 2: (8, 10), 3: (4, 6, 4)}

@@ -34,7 +34,7 @@ from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.train.fusion.recipe import recipe
 from vqfusion.train.latent.recipe import LATENT_RECIPES
 from vqfusion.train.latent.trainer import LabelledSignals, latent_batches, load_labelled, train_latent
-from vqfusion.train.loop.fit import Interrupted
+from vqfusion.train.loop.signals import Interrupted
 from vqfusion.types import Sample
 
 CODEC = VQVAEConfig(channels=1, widths=(8, 8), depths=(0, 1), codebook_size=16, dim=3)

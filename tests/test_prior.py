@@ -19,8 +19,8 @@ from vqfusion.models.restoration.prior import NoisyBatch, Prior, reflect_to_mult
 from vqfusion.nn.restoration import RestorationNet, fold_positions, unfold_positions
 from vqfusion.nn.weights import load_weights, save_json
 from vqfusion.train.fusion.recipe import recipe
-from vqfusion.train.loop.fit import Interrupted
 from vqfusion.train.loop.power_average import averaged
+from vqfusion.train.loop.signals import Interrupted
 from vqfusion.train.restoration.recipe import PRIOR_RECIPES
 from vqfusion.train.restoration.trainer import in_range, load_signals, noise_levels, noisy_batches, reduced, train_prior
 from vqfusion.types import Sample

@@ -27,9 +27,11 @@ from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.train.fusion.own_data import expand
 from vqfusion.train.fusion.trainer import train_chain
-from vqfusion.train.loop.fit import Interrupted, _Log, fit, learning_rate
+from vqfusion.train.loop.fit import fit, learning_rate
+from vqfusion.train.loop.metrics import Metrics
 from vqfusion.train.loop.muon import Muon
 from vqfusion.train.loop.optimizers import make_optimizers
+from vqfusion.train.loop.signals import Interrupted
 from vqfusion.train.loop.steps import share, step_generator
 from vqfusion.types import Sample
 
@@ -164,7 +166,7 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert rates[50] == pytest.approx(0.5) and rates[100] == pytest.approx(0.0)
 
 
-TWO = """
+SEVERAL = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
@@ -174,20 +176,21 @@ from test_training import Net, STAGE, batches
 from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.fit import fit
 accelerator = make_accelerator("cpu" if torch.accelerator.is_available() else None)
-assert accelerator.num_processes == 2  # nobody says `--device cpu` where there is nothing else
+assert accelerator.num_processes == {processes}  # nobody says `--device cpu` where there is nothing else
 fit(Net({quantizer!r}), batches, STAGE, Path({folder!r}), "c", accelerator)
 """
 
 
-@pytest.mark.parametrize("quantizer", ["vq", "fsq"])
-def test_two_processes_are_one_with_twice_the_batch(tmp_path, quantizer):
+@pytest.mark.parametrize(("quantizer", "processes"), [("vq", 2), ("fsq", 2), ("vq", 3), ("lfq", 3)])
+def test_processes_are_one_with_the_same_batch_whether_it_can_be_divided_or_not(tmp_path, quantizer, processes):
     script = tmp_path / "two.py"
-    script.write_text(TWO.format(tests=str(Path(__file__).parent), quantizer=quantizer, folder=str(tmp_path / "two")))
+    fields = dict(tests=str(Path(__file__).parent), quantizer=quantizer, folder=str(tmp_path / "two"))
+    script.write_text(SEVERAL.format(**fields, processes=processes))
     command = [
         sys.executable,
         "-m",
         "torch.distributed.run",
-        "--nproc_per_node=2",
+        f"--nproc_per_node={processes}",
         "--standalone",
         str(script),
     ]
@@ -198,6 +201,16 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, quantizer):
     assert one.keys() == two.keys()
     for name in one:
         assert torch.allclose(one[name].float(), two[name].float(), atol=2e-5, rtol=1e-4), name
+    lines = [json.loads((tmp_path / name / "metrics.jsonl").read_text()) for name in ("one", "two")]
+    assert lines[0]["loss"] == pytest.approx(lines[1]["loss"], rel=1e-4), "metrics are those of all processes"
+
+
+def test_shares_lose_nothing_and_a_batch_that_is_too_small_is_one_line():
+    for size, processes in ((8, 2), (8, 3), (3, 2), (5, 5)):
+        parts = [list(share(range(size), rank, processes)) for rank in range(processes)]
+        assert sum(parts, []) == list(range(size)) and max(map(len, parts)) - min(map(len, parts)) <= 1
+    with pytest.raises(UserError, match="a batch of 1 is too small for 2 processes"):
+        share(range(1), 0, 2)
 
 
 MINI = ShortConfig(
@@ -341,12 +354,12 @@ def test_seeds_that_torch_takes_stay_and_larger_ones_wrap():
 def test_metrics_on_a_full_disk_name_their_file_and_a_cut_line_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 20, "loss": 1.0}\n{"step": 40, "loss": 0.5}\n{"step": 60, "lo')
-    _Log(tmp_path, 40, True, None)
+    Metrics(tmp_path, 40, "", True, None)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [20, 40]
-    log = _Log(tmp_path, 20, True, None)
+    log = Metrics(tmp_path, 20, "", True, None)
     path.unlink()
     path.symlink_to("/dev/full")
-    log.add({"loss": torch.tensor(1.0)})
+    log.add({"loss": torch.tensor(1.0)}, 1.0)
     with pytest.raises(UserError, match="metrics.jsonl: cannot be written .No space left"):
         log.write(40, 0.1)
 

@@ -6,7 +6,9 @@ in 70 (EX_SOFTWARE of sysexits.h) and a report that is saved.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 FAULT = 70
 
@@ -44,7 +46,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         command = typer.main.get_command(app)
-        with command.make_context("vqfusion", given or ["--help"]) as context:
+        with _notes(), command.make_context("vqfusion", given or ["--help"]) as context:
             command.invoke(context)
         sys.stdout.flush()
         return 0
@@ -60,6 +62,27 @@ def _run(arguments: Sequence[str] | None) -> int:
         if "allocate memory" in str(error) or "out of memory" in str(error):  # as torch says it
             raise MemoryError from None
         raise
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Every `Note` is one line on standard error; other warnings are shown as ever."""
+    import warnings
+
+    from vqfusion.errors import Note
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Note)
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if issubclass(category, Note):
+                _say(str(message), 0)
+            else:
+                shown(message, category, *rest)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _say(message: str, code: int) -> int:

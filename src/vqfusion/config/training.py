@@ -60,7 +60,7 @@ class StageConfig(Config):
     optimizer: Literal["adamw", "muon"] = "adamw"
     steps: Whole = 2000
     batch: Count = 32
-    learning_rate: Positive = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1e3)] = 1e-3
     warmup_steps: Whole = 100
     weight_decay: NotNegative = 0.01
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqfusion.errors import UserError
+from vqfusion.models.unfinished import warn_unfinished
 from vqfusion.nn.pretrained import read_stored
 
 
@@ -44,5 +45,6 @@ def kind_of(folder: str | Path) -> str:
 
 
 def open_model(folder: str | Path, device: str | None = "cpu") -> Any:
-    """The model in a folder, of whatever kind its config.json says."""
+    """The model in a folder, of whatever kind its config.json says; a `Note` where its training has not ended."""
+    warn_unfinished(Path(folder))
     return KINDS[kind_of(folder)].open(folder, device)

@@ -2,35 +2,71 @@
 
 import hashlib
 import json
+import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from vqfusion.errors import UserError
 from vqfusion.files import new_file, write_bytes
 
+DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+    torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
 
-def save_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors to a safetensors file in one move, so that a crash leaves the old file."""
-    try:
-        with new_file(path) as part:
-            save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, part, metadata)
-    except SafetensorError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from None
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors to a safetensors file in one move, so that a crash leaves the old file.
+
+    Tensors are written one after the other. The writer of the safetensors library holds a copy of everything and
+    leaves a file `.tmpXXXX` behind when it is killed.
+    """
+    with new_file(path) as part, part.open("wb") as file:
+        write_safetensors(file, tensors, metadata or {})
+
+
+def write_safetensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """The safetensors format: the length of a JSON header as 8 bytes, the header, the tensors, widest numbers first."""
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    order, at = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)), 0
+    for name in order:
+        tensor, start = tensors[name], at
+        at += tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, at]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for name in order:
+        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
+        file.write(flat.view(torch.uint8).numpy().data)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file; a foreign or damaged file is one line."""
+    return load_with_metadata(path)[0]
+
+
+def load_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and notes of a safetensors file, which is opened once: both are of the same file."""
     try:
-        return load_file(path)
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except FileNotFoundError:
         raise UserError(f"{path}: no weights here; is this the folder of a vqfusion model?") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def require_finite(tensors: Mapping[str, Tensor], where: Path) -> None:
+    """UserError for weights that hold NaN or infinity: nothing that is made with them would be an answer."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"{where}: the weights hold NaN or infinity ({name}); train again or restore the file")
 
 
 def save_json(path: Path, data: dict[str, Any]) -> None:
@@ -52,7 +88,8 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
-    """Copy tensors into a module; what does not fit is named in one line."""
+    """Copy tensors into a module; UserError for what does not fit and for values that are not finite."""
+    require_finite(tensors, where)
     try:
         module.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
     except RuntimeError as error:
@@ -99,7 +136,12 @@ def pick_device(name: str | None) -> torch.device:
 
 @torch.no_grad()
 def round_to_half(module: nn.Module) -> None:
-    """Round matrices to float16 values in place, so that what is used is what will be saved."""
-    for tensor in module.state_dict().values():
+    """Round matrices to float16 values in place, so that what is used is what will be saved.
+
+    UserError for a value beyond the largest of float16, 65504.
+    """
+    for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and tensor.ndim > 1:
             tensor.copy_(tensor.half().float())
+            if not bool(torch.isfinite(tensor).all()):
+                raise UserError(f"weights of {name} are over 65504 and cannot be saved; lower learning_rate")

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from vqfusion.config import validated
 from vqfusion.errors import UserError
 from vqfusion.nn.pretrained import Pretrained, Stored
-from vqfusion.nn.weights import load_weights, save_weights
+from vqfusion.nn.weights import load_with_metadata, save_weights
 from vqfusion.tokenizers.codec.entropy_model import EntropyModel
 
 
@@ -80,10 +79,8 @@ def load_entropy_model(tokenizer: KeptTokenizer, folder: Path, name: str | None 
     path = entropy_path(folder, name)
     if not path.exists():
         return None
-    tensors = load_weights(path)
-    with safe_open(path, "pt") as file:
-        made_for = (file.metadata() or {}).get("tokenizer")
+    tensors, metadata = load_with_metadata(path)
     try:
-        return EntropyModel.from_tensors(tensors) if made_for == tokenizer.fingerprint() else None
+        return EntropyModel.from_tensors(tensors) if metadata.get("tokenizer") == tokenizer.fingerprint() else None
     except ValueError as error:
         raise UserError(f"{path}: {error}; restore the original file or delete it") from None

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.commands.train.training import OTHER_RUN, Training, cost_of, state_of, time_of
+from vqfusion.commands.train.training import Training, cost_of, time_of
 from vqfusion.config import ChainConfig
 
 if TYPE_CHECKING:
     from vqfusion.train.loop.estimate import Estimate
-    from vqfusion.train.loop.fit import OnMetrics
+    from vqfusion.train.loop.metrics import OnMetrics
+    from vqfusion.train.loop.run import RunFolder
 
 
 class ChainTraining(Training[ChainConfig]):
@@ -17,13 +18,18 @@ class ChainTraining(Training[ChainConfig]):
 
     section: ClassVar[str] = "chain"
 
-    def state(self) -> str:
-        from vqfusion.nn.weights import load_json
+    def run_folder(self) -> "RunFolder":
+        from vqfusion.train.fusion.trainer import chain_folder
 
-        held = self.folder / "chain.json"
-        if held.exists() and load_json(held) != self.config.model_dump(mode="json"):
-            return OTHER_RUN
-        return state_of(held.exists(), (self.folder / "config.json").exists())
+        return chain_folder(self.config, self.folder)
+
+    @property
+    def smallest_batch(self) -> int:
+        chain = self.config
+        sizes = [stage.batch for name, stage in chain.tokenizer_stages.items() if name in chain.tokenizers]
+        if chain.fusion.slots:
+            sizes += [draw.batch or chain.fusion_stage.batch for draw in chain.draws]
+        return min(sizes, default=1)
 
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.fusion.estimate import estimate_chain

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.commands.train.training import Training, cost_of, state_of, time_of
+from vqfusion.commands.train.training import Training, cost_of, time_of
 from vqfusion.config import LatentTrainingConfig
 
 if TYPE_CHECKING:
     from vqfusion.train.loop.estimate import Estimate
-    from vqfusion.train.loop.fit import OnMetrics
+    from vqfusion.train.loop.metrics import OnMetrics
+    from vqfusion.train.loop.run import RunFolder
 
 
 class LatentTraining(Training[LatentTrainingConfig]):
@@ -17,9 +18,14 @@ class LatentTraining(Training[LatentTrainingConfig]):
 
     section: ClassVar[str] = "latent"
 
-    def state(self) -> str:
-        begun = any((self.folder / part).exists() for part in ("tokenizer", "latent"))
-        return state_of(begun, (self.folder / "config.json").exists())
+    def run_folder(self) -> "RunFolder":
+        from vqfusion.train.latent.trainer import latent_folder
+
+        return latent_folder(self.config, self.folder)
+
+    @property
+    def smallest_batch(self) -> int:
+        return min(self.config.tokenizer_stage.batch, self.config.stage.batch)
 
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.latent.estimate import estimate_latent

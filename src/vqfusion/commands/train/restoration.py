@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.commands.train.training import Training, cost_of, state_of, time_of
+from vqfusion.commands.train.training import Training, cost_of, time_of
 from vqfusion.config import PriorTrainingConfig
 
 if TYPE_CHECKING:
     from vqfusion.train.loop.estimate import Estimate
-    from vqfusion.train.loop.fit import OnMetrics
+    from vqfusion.train.loop.metrics import OnMetrics
+    from vqfusion.train.loop.run import RunFolder
 
 
 class PriorTraining(Training[PriorTrainingConfig]):
@@ -17,8 +18,14 @@ class PriorTraining(Training[PriorTrainingConfig]):
 
     section: ClassVar[str] = "prior"
 
-    def state(self) -> str:
-        return state_of((self.folder / "training").exists(), (self.folder / "config.json").exists())
+    def run_folder(self) -> "RunFolder":
+        from vqfusion.train.restoration.trainer import prior_folder
+
+        return prior_folder(self.config, self.folder)
+
+    @property
+    def smallest_batch(self) -> int:
+        return self.config.stage.batch
 
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.restoration.estimate import estimate_prior

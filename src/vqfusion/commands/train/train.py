@@ -28,11 +28,13 @@ def train(
     """Train tokenizers and model, a prior, or a diffusion of latents, from raw data; goes on where it was stopped."""
     from rich.console import Console
 
-    from vqfusion.commands.train.training import FINISHED, is_first_process
+    from vqfusion.commands.train.training import is_first_process
 
     training = _training(recipe, output, seed, device, start)
     if not dry_run:
-        before = training.state()
+        from vqfusion.train.loop.run import FINISHED
+
+        before = training.run_folder().state()
         report = training.train(tensorboard)
         if not is_first_process():
             return

@@ -14,16 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import typer
 
 from vqfusion.config import ChainConfig, LatentTrainingConfig, PriorTrainingConfig
-from vqfusion.errors import UserError
 from vqfusion.files import make_folder
 
 if TYPE_CHECKING:
     from vqfusion.train.loop.estimate import Estimate
-    from vqfusion.train.loop.fit import OnMetrics
-
-NEW, GOES_ON, FINISHED = "new", "goes on", "trained already"
-OTHER_RUN = "holds a run with another config; choose another --output, or delete it"
-OTHER_MODEL = "holds another model; choose another --output"
+    from vqfusion.train.loop.metrics import OnMetrics
+    from vqfusion.train.loop.run import RunFolder
 
 AnyTraining = TypeVar("AnyTraining", ChainConfig, PriorTrainingConfig, LatentTrainingConfig)
 
@@ -40,8 +36,13 @@ class Training(ABC, Generic[AnyTraining]):
         self.start = start
 
     @abstractmethod
-    def state(self) -> str:
-        """What the training finds in its folder: NEW, GOES_ON, FINISHED, OTHER_RUN or OTHER_MODEL."""
+    def run_folder(self) -> "RunFolder":
+        """What the training finds in its folder."""
+
+    @property
+    @abstractmethod
+    def smallest_batch(self) -> int:
+        """The fewest items that a step has; more processes than that would have nothing to do."""
 
     @abstractmethod
     def estimates(self) -> "Sequence[Estimate]":
@@ -63,8 +64,8 @@ class Training(ABC, Generic[AnyTraining]):
         from vqfusion.hub import find_model
         from vqfusion.train.loop.track import tensorboard as track
 
-        if (state := self.state()) in (OTHER_RUN, OTHER_MODEL):
-            raise UserError(f"{self.folder}: {state}")
+        leave_idle_out(self.smallest_batch)
+        self.run_folder().require_own()
         begin = find_model(self.start) if self.start else None
         self.read()
         make_folder(self.folder)
@@ -77,7 +78,9 @@ class Training(ABC, Generic[AnyTraining]):
 
     def plan(self, costs: "Sequence[Estimate]") -> dict[str, Any]:
         """What `--dry-run --json` prints."""
-        state = self.state()
+        from vqfusion.train.loop.run import GOES_ON
+
+        state = self.run_folder().state()
         return {
             "recipe": self.config.name,
             "output": str(self.folder),
@@ -95,17 +98,10 @@ class Training(ABC, Generic[AnyTraining]):
 
         table = Table(show_header=False, title=f"recipe {self.config.name}", title_justify="left")
         table.add_row("data", f"{self.config.data}, seed {self.config.seed}")
-        table.add_row("run", f"{self.folder} ({self.state()})")
+        table.add_row("run", f"{self.folder} ({self.run_folder().state()})")
         for row in self.rows(costs):
             table.add_row(*row)
         Console(markup=False, emoji=False).print(table)
-
-
-def state_of(begun: bool, model: bool) -> str:
-    """The state of a folder where a training was begun, or not, and where there is a model, or not."""
-    if begun:
-        return FINISHED if model else GOES_ON
-    return OTHER_MODEL if model else NEW
 
 
 @contextmanager
@@ -114,7 +110,7 @@ def stoppable() -> Iterator[None]:
 
     Between the steps of a network, where the loop does not listen, SIGTERM stops at once.
     """
-    from vqfusion.train.loop.fit import Interrupted
+    from vqfusion.train.loop.signals import Interrupted
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted("stopped; nothing is lost, the same command goes on from there", 128 + number)
@@ -128,6 +124,18 @@ def stoppable() -> Iterator[None]:
         raise typer.Exit(stopped.exit_code) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def leave_idle_out(batch: int) -> None:
+    """With more processes than items in a batch, go on with as many as there are items; the others end, all well."""
+    rank, processes = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    if processes <= batch:
+        return
+    if rank >= batch:
+        raise typer.Exit(0)
+    if is_first_process():
+        typer.echo(f"vqfusion: a batch of {batch} is for {batch} of {processes} processes; the others end", err=True)
+    os.environ["WORLD_SIZE"] = str(batch)
 
 
 def is_first_process() -> bool:

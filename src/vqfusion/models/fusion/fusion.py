@@ -41,6 +41,11 @@ class FusionBatch:
     name: str = ""
     same_given: bool = False
 
+    @property
+    def items(self) -> int:
+        """Number of examples."""
+        return len(self.t)
+
     def to(self, device: torch.device) -> "FusionBatch":
         return FusionBatch(
             {name: tokens.to(device) for name, tokens in self.given.items()},

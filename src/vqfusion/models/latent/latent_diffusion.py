@@ -34,6 +34,11 @@ class LatentBatch(NamedTuple):
     places: Float[Tensor, " B"]
     seeds: Int[Tensor, " B"]
 
+    @property
+    def items(self) -> int:
+        """Number of signals."""
+        return len(self.signal)
+
     def to(self, device: torch.device) -> "LatentBatch":
         return LatentBatch(*(tensor.to(device) for tensor in self))
 

@@ -24,6 +24,11 @@ class NoisyBatch(NamedTuple):
     sigma: Float[Tensor, " B"]
     told: Bool[Tensor, " B"]
 
+    @property
+    def items(self) -> int:
+        """Number of signals."""
+        return len(self.clean)
+
     def to(self, device: torch.device) -> "NoisyBatch":
         return NoisyBatch(*(tensor.to(device) for tensor in self))
 

@@ -61,7 +61,7 @@ class BinaryQuantizer(Quantizer):
         sample_entropy = rows.mean(bit_entropy(logits).sum(dim=1))
         mean = mean_joint(logits, rows.weights())
         if self.training:  # one process may validate by itself
-            mean = all_mean(mean)
+            mean = all_mean(mean, len(x))
         batch_entropy = entropy_of(mean)
         loss = self.entropy_weight * (sample_entropy - self.diversity_gamma * batch_entropy)
         parts = {"commitment": commitment, "sample_entropy": sample_entropy, "batch_entropy": batch_entropy}

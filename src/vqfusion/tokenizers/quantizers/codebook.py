@@ -162,11 +162,16 @@ def all_sum(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return x
 
 
-def all_mean(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Mean over processes with the gradient of this process's share, which data-parallel training averages."""
+def all_mean(x: Float[Tensor, "..."], count: int) -> Float[Tensor, "..."]:
+    """Mean over the vectors of all processes, from that over the `count` of this one.
+
+    The gradient is that of this process's share, which data-parallel training averages.
+    """
     if not is_distributed():
         return x
-    return x + (all_sum(x.detach().clone()) / dist.get_world_size() - x.detach())
+    own = x.detach()
+    total = all_sum(torch.tensor(float(count), dtype=torch.float64, device=x.device))
+    return x + (all_sum(own * count) / total.to(x.dtype).clamp(min=1) - own)
 
 
 def thin(x: Shaped[Tensor, "N ..."], most: int) -> Shaped[Tensor, "M ..."]:

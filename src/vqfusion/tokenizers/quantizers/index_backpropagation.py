@@ -46,7 +46,7 @@ class IndexBackpropagationQuantizer(GradientVectorQuantizer):
         shares = shares.sum(dim=0)
         sample_entropy = rows.mean(sample)
         shares = shares / shares.detach().sum().clamp(min=1e-12)
-        batch_entropy = entropy_of(all_mean(shares) if self.training else shares)
+        batch_entropy = entropy_of(all_mean(shares, len(x)) if self.training else shares)
         quantized = codes + mixture - mixture.detach() if self.training else self.estimate(x, codes, rows)
         index = rows.distance(quantized, x)
         loss, losses = self.quantization_losses(x, codes, rows)

@@ -21,7 +21,8 @@ from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer
 from vqfusion.train.codec.crops import byte_batches, load_standardised, series_batches, volume_batches
 from vqfusion.train.codec.sources import load_pictures, load_sounds, picture_batches, sound_batches
-from vqfusion.train.loop.fit import OnMetrics, fit
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.metrics import OnMetrics
 from vqfusion.train.loop.steps import Batches
 
 MADE_UP = 16  # random items where no data set is given

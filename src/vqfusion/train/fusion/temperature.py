@@ -46,7 +46,7 @@ def calibrated(system: System, dataset: Dataset) -> System:
         names = {name: i for i, name in enumerate(system.labels(target))}
         found = {}
         for given in _told_from(system, target):
-            records = _records(dataset, given, target, names)
+            records = _records(system, dataset, given, target, names)
             if len(records) < FEWEST_RECORDS:
                 continue
             plain = system.distribution({given: [r.load(given) for r in records]}, target, temperature=1.0)
@@ -69,6 +69,11 @@ def _told_from(system: System, target: str) -> list[str]:
     return list(slots.values())
 
 
-def _records(dataset: Dataset, given: str, target: str, names: dict[str, int]) -> list[Record]:
+def _records(system: System, dataset: Dataset, given: str, target: str, names: dict[str, int]) -> list[Record]:
+    """Validation records of a class that the system knows; as in training, what does not fit its slot is left out."""
     records = [r for r in dataset.select("val", slots=(given, target)) if r.load(target).data in names]
-    return random.Random(0).sample(records, min(MOST_RECORDS, len(records)))
+    chosen = random.Random(0).sample(records, min(MOST_RECORDS, len(records)))
+    if not chosen:
+        return []
+    fitting = system.tokenizers.encode_fitting(given, [record.load(given) for record in chosen])
+    return [record for record, ids in zip(chosen, fitting, strict=True) if ids is not None]

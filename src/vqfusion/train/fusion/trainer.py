@@ -10,12 +10,12 @@ from accelerate import Accelerator
 from vqfusion.config import ChainConfig, LabelTokenizerConfig
 from vqfusion.data import Dataset, open_dataset
 from vqfusion.diffusion.noise import torch_seed
-from vqfusion.errors import UserError
 from vqfusion.models.fusion.fusion import Fusion
+from vqfusion.models.fusion.pretrained import Parts
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.system import System
 from vqfusion.models.fusion.taught import Taught
-from vqfusion.nn.weights import fingerprint, load_json, round_to_half, save_json
+from vqfusion.nn.weights import fingerprint, round_to_half
 from vqfusion.train.codec.entropy import add_entropy_model
 from vqfusion.train.codec.tokenizers import train_tokenizer
 from vqfusion.train.fusion.draws import DrawSource
@@ -23,7 +23,10 @@ from vqfusion.train.fusion.start import adopted_tokenizers, copy_weights, requir
 from vqfusion.train.fusion.temperature import calibrated
 from vqfusion.train.fusion.views import tokenize_records
 from vqfusion.train.loop.accelerator import make_accelerator
-from vqfusion.train.loop.fit import OnMetrics, fit
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.metrics import OnMetrics
+from vqfusion.train.loop.run import RunFolder
+from vqfusion.train.loop.steps import require_batch
 
 
 def train_chain(
@@ -46,8 +49,28 @@ def train_chain(
     if begin:
         require_same_size(chain, begin)
     accelerator = accelerator or make_accelerator(device)
-    _claim(chain, folder, accelerator.is_main_process)
-    accelerator.wait_for_everyone()
+    with chain_folder(chain, folder).held(accelerator):
+        return _train(chain, folder, accelerator, on_log, on_metrics, begin)
+
+
+def chain_folder(chain: ChainConfig, folder: Path) -> RunFolder:
+    """The folder of the training of a chain."""
+    return RunFolder(folder, "chain", chain, settled={"fusion": "tokenizer_stages"})
+
+
+def _train(
+    chain: ChainConfig,
+    folder: Path,
+    accelerator: Accelerator,
+    on_log: Callable[[int, System], None] | None,
+    on_metrics: OnMetrics | None,
+    begin: Parts | None,
+) -> System:
+    """The training of a chain whose folder is held."""
+    run, processes = chain_folder(chain, folder), accelerator.num_processes
+    if chain.fusion.slots:
+        for draw in chain.draws:
+            require_batch(draw.batch or chain.fusion_stage.batch, processes)
     dataset = open_dataset(chain.data)
     chain, tokenizers = adopted_tokenizers(chain, begin) if begin else (chain, {})
     for name in chain.tokenizers:
@@ -65,7 +88,7 @@ def train_chain(
     chain = with_untrained_pairs(with_names(chain, tokenizers), dataset)
     slots = SlotTokenizers(chain, tokenizers)
     if not chain.fusion.slots:
-        return _saved(System(chain, slots, None), folder, accelerator)
+        return _saved(System(chain, slots, None), run, accelerator)
     limited = dataset.limited(chain.limit_keys)
     wanted = dataset if any(row.all_keys for row in chain.draws) else limited
     first = accelerator.is_main_process
@@ -83,29 +106,26 @@ def train_chain(
     def batches(step: int, rank: int, processes: int):
         return [draw.to(accelerator.device) for draw in source(step, rank, processes)]
 
-    hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
-    fit(fusion, batches, chain.fusion_stage, folder / "fusion", json.dumps(contract), accelerator, hook, on_metrics)
-    round_to_half(fusion)
     taught = Taught.of(limited.select(split="train"), [name for name in chain.fusion.slots if name.startswith("text:")])
-    return _saved(calibrated(System(chain, slots, fusion, taught), limited), folder, accelerator)
+    hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
+    fit(
+        fusion,
+        batches,
+        chain.fusion_stage,
+        folder / "fusion",
+        json.dumps(contract),
+        accelerator,
+        hook,
+        on_metrics,
+        run.on_save("fusion", lambda: System(chain, slots, fusion, taught).save_pretrained(folder)),
+    )
+    round_to_half(fusion)
+    return _saved(calibrated(System(chain, slots, fusion, taught), limited), run, accelerator)
 
 
-def _saved(system: System, folder: Path, accelerator: Accelerator) -> System:
-    if accelerator.is_main_process:
-        system.save_pretrained(folder)
+def _saved(system: System, run: RunFolder, accelerator: Accelerator) -> System:
+    run.finish(accelerator, lambda: system.save_pretrained(run.path))
     return system
-
-
-def _claim(chain: ChainConfig, folder: Path, write: bool) -> None:
-    """Make the folder this chain's, or refuse one that belongs to another."""
-    path, config = folder / "chain.json", chain.model_dump(mode="json")
-    if path.exists():
-        if load_json(path) != config:
-            raise UserError(f"{folder}: holds a run with another config; choose another --output")
-    elif (folder / "config.json").exists():
-        raise UserError(f"{folder}: holds another model; choose another --output")
-    elif write:
-        save_json(path, config)
 
 
 def with_names(chain: ChainConfig, tokenizers: dict) -> ChainConfig:

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from safetensors import safe_open
 from torch import Tensor
 
 from vqfusion.config import ChainConfig
@@ -17,7 +16,7 @@ from vqfusion.data.record import Record
 from vqfusion.data.transforms import add_noise, add_noise_at_snr, fit_picture
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.slots import SlotName
-from vqfusion.nn.weights import load_weights, save_weights
+from vqfusion.nn.weights import load_with_metadata, save_weights
 from vqfusion.train.codec.augment import vary_picture, vary_sound
 from vqfusion.train.fusion.draws import TokenRecord
 from vqfusion.train.loop.steps import step_generator
@@ -150,11 +149,10 @@ def _save(path: Path, contract: str, records: list[TokenRecord]) -> None:
 def _load(path: Path, contract: str) -> list[TokenRecord] | None:
     if not path.exists():
         return None
-    ids = load_weights(path)["ids"].long()
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
+    tensors, metadata = load_with_metadata(path)
     if metadata.get("contract") != contract:
         return None
+    ids = tensors["ids"].long()
     out, at = [], 0
     for key, variants in json.loads(metadata["index"]):
         tokens = []

@@ -25,7 +25,9 @@ from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.train.codec.crops import load_standardised, random_box
 from vqfusion.train.codec.sources import load_pictures, load_sounds
 from vqfusion.train.codec.tokenizers import label_names, train_tokenizer
-from vqfusion.train.loop.fit import OnMetrics, fit
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.metrics import OnMetrics
+from vqfusion.train.loop.run import RunFolder
 from vqfusion.train.loop.steps import share, step_generator
 
 SHOWN = 256  # signals that means and deviations of latents are taken from
@@ -112,8 +114,29 @@ def train_latent(
 ) -> LatentDiffusion:
     """Train what a config names and save it to `folder`; resumes where it was stopped.
 
-    `start` is the folder of a model whose tokenizer of the same kind is taken as it is.
+    `start` is the folder of a model whose tokenizer of the same kind is taken as it is. A run that was stopped leaves
+    the average of its weights as a model that is marked as unfinished.
     """
+    with latent_folder(training, folder).held(accelerator):
+        return _train(training, folder, accelerator, on_metrics, start, stop_after, show)
+
+
+def latent_folder(training: LatentTrainingConfig, folder: Path) -> RunFolder:
+    """The folder of the training of a latent diffusion."""
+    return RunFolder(folder, "latent", training, ("tokenizer", "latent"), {"latent": "tokenizer_stage"})
+
+
+def _train(
+    training: LatentTrainingConfig,
+    folder: Path,
+    accelerator: Accelerator,
+    on_metrics: OnMetrics | None,
+    start: Path | None,
+    stop_after: int | None,
+    show: bool,
+) -> LatentDiffusion:
+    """The training of a latent diffusion whose folder is held."""
+    run = latent_folder(training, folder)
     dataset = open_dataset(training.data)
     classes = label_names(dataset, training.label) if training.label else ()
     tokenizer = (
@@ -130,10 +153,19 @@ def train_latent(
     def batches(step: int, rank: int, processes: int) -> LatentBatch:
         return source(step, rank, processes).to(accelerator.device)
 
-    stage, where = training.stage, folder / "latent"
-    fit(model, batches, stage, where, contract, accelerator, on_metrics=on_metrics, stop_after=stop_after, show=show)
-    if accelerator.is_main_process:
-        model.save_pretrained(folder)
+    fit(
+        model,
+        batches,
+        training.stage,
+        folder / "latent",
+        contract,
+        accelerator,
+        on_metrics=on_metrics,
+        on_save=run.on_save("latent", lambda: model.save_pretrained(folder)),
+        stop_after=stop_after,
+        show=show,
+    )
+    run.finish(accelerator, lambda: model.save_pretrained(folder))
     return model
 
 

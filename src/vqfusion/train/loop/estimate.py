@@ -15,7 +15,8 @@ from vqfusion.config import (
     StageConfig,
 )
 from vqfusion.nn.weights import count_parameters
-from vqfusion.train.loop.fit import Interrupted, fit
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.signals import Interrupted
 
 MOST_STEPS, BUDGET_S = 8, 3.0  # of each stage; one step to warm up and one to time are always made
 COPIES = 5  # weights, gradients, two moments of Adam, average

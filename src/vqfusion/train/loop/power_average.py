@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from vqfusion.errors import UserError
-from vqfusion.nn.weights import load_weights, save_weights
+from vqfusion.nn.weights import load_with_metadata, save_weights
 
 TRACKED_STDS = (0.05, 0.10)
 
@@ -114,9 +113,8 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
 
 def load_snapshot(path: Path) -> Snapshot:
     """Read one snapshot; UserError where the file is none."""
-    values = {name: value.float() for name, value in load_weights(path).items()}
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
+    tensors, metadata = load_with_metadata(path)
+    values = {name: value.float() for name, value in tensors.items()}
     if "std" not in metadata or "step" not in metadata:
         raise UserError(f"{path}: not a snapshot of averaged weights")
     return Snapshot(float(metadata["std"]), int(metadata["step"]), values)

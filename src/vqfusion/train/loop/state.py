@@ -1,14 +1,18 @@
 """What must survive a restart of training, and how it is written."""
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
+from vqfusion.config import StageConfig
 from vqfusion.errors import UserError
-from vqfusion.nn.weights import load_weights, save_weights
+from vqfusion.nn.weights import load_with_metadata, require_finite, save_weights
+from vqfusion.train.loop.contract import refused
 from vqfusion.train.loop.power_average import PowerAverage
 
 
@@ -32,6 +36,27 @@ class WeightAverage:
         for parameter, value in zip(module.parameters(), self.values, strict=True):
             parameter.copy_(value)
 
+    @contextmanager
+    def applied(self, module: nn.Module) -> Iterator[None]:
+        """The module with averaged weights for a while; its own come back bit for bit."""
+        own = [p.detach().clone() for p in module.parameters()]
+        self.copy_to(module)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, value in zip(module.parameters(), own, strict=True):
+                    parameter.copy_(value)
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What a checkpoint says beside its tensors: steps made, the stage it was made with, the state of the metrics."""
+
+    step: int = 0
+    stage: StageConfig | None = None
+    metrics: str = ""
+
 
 def training_tensors(
     module: nn.Module,
@@ -51,9 +76,14 @@ def training_tensors(
         yield from tracked.tensors()
 
 
-def save_state(path: Path, step: int, contract: str, tensors: dict[str, Tensor]) -> None:
-    """Write a checkpoint in one move; `contract` is the config it belongs to."""
-    save_weights(path, tensors, {"step": str(step), "contract": contract})
+def save_state(
+    path: Path, step: int, contract: str, stage: StageConfig, metrics: str, tensors: dict[str, Tensor]
+) -> None:
+    """Write a checkpoint in one move; `contract` is the config it belongs to. UserError, and the checkpoint before is
+    kept, where a tensor holds NaN or infinity."""
+    require_finite(tensors, path)
+    notes = {"step": str(step), "contract": contract, "stage": stage.model_dump_json(), "metrics": metrics}
+    save_weights(path, tensors, notes)
 
 
 def load_state(
@@ -63,18 +93,17 @@ def load_state(
     average: WeightAverage,
     optimizers: list[torch.optim.Optimizer],
     tracked: PowerAverage | None = None,
-) -> int:
-    """Put a checkpoint back, bit for bit, and return its step; 0 when there is none.
+) -> Resumed:
+    """Put a checkpoint back, bit for bit; step 0 when there is none.
 
-    Raises UserError when it was made with another config: go on elsewhere or delete it.
+    Raises UserError when it was made with another config, apart from what may change (`contract.MAY_CHANGE`).
     """
     if not path.exists():
-        return 0
-    tensors = load_weights(path)
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-    if metadata.get("contract") != contract:
-        raise UserError(f"{path}: made with another config; choose another --output or delete this folder")
+        return Resumed()
+    tensors, notes = load_with_metadata(path)
+    if (difference := refused(notes.get("contract", ""), contract)) is not None:
+        raise UserError(f"{path}: made with another config{difference}; choose another --output or delete this folder")
+    require_finite(tensors, path)
     module.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
     owner = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     for (name, parameter), value in zip(module.named_parameters(), average.values, strict=True):
@@ -87,4 +116,5 @@ def load_state(
             }
     for name, value in tracked.tensors() if tracked else ():
         value.copy_(tensors[name])
-    return int(metadata["step"])
+    stage = StageConfig.model_validate(json.loads(notes["stage"])) if "stage" in notes else None
+    return Resumed(int(notes["step"]), stage, notes.get("metrics", ""))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vqfusion.errors import UserError
-from vqfusion.train.loop.fit import OnMetrics
+from vqfusion.train.loop.metrics import OnMetrics
 
 
 def tensorboard(folder: Path) -> OnMetrics:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,7 +19,9 @@ from vqfusion.errors import UserError
 from vqfusion.models.restoration.prior import NoisyBatch, Prior
 from vqfusion.nn.weights import fingerprint, load_weights, round_to_half
 from vqfusion.train.codec.crops import random_box
-from vqfusion.train.loop.fit import OnMetrics, fit
+from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.metrics import OnMetrics
+from vqfusion.train.loop.run import RunFolder
 from vqfusion.train.loop.steps import share, step_generator
 
 Signals = Sequence[Tensor]
@@ -96,7 +99,8 @@ def train_prior(
 ) -> Prior:
     """Train a prior on signals `[C, *size]` and save it to `folder`; resumes where it was stopped.
 
-    `start` is a trained prior of the same config whose weights are the beginning.
+    `start` is a trained prior of the same config whose weights are the beginning. A run that was stopped leaves the
+    average of its weights as a prior that is marked as unfinished.
     """
     channels = {signal.shape[0] for signal in signals}
     if channels != {training.prior.channels}:
@@ -108,27 +112,34 @@ def train_prior(
     def batches(step: int, rank: int, processes: int) -> NoisyBatch:
         return source(step, rank, processes).to(accelerator.device)
 
-    contract = json.dumps(training.model_dump(mode="json"))
+    contract: Any = training.model_dump(mode="json")
     if start is not None:
         if start.config != training.prior:
             raise UserError("the prior to start from has another config; give `prior` of the YAML the same values")
         prior.load_state_dict(start.state_dict())
-        contract += fingerprint(start.state_dict(), "start")
-    fit(
-        prior,
-        batches,
-        training.stage,
-        folder / "training",
-        contract,
-        accelerator,
-        on_metrics=on_metrics,
-        stop_after=stop_after,
-        show=show,
-    )
-    round_to_half(prior)
-    if accelerator.is_main_process:
-        prior.save_pretrained(folder)
+        contract = [contract, fingerprint(start.state_dict(), "start")]
+    run = prior_folder(training, folder)
+    with run.held(accelerator):
+        fit(
+            prior,
+            batches,
+            training.stage,
+            folder / "training",
+            json.dumps(contract),
+            accelerator,
+            on_metrics=on_metrics,
+            on_save=run.on_save("prior", lambda: prior.save_pretrained(folder)),
+            stop_after=stop_after,
+            show=show,
+        )
+        round_to_half(prior)
+        run.finish(accelerator, lambda: prior.save_pretrained(folder))
     return prior
+
+
+def prior_folder(training: PriorTrainingConfig, folder: Path) -> RunFolder:
+    """The folder of the training of a prior."""
+    return RunFolder(folder, "prior", training, parts=("training",))
 
 
 def averaged_so_far(training: PriorTrainingConfig, folder: Path) -> Prior:

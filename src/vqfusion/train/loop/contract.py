@@ -1,0 +1,49 @@
+"""Whether a run that goes on is still the same run, and what of its config may change."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+MAY_CHANGE = ("steps", "learning_rate", "checkpoint_every_s")  # of a stage, while it is trained
+
+
+class Difference(NamedTuple):
+    """A value of a config that is another one now: `where` is its key; `allowed` says that a run may go on with it."""
+
+    where: str
+    old: Any
+    new: Any
+    allowed: bool
+
+    def __str__(self) -> str:
+        return f"{self.where} was {_shown(self.old)} and is {_shown(self.new)}"
+
+
+def differences(old: Any, new: Any, where: str = "", free: tuple[str, ...] = ()) -> Iterator[Difference]:
+    """Every value that differs between two configs as JSON holds them; a key that one of them lacks is None there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        free = MAY_CHANGE if "warmup_steps" in new else ()  # a stage
+        for key in dict.fromkeys([*new, *old]):
+            yield from differences(old.get(key), new.get(key), f"{where}.{key}".lstrip("."), free)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from differences(one, other, f"{where}.{place}".lstrip("."), free)
+    elif old != new:
+        yield Difference(where, old, new, where.rpartition(".")[2] in free)
+
+
+def refused(old: str, new: str) -> str | None:
+    """Why a checkpoint with the contract `old` does not belong to `new`, in brackets; None where it does."""
+    if old == new:
+        return None
+    try:
+        before, after = json.loads(old), json.loads(new)
+    except ValueError:
+        return ""
+    first = next((one for one in differences(before, after) if not one.allowed), None)
+    return None if first is None else f" ({first})"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

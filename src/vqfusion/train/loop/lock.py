@@ -1,0 +1,58 @@
+"""A lock on a file, which the kernel releases when the process that holds it ends, however it ends."""
+
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+from vqfusion.errors import UserError
+
+TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+FAR = 2**20  # Windows locks bytes: one that nobody reads
+
+
+def take(path: Path) -> int:
+    """Lock a file and give its descriptor; closing that releases it.
+
+    UserError that names the other process where the file is locked already, or where it cannot be made or locked.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+        os.close(descriptor)
+        if error.errno in TAKEN:
+            raise UserError(
+                f"{path.parent}: {holder} is training here; wait for it, or choose another --output"
+            ) from None
+        raise UserError(f"{path}: cannot be locked ({error.strerror}); choose an --output on another disk") from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    return descriptor
+
+
+def release(descriptor: int) -> None:
+    """Give a lock back; the file stays, empty, so that nobody can lock one of the same name beside it."""
+    os.ftruncate(descriptor, 0)
+    os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,81 @@
+"""Metrics of a training: means over the steps since the last line of metrics.jsonl."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch.distributed as dist
+from torch import Tensor
+
+from vqfusion.errors import UserError
+from vqfusion.files import write_bytes
+
+OnMetrics = Callable[[str, dict[str, float]], None]
+"""Receives the name of a stage and one line of its metrics.jsonl."""
+
+
+class Metrics:
+    """Means of the reported values since the last line, one JSON object a line, over all processes.
+
+    A resumed run cuts the lines that it repeats and a line that a full disk cut off, and goes on with the sums of its
+    checkpoint (`state`), so that its lines are those of a run that was never stopped.
+    """
+
+    def __init__(self, folder: Path, step: int, state: str, first: bool, on_metrics: OnMetrics | None):
+        self.path, self.first, self.on_metrics = folder / "metrics.jsonl", first, on_metrics
+        before = json.loads(state) if state else {}
+        self.sums: dict[str, float] = before.get("sums", {}) if first else {}
+        self.counts: dict[str, int] = before.get("counts", {}) if first else {}
+        self.started = time.monotonic() - before.get("seconds", 0.0)
+        if first:
+            folder.mkdir(parents=True, exist_ok=True)
+            lines = self.path.read_text().splitlines() if self.path.exists() else []
+            kept = [line for line in lines if _step_of(line) <= step]
+            write_bytes(self.path, "".join(line + "\n" for line in kept).encode())
+
+    def add(self, values: Mapping[str, Tensor], share: float) -> None:
+        """Take in the values of a step; `share` of its items are those of this process."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + share * float(value)
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def state(self) -> str:
+        """What a checkpoint keeps of the lines to come, as JSON; every process must ask for it."""
+        self._collect()
+        return json.dumps({"sums": self.sums, "counts": self.counts, "seconds": time.monotonic() - self.started})
+
+    def write(self, step: int, rate: float) -> dict[str, float]:
+        """Write the means since the last line, and give them; every process must call this."""
+        self._collect()
+        means = {name: self.sums[name] / self.counts[name] for name in self.sums}
+        self.sums, self.counts = {}, {}
+        if self.first:
+            exact = {"step": step, **means, "learning_rate": rate, "seconds": time.monotonic() - self.started}
+            line = {name: float(f"{value:.6g}") for name, value in exact.items()}
+            try:
+                with self.path.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+            except OSError as error:
+                raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
+            if self.on_metrics:
+                self.on_metrics(self.path.parent.name, line)
+        return means
+
+    def _collect(self) -> None:
+        """Bring the sums of all processes together in the first one."""
+        if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+            return
+        parts: list[dict[str, float]] = [{}] * dist.get_world_size()
+        dist.all_gather_object(parts, self.sums)
+        names = list(self.sums)
+        self.sums = {name: sum(part.get(name, 0.0) for part in parts) if self.first else 0.0 for name in names}
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics.jsonl, beyond all steps where it is not whole."""
+    try:
+        return float(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return math.inf

@@ -1,0 +1,121 @@
+"""The folder of a training: one process at a time, one config."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from vqfusion.config import Config
+from vqfusion.errors import UserError
+from vqfusion.files import remove_unfinished
+from vqfusion.models.unfinished import is_unfinished, mark_finished, mark_unfinished
+from vqfusion.nn.weights import load_json, save_json
+from vqfusion.train.loop.contract import differences
+from vqfusion.train.loop.fit import OnSave
+from vqfusion.train.loop.lock import release, take
+
+NEW, GOES_ON, FINISHED = "new", "goes on", "trained already"
+OTHER_RUN, OTHER_MODEL = "holds a run with another config", "holds another model"
+MEND = "choose another --output, or delete it"
+LOCK = "train.lock"
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a training is kept. `kind`.json in it holds the config.
+
+    `parts` are the folders of its checkpoints, in the order of training. `settled[part]` is the section of the config
+    that stands once this part is begun, because what is trained there depends on it.
+    """
+
+    path: Path
+    kind: str
+    config: Config
+    parts: tuple[str, ...] = ()
+    settled: dict[str, str] = field(default_factory=dict)
+
+    def state(self) -> str:
+        """What the folder holds: NEW, GOES_ON, FINISHED, OTHER_RUN or OTHER_MODEL; the last two begin the reason."""
+        model = (self.path / "config.json").exists()
+        if not self._begun():
+            return f"{OTHER_MODEL}; {MEND}" if model else NEW
+        found = self._differences()
+        for one in found:
+            section = one.where.partition(".")[0]
+            settled = any((self.path / part).exists() for part, of in self.settled.items() if of == section)
+            if not one.allowed or settled:
+                return f"{OTHER_RUN} ({one}); {MEND}"
+        return FINISHED if model and not found and not is_unfinished(self.path) else GOES_ON
+
+    def require_own(self) -> None:
+        """UserError where the folder belongs to another run or model."""
+        state = self.state()
+        if state.startswith((OTHER_RUN, OTHER_MODEL)):
+            raise UserError(f"{self.path}: {state}")
+
+    @contextmanager
+    def held(self, accelerator: Accelerator) -> Iterator[None]:
+        """Keep every other training out, and make the folder this run's; all processes of a run enter together.
+
+        UserError, for each of them, where another run has the folder or it belongs to one.
+        """
+        lock = on_first(accelerator, lambda: take(self.path / LOCK))
+        try:
+            on_first(accelerator, self._claim)
+            yield
+        finally:
+            if accelerator.is_main_process:
+                release(lock)
+
+    def on_save(self, part: str, save: Callable[[], None]) -> OnSave:
+        """What `fit` calls to leave a model that can be used, marked as unfinished."""
+
+        def mark_and_save(step: int, steps: int) -> None:
+            mark_unfinished(self.path, part, step, steps)
+            save()
+
+        return mark_and_save
+
+    def finish(self, accelerator: Accelerator, save: Callable[[], None]) -> None:
+        """Save the trained model; from then on it counts as finished."""
+
+        def save_and_mark() -> None:
+            save()
+            mark_finished(self.path)
+
+        on_first(accelerator, save_and_mark)
+
+    def _claim(self) -> None:
+        self.require_own()
+        for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir())):
+            remove_unfinished(folder)
+        save_json(self.path / f"{self.kind}.json", self.config.model_dump(mode="json"))
+
+    def _begun(self) -> bool:
+        return any((self.path / name).exists() for name in (f"{self.kind}.json", *self.parts))
+
+    def _differences(self) -> list:
+        held = self.path / f"{self.kind}.json"
+        if not held.exists():  # a run that an earlier version began; its checkpoints have the config too
+            return []
+        return list(differences(load_json(held), self.config.model_dump(mode="json")))
+
+
+def on_first(accelerator: Accelerator, action: Callable[[], Value]) -> Value:
+    """What the first process makes of something that one process alone may do; its UserError is raised by all."""
+    made: list = [None, None]
+    if accelerator.is_main_process:
+        try:
+            made[0] = action()
+        except UserError as error:
+            made[1] = str(error)
+    broadcast_object_list(made)
+    if made[1] is not None:
+        raise UserError(made[1])
+    return made[0]

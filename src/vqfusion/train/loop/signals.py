@@ -1,0 +1,35 @@
+"""Stops of a training: SIGINT and SIGTERM are looked at between two steps."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; everything is saved. `exit_code` is 130 for Ctrl-C and 143 for SIGTERM."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Signals:
+    """Turns SIGINT and SIGTERM into a number that the loop looks at between two steps."""
+
+    number: int | None = None
+
+    def __enter__(self) -> "Signals":
+        self.previous: dict[int, Any] = {}
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.previous[number] = signal.signal(number, self._note)
+        except ValueError:  # not the main thread: signals stay with whoever runs us
+            pass
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
