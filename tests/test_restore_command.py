@@ -324,7 +324,7 @@ def test_gaps_of_a_series_are_filled_in(cli, priors, gap):
     assert code == 0 and int((~there).sum()) == 10
     assert after.rate_hz == pytest.approx(50) and after.channel_names == ("left", "right")
     torch.testing.assert_close(after.data[there], before.data[there], atol=1e-4, rtol=0)
-    expected = 5 + torch.cos(torch.arange(40, 50) / 7)
+    expected = 5 + torch.cos(torch.arange(40, 50, dtype=torch.float64) / 7)
     torch.testing.assert_close(after.data[1, 40:50], expected, atol=0.01, rtol=0)
     drawn = ("--mode", "sample", "--samples", "2", "--steps", "2", "-o", "c.csv")
     code, out, err = cli("inpaint", "a.csv", "--model", priors["sound"], *drawn)

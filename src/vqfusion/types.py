@@ -25,8 +25,9 @@ class Sample:
     `data` by modality: image `[C, H, W]` in [0, 1]; audio `[1, T]` in [-1, 1] with `sample_rate_hz`;
     volume `[C, D, H, W]` with `spacing_mm`; series `[C, T]` with `rate_hz`; text `str`; label `str`
     (the name of a class; speaker and style are labels too). `affine` takes (x, y, z, 1) places of a volume to
-    millimetres where its file says so; `channel_names` are the names of a series' channels. `extras` is what the file
-    of a picture holds beside its colours (`data.io.picture.Extras`), to be written back.
+    millimetres where its file says so; `channel_names` are the names of a series' channels. `extras` is what a file
+    holds beside the values, to be written back: `data.io.picture.Extras`, `data.io.stored.Stored` of volumes and
+    arrays, `data.io.table.Table`. `notes` are lines for the user on what was added or left out in reading.
     """
 
     modality: str
@@ -37,6 +38,7 @@ class Sample:
     affine: tuple[tuple[float, ...], ...] | None = None
     channel_names: tuple[str, ...] | None = None
     extras: Any = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ class Restoration(Task):
             measured_on=shipped.measured_on if shipped else "",
             lower=None if made.lower is None else whole(made.lower),
             upper=None if made.upper is None else whole(made.upper),
-            warnings=(*self.doubts(prior, sample), *fitted.doubts, *made.warnings),
+            warnings=(*sample.notes, *self.doubts(prior, sample), *fitted.doubts, *made.warnings),
         )
         results = made.samples if mode == "sample" and made.samples is not None else made.mean[None]
         return Answer(

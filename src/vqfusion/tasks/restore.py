@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vqfusion.data.io import read
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 from vqfusion.tasks.restoration import Restoration
 from vqfusion.tasks.task import Answer, Finding, option, task
 
@@ -169,18 +170,41 @@ class Inpaint(Restoration):
         On made-up series this was nearer than the prior of sound, and than straight lines (docs/restoring.md).
         """
         if sample.modality != "series" or prior.config.modality == "series" or self.read_out != "mean":
-            return super().restored(prior, sample, sampling)
+            return self._with_what_was_known(super().restored(prior, sample, sampling), prior, sample)
         if self.self_ensemble:
             raise UserError("--self-ensemble: the gaps of a series are filled in by itself, not by a prior")
         from vqfusion.models.restoration.autoregressive import fill_gaps
 
         start, fitted = perf_counter(), self.fitted(prior, sample)
         seen = self._seen(fitted)
-        if not bool(seen.flatten(1).any(dim=1).all()):
+        there = seen.flatten(1).any(dim=1)
+        if bool((~there & sample.data.isfinite().any(dim=1)).any()) or not bool(there.any()):
             raise UserError(f"{self.mask or 'the input'}: nothing is left of a channel to fill it in from")
+        empty = [f"channel {i + 1} holds nothing and stays so" for i in (~there).nonzero().flatten().tolist()]
         made = replace(sample, data=fill_gaps(sample.data[:, None], seen.expand_as(fitted.y))[:, 0])
-        seconds = perf_counter() - start
-        return Answer(self.name, "series", samples=[[made]], findings=[Finding(sigma=0.0)], seconds=seconds)
+        finding = Finding(sigma=0.0, warnings=(*sample.notes, *empty))
+        return Answer(self.name, "series", samples=[[made]], findings=[finding], seconds=perf_counter() - start)
+
+    def _with_what_was_known(self, answer: Answer, prior: "Prior", sample: "Sample") -> Answer:
+        """The answer with the values of a volume or series outside its gaps as they were, unless they are noisy.
+
+        Channels that hold nothing stay so.
+        """
+        import torch
+
+        if not MODALITIES[sample.modality].own_units or self.level:
+            return answer
+        seen = self._seen(self.fitted(prior, sample))[:, 0]
+        empty = ~sample.data.isfinite().flatten(1).any(dim=1).view(-1, *[1] * (sample.data.ndim - 1))
+
+        def known(made: "Sample | None") -> "Sample | None":
+            if made is None:
+                return None
+            return replace(made, data=torch.where(seen | empty, sample.data, made.data))
+
+        findings = [replace(one, lower=known(one.lower), upper=known(one.upper)) for one in answer.findings]
+        samples = [[known(one) or one for one in item] for item in answer.samples]
+        return replace(answer, samples=samples, findings=findings)
 
     def _seen(self, fitted: "FittedSample") -> "Tensor":
         """True where the sample is kept, in the shape of `fitted.y`."""

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
+FAR = 1000.0  # deviations from zero
+
 
 def moments(data: Float[Tensor, "C ..."]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
     """Mean and standard deviation of each channel, 1 where it is constant."""
@@ -21,17 +23,22 @@ def moments(data: Float[Tensor, "C ..."]) -> tuple[Float[Tensor, " C"], Float[Te
 def standardised(
     data: Float[Tensor, "C ..."], offset: Float[Tensor, " C"], scale: Float[Tensor, " C"]
 ) -> Float[Tensor, "C ..."]:
-    """`(data - offset) / scale`, channel by channel."""
+    """`(data - offset) / scale`, channel by channel, in float32."""
     shape = (-1, *[1] * (data.ndim - 1))
-    return (data - offset.view(shape)) / scale.view(shape)
+    return ((data - offset.view(shape)) / scale.view(shape)).float()
 
 
 def restored(sample: Sample, tokens: Tokens) -> Sample:
-    """The sample in the unit that its tokens remember; as it is where they remember none."""
+    """The sample in the unit that its tokens remember; as it is where they remember none.
+
+    In float64 where a channel is so far from zero that float32 would round away what the codes say.
+    """
     if tokens.offset is None or tokens.scale is None:
         return sample
     shape = (-1, *[1] * (sample.data.ndim - 1))
     offset, scale = tokens.offset.to(sample.data), tokens.scale.to(sample.data)
+    if bool((offset.abs() > FAR * scale).any()) and sample.data.device.type != "mps":
+        sample, offset, scale = replace(sample, data=sample.data.double()), offset.double(), scale.double()
     return replace(sample, data=sample.data * scale.view(shape) + offset.view(shape))
 
 

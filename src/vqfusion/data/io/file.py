@@ -63,6 +63,8 @@ def modality_of_bytes(data: bytes) -> str | None:
         return "image"
     if data.startswith((b"fLaC", b"OggS", b"ID3")) or inner == b"WAVE":
         return "audio"
+    if data.startswith(b"\xff\xfe"):  # text in UTF-16, not an MPEG frame of layer I
+        return None
     if len(data) > 2 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:  # an MPEG frame, if all its fields exist
         version_and_layer = data[1] & 0x18 != 0x08 and data[1] & 0x06 != 0
         rates = data[2] & 0xF0 != 0xF0 and data[2] & 0x0C != 0x0C

@@ -50,10 +50,10 @@ class FittedSample:
         if rank != prior.config.rank:
             kind = f"{prior.config.modality} ({prior.config.rank} axes)"
             raise UserError(f"this model restores {kind}, not {sample.modality} ({rank} axes): choose another --model")
-        data = sample.data.float()
+        data = sample.data if sample.data.dtype == torch.float64 else sample.data.float()
         if sample.modality == "image":
             one = torch.ones(1)
-            return cls(sample, data[None], one, 0 * one)
+            return cls(sample, data[None].float(), one, 0 * one)
         if sample.modality == "audio":
             heard = resample(sample, prior.config.sample_rate_hz or sample.sample_rate_hz or 0)
             one = torch.ones(1)
@@ -63,11 +63,13 @@ class FittedSample:
             _range(channel[there], sample.modality, from_zero) for channel, there in zip(data, known, strict=True)
         ]
         low, high = prior.config.value_range
-        begin, end = (torch.tensor([pair[i] for pair in ranges]) for i in (0, 1))
+        begin, end = (torch.tensor([pair[i] for pair in ranges], dtype=torch.float64) for i in (0, 1))
         scale = (end - begin) / (high - low)
         offset = begin - low * scale
-        wide = (-1, *[1] * rank)
-        y = torch.where(known, (data - offset.view(wide)) / scale.view(wide), (low + high) / 2)
+        if not bool((torch.isfinite(scale) & (scale > 0)).all()):
+            raise UserError("its values span more than numbers of 64 bits can tell apart; scale them first")
+        shift, spread = (number.view(-1, *[1] * rank).to(data.dtype) for number in (offset, scale))
+        y = torch.where(known, (data - shift) / spread, (low + high) / 2).float()
         return cls(sample, y[:, None], scale, offset, None if bool(known.all()) else known[:, None])
 
     def with_noise_above(self, sigma: float | None) -> "FittedSample":
@@ -106,7 +108,7 @@ class FittedSample:
         sigma = sigma * self.stronger
         if self.sample_rate_hz and self.sample.sample_rate_hz:
             return sigma * (self.sample_rate_hz / self.sample.sample_rate_hz) ** 0.5
-        return sigma if len(self.scale) == 1 and float(self.scale) == 1.0 else sigma / self.scale
+        return sigma if len(self.scale) == 1 and float(self.scale) == 1.0 else (sigma / self.scale).float()
 
     def level_back(self, sigma: float | Tensor) -> float:
         """A standard deviation, or the mean of several, in the units of the sample."""
@@ -119,26 +121,31 @@ class FittedSample:
 
     def back(self, x: Float[Tensor, "B C ..."]) -> Sample:
         """An answer `[B, C, *size]`, of `y` or of a finer grid, as a sample with all that the given one knows."""
-        wide = (-1, *[1] * (x.ndim - 1))
-        x = x.cpu().float() * self.scale.view(wide) + self.offset.view(wide)
-        sample = self.sample
+        sample, kind = self.sample, torch.float64 if self.sample.data.dtype == torch.float64 else torch.float32
+        shift, spread = (number.view(-1, *[1] * (x.ndim - 1)).to(kind) for number in (self.offset, self.scale))
+        x = x.cpu().to(kind) * spread + shift
         if sample.modality == "image":
-            return replace(sample, data=x[0])
+            return replace(sample, data=x[0].float())
         if sample.modality != "audio":
             return replace(sample, data=x[:, 0])
         assert sample.sample_rate_hz is not None
-        heard = replace(sample, data=x[0], sample_rate_hz=self.sample_rate_hz)
+        heard = replace(sample, data=x[0].float(), sample_rate_hz=self.sample_rate_hz)
         sound, length = resample(heard, sample.sample_rate_hz).data, sample.data.shape[1]
         return replace(sample, data=functional.pad(sound, (0, max(0, length - sound.shape[1])))[:, :length])
 
 
 def _range(values: Float[Tensor, " N"], modality: str, from_zero: bool) -> tuple[float, float]:
     """What the low and the high end of the prior's range stand for."""
-    if values.numel() == 0:
-        raise UserError("one channel holds nothing but gaps; leave it out")
+    if values.numel() == 0:  # nothing is known of it, nothing is made of it
+        return 0.0, 1.0
     if modality == "series":
-        middle, reach = float(values.mean()), float(values.std(correction=0)) / DEVIATION
-        reach = reach or 1.0
+        values = values.double()
+        unit = float(values.abs().max()) or 1.0  # squares of large values stay finite
+        middle, reach = (
+            unit * float((values / unit).mean()),
+            unit * float((values / unit).std(correction=0)) / DEVIATION,
+        )
+        reach = reach if reach > 1e-12 * unit else unit
         return (0.0, 2 * reach) if from_zero else (middle - reach, middle + reach)
     some = values[:: -(-values.numel() // MOST_COUNTED)]
     low, high = (float(torch.quantile(some, q)) for q in (NEAR_ENDS, 1 - NEAR_ENDS))
