@@ -34,7 +34,7 @@ from vqfusion.tokenizers.codec.entropy_model import EntropyModel
 from vqfusion.tokenizers.gaussian_vqvae import GaussianVQVAE
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.tokenizers.label import LabelTokenizer
-from vqfusion.tokenizers.quantizers import QUANTIZERS, FiniteScalarQuantizer, VectorQuantizer, vector_quantizer
+from vqfusion.tokenizers.quantizers import QUANTIZERS, FiniteScalarQuantizer, VectorQuantizer, make_quantizer
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE, build_quantizer
 from vqfusion.types import Sample
@@ -158,7 +158,7 @@ FACTORY = {
 def test_a_quantizer_comes_back_with_its_arguments(name, tmp_path):
     torch.manual_seed(0)
     if name in FACTORY:
-        quantizer = vector_quantizer(12, 8, **FACTORY[name]).eval()
+        quantizer = make_quantizer(12, 8, **FACTORY[name]).eval()
     else:
         quantizer = build_quantizer(SMALL.model_copy(update={"quantizer": name, "levels": (5, 4, 3, 3)}), False).eval()
     x = signal(2, 4, 4, quantizer.dim).movedim(-1, 1 if quantizer.channel_first else -1)

@@ -185,7 +185,7 @@ def test_saved_and_loaded_it_says_the_same_and_foreign_folders_are_refused(tmp_p
     assert isinstance(loaded, Prior) and loaded.config == prior.config and not loaded.training
     x = torch.rand(1, 3, 16, 16)
     assert torch.allclose(loaded.denoise(x, 0.1), prior.denoise(x, 0.1), atol=5e-3)  # float16 on disk
-    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["config.json", "prior.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["README.md", "config.json", "prior.safetensors"]
 
     stored = json.loads((tmp_path / "mine" / "config.json").read_text())
     for change, said in [

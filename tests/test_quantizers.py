@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import vqfusion
 from vqfusion.config import VQVAEConfig
 from vqfusion.tokenizers.nearest import nearest_code
 from vqfusion.tokenizers.quantizers import (
@@ -20,7 +21,7 @@ from vqfusion.tokenizers.quantizers import (
     Residual,
     SimVectorQuantizer,
     VectorQuantizer,
-    vector_quantizer,
+    make_quantizer,
 )
 from vqfusion.tokenizers.quantizers.codebook import CANDIDATES, MOST_BATCHES, thin
 from vqfusion.tokenizers.vqvae import VQVAE
@@ -186,7 +187,7 @@ def test_grid_of_finite_scalars():
 
 
 def test_the_factory_puts_together_what_is_asked_for():
-    quantizer = vector_quantizer(
+    quantizer = make_quantizer(
         16, 12, use_cosine_sim=True, codebook_dim=8, heads=2, num_quantizers=3, channel_first=True
     )
     assert isinstance(quantizer, Projected) and isinstance(quantizer.quantizer, MultiHead)
@@ -194,10 +195,10 @@ def test_the_factory_puts_together_what_is_asked_for():
     x = vectors(2, 12, 4, 5)
     quantized, indices, loss = quantizer(x)
     assert quantized.shape == x.shape and indices.shape == (2, 4, 5, 6) and loss.ndim == 0
-    assert type(vector_quantizer(16, 12)) is VectorQuantizer
-    assert type(vector_quantizer(16, 12, learnable_codebook=True, channel_first=True)) is GradientVectorQuantizer
+    assert type(make_quantizer(16, 12)) is VectorQuantizer
+    assert type(make_quantizer(16, 12, learnable_codebook=True, channel_first=True)) is GradientVectorQuantizer
     with pytest.raises(ValueError, match="split into 5 heads"):
-        vector_quantizer(16, 12, heads=5)
+        make_quantizer(16, 12, heads=5)
 
 
 def test_mistakes_are_named_with_their_mend():
@@ -264,3 +265,8 @@ def test_the_error_is_the_distance_to_the_vectors_that_came_in():
 def test_a_residual_of_codes_that_learn_by_an_estimate_of_their_own_is_refused():
     with pytest.raises(ValueError, match="GumbelVectorQuantizer"):
         Residual([GumbelVectorQuantizer(8, 4) for _ in range(2)])
+
+
+def test_the_old_name_of_the_factory_warns():
+    with pytest.deprecated_call(match="make_quantizer"):
+        assert type(vqfusion.vector_quantizer(16, 12)) is VectorQuantizer

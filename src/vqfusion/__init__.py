@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vqfusion.diffusion.gaussian.flow import FlowPath as FlowPath
     from vqfusion.diffusion.gaussian.path import GaussianPath as GaussianPath
     from vqfusion.diffusion.gaussian.samplers import sample_signal as sample_signal
+    from vqfusion.diffusion.masked.path import MaskedPath as MaskedPath
+    from vqfusion.diffusion.masked.samplers import sample_masked as sample_masked
     from vqfusion.diffusion.operators import OPERATORS as OPERATORS
     from vqfusion.errors import UserError as UserError
     from vqfusion.hub import load as load
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from vqfusion.tokenizers.quantizers import QUANTIZERS as QUANTIZERS
     from vqfusion.tokenizers.quantizers import FiniteScalarQuantizer as FiniteScalarQuantizer
     from vqfusion.tokenizers.quantizers import VectorQuantizer as VectorQuantizer
+    from vqfusion.tokenizers.quantizers import make_quantizer as make_quantizer
     from vqfusion.tokenizers.quantizers import vector_quantizer as vector_quantizer
     from vqfusion.tokenizers.search import search_codes as search_codes
     from vqfusion.tokenizers.text import TextTokenizer as TextTokenizer
@@ -87,11 +90,14 @@ PUBLIC = {
     "FlowPath": "diffusion.gaussian.flow",
     "NetworkDenoiser": "diffusion.gaussian.denoiser",
     "sample_signal": "diffusion.gaussian.samplers",
+    "MaskedPath": "diffusion.masked.path",
+    "sample_masked": "diffusion.masked.samplers",
     "VQVAEEncoder": "nn.conv",
     "VQVAEDecoder": "nn.conv",
     "VectorQuantizer": "tokenizers.quantizers",
     "FiniteScalarQuantizer": "tokenizers.quantizers",
     "QUANTIZERS": "tokenizers.quantizers",
+    "make_quantizer": "tokenizers.quantizers",
     "vector_quantizer": "tokenizers.quantizers",
     "check_quantizer": "tokenizers.conformance.check",
     "check_tokenizer": "tokenizers.conformance.check",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from vqfusion.config import Config, validated
 from vqfusion.errors import UserError
+from vqfusion.nn.card import CARD, card, own_card, write_card
 from vqfusion.nn.weights import half_precision, load_into, load_json, load_weights, pick_device, save_json, save_weights
 
 FORMAT_VERSION = 2
@@ -80,6 +82,41 @@ class Pretrained:
         more = self.write_parts(where)
         contract = {"format": FORMAT_VERSION, "kind": self.kind, "config": config.model_dump(mode="json"), **more}
         save_json(where / "config.json", contract)
+        write_card(self, where)
+
+    def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None) -> str:
+        """Publish the model on the Hugging Face hub, with its card (that of its folder where it was written by hand).
+
+        `vqfusion.load(repo_id)` opens it.
+
+        Args:
+            repo_id: `owner/name`; the repository is made where it is missing.
+            private: Whether a new repository is seen by its owner alone.
+            token: A token that may write; None takes that of `hf auth login`.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UserError: The hub did not take it: no such owner, no right to write, no connection.
+        """
+        from huggingface_hub import HfApi
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            known = self.folder or Path(folder)
+            page = own_card(known) or card(self, known, repo_id)
+            (Path(folder) / CARD).write_text(page, encoding="utf-8")
+            try:
+                api = HfApi(token=token)
+                api.create_repo(repo_id, private=private, exist_ok=True)
+                return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Model"))
+            except Exception as error:  # the client raises errors of several libraries
+                reason = " ".join(str(error).split())[:160]
+                raise UserError(
+                    f"{repo_id}: the hub did not take the model ({type(error).__name__}: {reason}); check the name, "
+                    "the connection and `hf auth login`"
+                ) from None
 
     @classmethod
     def from_pretrained(cls: type[AnyPretrained], folder: str | Path, device: str | None = "cpu") -> AnyPretrained:

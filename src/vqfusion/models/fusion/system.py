@@ -45,6 +45,12 @@ class System(Pretrained):
         self._fusion = fusion.eval() if fusion is not None else None
 
     @property
+    def networks(self) -> tuple[torch.nn.Module, ...]:
+        """Fusion and the tokenizers that are networks."""
+        made = (self._fusion, *self.tokenizers.by_name.values())
+        return tuple(one for one in made if isinstance(one, torch.nn.Module))
+
+    @property
     def parts(self) -> Parts:
         """What it is made of."""
         return Parts(self.config, self.tokenizers, self._fusion, self.taught)

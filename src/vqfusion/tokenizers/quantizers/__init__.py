@@ -5,7 +5,7 @@ from vqfusion.tokenizers.quantizers.binary import BinarySphericalQuantizer, Look
 from vqfusion.tokenizers.quantizers.cosine import CosineGradientVectorQuantizer, CosineVectorQuantizer
 from vqfusion.tokenizers.quantizers.described import COMPOSED, QUANTIZERS
 from vqfusion.tokenizers.quantizers.estimators import ESTIMATORS
-from vqfusion.tokenizers.quantizers.factory import vector_quantizer
+from vqfusion.tokenizers.quantizers.factory import make_quantizer, vector_quantizer
 from vqfusion.tokenizers.quantizers.finite_scalar import FiniteScalarQuantizer
 from vqfusion.tokenizers.quantizers.gradient import GradientVectorQuantizer
 from vqfusion.tokenizers.quantizers.gumbel import (
@@ -59,6 +59,7 @@ __all__ = [
     "Projected",
     "Quantizer",
     "Residual",
+    "make_quantizer",
     "vector_quantizer",
     *(kind.__name__ for kind in QUANTIZERS.values()),
 ]

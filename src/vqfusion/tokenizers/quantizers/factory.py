@@ -1,5 +1,6 @@
 """Vector quantizers put together from the arguments that users know."""
 
+import warnings
 from typing import Any
 
 from vqfusion.tokenizers.quantizers.base import Quantizer
@@ -11,7 +12,7 @@ from vqfusion.tokenizers.quantizers.residual import Residual
 from vqfusion.tokenizers.quantizers.vector import VectorQuantizer
 
 
-def vector_quantizer(
+def make_quantizer(
     codebook_size: int,
     dim: int,
     *,
@@ -53,3 +54,9 @@ def vector_quantizer(
         return Projected(one(False), dim, channel_first)
     several = MultiHead([one(False) for _ in range(heads)], channel_first and codebook_dim is None)
     return several if codebook_dim is None else Projected(several, dim, channel_first)
+
+
+def vector_quantizer(codebook_size: int, dim: int, **options: Any) -> Quantizer:
+    """The old name of `make_quantizer`, for one version."""
+    warnings.warn("vector_quantizer is now called make_quantizer", DeprecationWarning, stacklevel=2)
+    return make_quantizer(codebook_size, dim, **options)
