@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from vqfusion import modalities
+
 SOURCE = Path(__file__).parents[1] / "src" / "vqfusion"
 
 BASE = {"types", "config", "errors", "files", "modalities"}
@@ -133,3 +135,44 @@ def test_restoring_loads_no_model_over_codes(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines() == ["b.png", "[]"]
+
+
+# files that may look a modality up by its name: the slots of recipes and of their data, and the words of a page
+NAMING = {
+    "commands/inspect_page.py",
+    "train/fusion/draws.py",
+    "train/fusion/own_data.py",
+    "train/fusion/preview.py",
+    "train/fusion/recipe.py",
+    "train/fusion/views.py",
+}
+
+
+def modalities_in(node: ast.AST | None) -> set[str]:
+    """Modalities that a literal, or a literal collection, names."""
+    if isinstance(node, ast.Constant):
+        return {node.value} & set(modalities.MODALITIES) if isinstance(node.value, str) else set()
+    parts = node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else []
+    return {name for part in parts for name in modalities_in(part)}
+
+
+def names_a_modality(path: Path) -> bool:
+    """Whether a file compares something with a modality, matches on one, or has a dict with two of them as keys."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Compare) and any(map(modalities_in, [node.left, *node.comparators])):
+            return True
+        if isinstance(node, ast.MatchValue) and modalities_in(node.value):
+            return True
+        keys = node.keys if isinstance(node, ast.Dict) else []
+        if len({name for key in keys for name in modalities_in(key)} & set(modalities.FILES)) > 1:
+            return True
+    return False
+
+
+def test_modalities_are_looked_up_in_the_table():
+    """A file outside `modalities.py` and `data/io/` that names one in an `if` holds a row missing from the table."""
+    rooms = ("modalities.py", "data/io/")
+    paths = {path: path.relative_to(SOURCE).as_posix() for path in FILES}
+    found = {name for path, name in paths.items() if not name.startswith(rooms) and names_a_modality(path)}
+    assert found <= NAMING, f"{', '.join(sorted(found - NAMING))}: ask the table in modalities.py or the tokenizer"
+    assert found == NAMING, f"{', '.join(sorted(NAMING - found))}: take it off the list, it names none any more"

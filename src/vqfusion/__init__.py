@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     from vqfusion.tokenizers.quantizers import make_quantizer as make_quantizer
     from vqfusion.tokenizers.quantizers import vector_quantizer as vector_quantizer
     from vqfusion.tokenizers.search import search_codes as search_codes
+    from vqfusion.tokenizers.series import SeriesTokenizer as SeriesTokenizer
     from vqfusion.tokenizers.text import TextTokenizer as TextTokenizer
+    from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer as TextVQVAETokenizer
+    from vqfusion.tokenizers.volume import VolumeTokenizer as VolumeTokenizer
     from vqfusion.tokenizers.vqvae import VQVAE as VQVAE
     from vqfusion.types import Prediction as Prediction
     from vqfusion.types import Quantized as Quantized
@@ -73,6 +76,9 @@ PUBLIC = {
     "ImageTokenizer": "tokenizers.image",
     "search_codes": "tokenizers.search",
     "TextTokenizer": "tokenizers.text",
+    "TextVQVAETokenizer": "tokenizers.text_vqvae",
+    "SeriesTokenizer": "tokenizers.series",
+    "VolumeTokenizer": "tokenizers.volume",
     "VQVAE": "tokenizers.vqvae",
     "GaussianVQVAE": "tokenizers.gaussian_vqvae",
     "bits_per_dim": "tokenizers.gaussian_vqvae",

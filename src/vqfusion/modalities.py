@@ -7,7 +7,7 @@ command line can use them without loading torch; functions are named by their pl
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,9 @@ class Modality:
     as bits per pixel. `rank` counts the axes of a signal beside its channels, 0 for text and labels. Files with the
     `suffixes` are read by `reader`; results are written to files with the suffixes `written`, samples by `writer`;
     `tokenizer` takes them to codes (all three as "module:name"). `keeps` says that the reader takes `keep=True`.
-    Values have a fixed range, or, with `own_units`, any unit. `prior` is the model of the zoo that restores it,
-    `prior_recipe` how one is trained.
+    Values have a fixed range, or, with `own_units`, any unit; `in_words` is what may stand on the command line itself
+    and has a slot for each language. `prior` is the model of the zoo that restores it, `prior_recipe` how one is
+    trained.
     """
 
     name: str
@@ -34,8 +35,29 @@ class Modality:
     tokenizer: str
     keeps: bool = False
     own_units: bool = False
+    in_words: bool = False
     prior: str | None = None
     prior_recipe: str | None = None
+
+    @property
+    def pictured(self) -> bool:
+        """Whether samples can be shown as they are: values in [0, 1] along two axes."""
+        return self.rank == 2 and not self.own_units
+
+    @property
+    def heard(self) -> bool:
+        """Whether samples can be heard: values in [-1, 1] over time."""
+        return self.rank == 1 and not self.own_units
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether each channel is a signal of its own, with its own unit."""
+        return self.rank == 1 and self.own_units
+
+    @property
+    def listed(self) -> bool:
+        """Whether a sample is a name of a closed list."""
+        return not (self.rank or self.in_words)
 
     def read(self, data: bytes, keep: bool = False) -> Any:
         """The `Sample` in the bytes of a file; `keep` as for `data.io.read`."""
@@ -93,6 +115,7 @@ _ROWS = (
         reader="vqfusion.data.io.text:read_text",
         writer="vqfusion.data.io.text:write_text",
         tokenizer="vqfusion.tokenizers.text:TextTokenizer",
+        in_words=True,
     ),
     Modality(  # the name of a class; the result of a task is a distribution over names, written as JSON
         name="label",
@@ -142,9 +165,26 @@ _ROWS = (
 
 MODALITIES = {row.name: row for row in _ROWS}
 SIGNALS = tuple(row.name for row in _ROWS if row.rank)  # what is sampled along axes: everything but text and labels
+PRINTED = tuple(row.name for row in _ROWS if not row.rank)  # results that go to the terminal where no file is named
 FILES = tuple(row.name for row in _ROWS if row.suffixes)  # what is read from files
+
+if TYPE_CHECKING:
+    SignalName = str
+    FileName = str
+else:  # what configs and headers accept
+    SignalName, FileName = Literal[SIGNALS], Literal[FILES]
 
 
 def suffixes_of(names: tuple[str, ...]) -> str:
     """The suffixes of several modalities as a list for messages, none twice."""
     return ", ".join(dict.fromkeys(suffix for name in names for suffix in MODALITIES[name].suffixes))
+
+
+def in_words(name: str) -> bool:
+    """Whether this is a modality that is written in words; False for other slots, such as lengths."""
+    return name in MODALITIES and MODALITIES[name].in_words
+
+
+def is_listed(name: str) -> bool:
+    """Whether this is a modality of names of a closed list."""
+    return name in MODALITIES and MODALITIES[name].listed

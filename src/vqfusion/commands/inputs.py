@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vqfusion.data.io import modality_of_suffix, read
 from vqfusion.data.io.file import modality_of_head, stem_of
 from vqfusion.errors import UserError
-from vqfusion.modalities import MODALITIES, suffixes_of
+from vqfusion.modalities import MODALITIES, in_words, suffixes_of
 
 if TYPE_CHECKING:
     from vqfusion.types import Sample
@@ -78,7 +78,7 @@ def _items(argument: str, accepts: tuple[str, ...]) -> Iterator[Item]:
             yield Item(stem_of(path), str(path), accepts, from_folder=True)
     elif os.path.exists(argument):
         yield Item(stem_of(argument), argument, accepts)
-    elif "text" in accepts and not modality_of_suffix(argument):
+    elif any(map(in_words, accepts)) and not modality_of_suffix(argument):
         yield Item(_slug(argument), argument, accepts, is_text=True)
     else:
         raise UserError(f"{argument[:200]}: no such file or folder; give {_wanted(accepts)}")

@@ -9,7 +9,7 @@ from typing import Any
 from vqfusion.data.io.file import stem_of, suffix_of
 from vqfusion.errors import UserError
 from vqfusion.files import make_folder, write_bytes
-from vqfusion.modalities import MODALITIES
+from vqfusion.modalities import MODALITIES, PRINTED
 
 SUFFIXES = {name: row.written for name, row in MODALITIES.items()} | {"codes": (".vqf",)}
 
@@ -35,7 +35,7 @@ def plan(
         raise UserError(f"{task}: cannot make {modality!r}; ask for a slot of {', '.join(SUFFIXES)}")
     suffix = suffix or SUFFIXES[modality][0]
     if output is None:
-        if modality in ("text", "label"):
+        if modality in PRINTED:
             return []
         plain = {task} if modality != "codes" else set(names)
         first = [Path(f"{name}{suffix}" if name in plain else f"{name}.{task}{suffix}") for name in names]
@@ -45,7 +45,7 @@ def plan(
         first = [Path(output)]
         if suffix_of(first[0]) not in SUFFIXES[modality]:
             raise UserError(f"{output}: the name must end in {', '.join(SUFFIXES[modality])}")
-    count = 1 if modality in ("text", "label") else samples
+    count = 1 if modality in PRINTED else samples
     paths = [[beside(path, str(k + 1)) for k in range(count)] if count > 1 else [path] for path in first]
     check([path for row in paths for path in row], force)
     return paths

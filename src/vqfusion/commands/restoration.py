@@ -11,6 +11,7 @@ from vqfusion.commands.inputs import Item
 from vqfusion.commands.options import FittingModel
 from vqfusion.commands.way import BATCH, Job, Way
 from vqfusion.data.io.file import suffix_of
+from vqfusion.modalities import MODALITIES
 from vqfusion.tasks import Answer
 from vqfusion.tasks.restoration import PRIORS, Restoration
 from vqfusion.tasks.restore import Inpaint
@@ -52,16 +53,17 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         count = 1 if task.read_out == "interval" else request.samples
         jobs = []
         for i, (item, kind) in enumerate(zip(items, kinds, strict=True)):
-            own = suffix_of(item.source) if kind in ("volume", "series") else ""
+            row = MODALITIES[kind]
+            own = suffix_of(item.source) if row.own_units else ""
             suffix = own if own in outputs.SUFFIXES[kind] else None
             [paths] = outputs.plan([item.name], kind, task.name, request.output, count, many, request.force, suffix)
             bounds = {}
             if task.read_out == "interval":
                 bounds = {
-                    what: outputs.beside(paths[0], what) for what in BOUNDS if (what, kind) != ("uncertainty", "audio")
+                    what: outputs.beside(paths[0], what) for what in BOUNDS if not (row.heard and what == "uncertainty")
                 }
             views = {}
-            if self.page is not None and kind in ("image", "volume"):
+            if self.page is not None and row.rank > 1:
                 what = VIEWS if bounds else VIEWS[:-1]
                 views = {view: self.page / f"{item.name}-{view}.png" for view in what}
             model = request.model or PRIORS[kind]
@@ -94,7 +96,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         """The input; gaps in it are kept where they can be filled in."""
         if job.read is not None:
             return job.read
-        return job.item.read(keep=job.modality == "image" or isinstance(self.task, Inpaint))
+        return job.item.read(keep=not MODALITIES[job.modality].own_units or isinstance(self.task, Inpaint))
 
     def finish(self, batch: Sequence[RestorationJob], given: "Sequence[Sample]", answer: Answer) -> None:
         self.rows += [write(job, answer, i, self.request.force) for i, job in enumerate(batch)]
@@ -164,7 +166,7 @@ def uncertainty(finding: "Finding") -> "tuple[Sample, float]":
     """The width of the interval, and its peak: for pictures in colours from 0 (dark) to the peak (light)."""
     assert finding.lower is not None and finding.upper is not None
     width = finding.upper.data - finding.lower.data
-    if finding.upper.modality != "image":
+    if not MODALITIES[finding.upper.modality].pictured:
         return replace(finding.upper, data=width), float(width.max())
     from vqfusion.commands.restoration_page import coloured
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from vqfusion.data.io import write
 from vqfusion.data.transforms import resize_picture
+from vqfusion.modalities import MODALITIES
 from vqfusion.pages import page
 from vqfusion.types import Sample
 
@@ -37,10 +38,11 @@ def show(name: str, given: Sample, answer: "Answer", i: int, paths: dict[str, Pa
     """Views of what became of one input, written to `paths`, and its part of the page."""
     made, finding = answer.samples[i], answer.findings[i] if answer.findings else None
     bounds = (finding.lower, finding.upper) if finding and finding.lower and finding.upper else None
-    if given.modality == "audio":
+    kind = MODALITIES[given.modality]
+    if kind.heard:
         sounds = [page.player(given, "before"), *(page.player(one, "after") for one in made)]
         return Shown(name, page.grid(sounds))
-    if given.modality == "series":
+    if kind.by_channel:
         return Shown(name, page.joined(*(_curve(given, made[0], bounds, c) for c in range(min(4, len(given.data))))))
     before, after, *rest = (_picture(one, made[0]) for one in (given, made[0], *(bounds or made[1:])))
     views = {"before": before, "after": after}
@@ -105,10 +107,11 @@ def amplified(difference: Float[Tensor, "C H W"]) -> tuple[Float[Tensor, "C H W"
 def _picture(sample: Sample, like: Sample) -> Float[Tensor, "C H W"]:
     """A picture of the size of `like`, or the middle slice of a volume in its range of grey."""
     data = sample.data.float()
-    if sample.modality == "volume":
-        middle = like.data[:, like.data.shape[1] // 2]
+    if MODALITIES[sample.modality].own_units:
+        middle = like.data[:, like.data.shape[1] // 2] if like.data.ndim == 4 else like.data
         low, high = float(middle.min()), float(middle.max())
-        data = (torch.nan_to_num(data[:, data.shape[1] // 2], low) - low) / ((high - low) or 1.0)
+        data = data[:, data.shape[1] // 2] if data.ndim == 4 else data
+        data = (torch.nan_to_num(data, low) - low) / ((high - low) or 1.0)
         size = middle.shape[1:]
     else:
         size = like.data.shape[1:]
@@ -133,7 +136,7 @@ def _most_changed(difference: Float[Tensor, "C H W"]) -> tuple[int, int]:
 
 
 def _level(sigma: float, modality: str) -> str:
-    return f"{255 * sigma:.1f} / 255" if modality == "image" else f"{sigma:.3g}"
+    return f"{255 * sigma:.1f} / 255" if MODALITIES[modality].pictured else f"{sigma:.3g}"
 
 
 def _curve(before: Sample, after: Sample, bounds: tuple[Sample, Sample] | None, channel: int) -> str:

@@ -10,6 +10,7 @@ from vqfusion.commands.inputs import Item
 from vqfusion.commands.options import Model
 from vqfusion.commands.way import BATCH, Job, Way
 from vqfusion.hub import DEFAULT_MODEL
+from vqfusion.modalities import in_words, is_listed
 from vqfusion.tasks import Answer, Task
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ class SlotWay(Way[Task, Job]):
         report["seconds"] = round(sum(answer.seconds for answer in done), 3)
         report["warnings"] = list(dict.fromkeys(line for answer in done for line in answer.warnings))
         report["inputs"] = [job.item.source for job in self.jobs if job.item is not None]
-        if task.result == "label":
+        if is_listed(task.result):
             report["distributions"] = [names for answer in done for names in answer.distributions]
-        elif task.result == "text":
+        elif in_words(task.result):
             report["texts"] = [[sample.data for sample in item] for answer in done for item in answer.samples]
         if self.jobs[0].paths:
             report["outputs"] = [[str(path) for path in job.paths] for job in self.jobs]
@@ -90,9 +91,9 @@ def write(answer: Answer, i: int, job: Job, force: bool) -> None:
 
     if answer.distributions:
         outputs.write_json(job.paths[0], answer.distributions[i], force)
-    elif answer.samples[i][0].modality == "text":
+    elif in_words(modality := answer.samples[i][0].modality):
         lines = "\n".join(sample.data for sample in answer.samples[i])
-        write_file(Sample("text", lines), job.paths[0], force)
+        write_file(Sample(modality, lines), job.paths[0], force)
     else:
         for sample, path in zip(answer.samples[i], job.paths, strict=True):
             write_file(sample, path, force)

@@ -10,7 +10,7 @@ import typer
 
 from vqfusion.commands.options import Request
 from vqfusion.commands.run import WAYS, run
-from vqfusion.modalities import MODALITIES
+from vqfusion.modalities import MODALITIES, in_words
 from vqfusion.tasks import TASKS, Task
 
 INPUTS = "files, folders or - for standard input"
@@ -36,7 +36,7 @@ def _command(kind: type[Task]) -> Callable[..., None]:
 
     rows: list[tuple[str, Any, Any]] = []
     if kind.accepts:
-        spoken = "the text itself, " if "text" in kind.accepts else ""
+        spoken = "the text itself, " if any(map(in_words, kind.accepts)) else ""
         help = f"{', '.join(MODALITIES[modality].plural for modality in kind.accepts)}: {spoken}{INPUTS}"
         default: Any = MISSING if kind.needs_input else None
         rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS")], default))

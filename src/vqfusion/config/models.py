@@ -1,17 +1,12 @@
 """Configs of the models: Fusion and its slots, priors, latent diffusions."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from vqfusion.config.base import Config, Count, NotNegative, Positive, Whole, check_levels
 from vqfusion.config.tokenizers import ImageTokenizerConfig, LatentTokenizerConfig, VQVAEConfig
-from vqfusion.modalities import MODALITIES, SIGNALS
-
-if TYPE_CHECKING:
-    SignalName = str
-else:
-    SignalName = Literal[SIGNALS]
+from vqfusion.modalities import MODALITIES, SignalName
 
 
 class DiffusionModelConfig(Config):

@@ -1,6 +1,6 @@
 """Configs of the tokenizers."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -138,3 +138,7 @@ LatentTokenizerConfig = Annotated[
     ImageTokenizerConfig | AudioTokenizerConfig | VolumeTokenizerConfig | SeriesTokenizerConfig | TextVQVAEConfig,
     Field(discriminator="kind"),
 ]
+
+TOKENIZER_CONFIGS: dict[str, Any] = {  # by kind
+    config.model_fields["kind"].default: config for config in get_args(get_args(TokenizerConfig)[0])
+}

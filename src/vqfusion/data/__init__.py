@@ -8,7 +8,7 @@ _HOME = {
     "open_emoji": "emoji", "open_digits": "digits", "open_manifest": "manifest", "open_folder": "folder",
     "open_solids": "solids", "open_waves": "waves",
     "open_photos": "photos", "open_mni152": "mni152", "open_train400": "train400",
-    "read": "io", "write": "io",
+    "read": "io", "write": "io", "fit_picture": "transforms", "resample": "transforms",
 }  # fmt: skip
 
 BUILT_IN = ("emoji", "digits", "solids", "waves")
@@ -38,4 +38,8 @@ def open_dataset(name: str | Path):
 def __getattr__(name: str):
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,6 +10,7 @@ from vqfusion.data.io.file import modality_of_suffix, stem_of
 from vqfusion.data.io.text import read_text
 from vqfusion.data.record import Dataset, Record, split_of_key
 from vqfusion.errors import UserError
+from vqfusion.modalities import SIGNALS, in_words
 from vqfusion.types import Sample
 
 
@@ -30,7 +31,7 @@ def open_folder(path: str | Path) -> Dataset:
     shown = [file for file in found if not any(part.startswith(".") for part in file.parts)]
     named = [(file.with_name(stem_of(file)).as_posix(), root / file) for file in shown]
     modalities = {file: modality_of_suffix(file) for _, file in named}
-    signals = {key for key, file in named if modalities[file] not in (None, "text")}
+    signals = {key for key, file in named if modalities[file] in SIGNALS}
     placed = [(*_place(key, modalities[file], signals), file) for key, file in named]
     keyed = sorted(placed, key=lambda item: (item[0], item[2]))
     records: list[Record] = []
@@ -46,7 +47,7 @@ def open_folder(path: str | Path) -> Dataset:
 
 def _place(key: str, modality: str | None, signals: set[str]) -> tuple[str, str]:
     """The key and the slot of a file: `cat.de` with a text belongs to `cat`, in German."""
-    if modality != "text":
+    if not (modality and in_words(modality)):
         return key, modality or ""
     of, _, language = key.rpartition(".")
     if key not in signals and of in signals and re.fullmatch("[a-z]{2,3}", language):

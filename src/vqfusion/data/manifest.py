@@ -11,7 +11,7 @@ from typing import Any
 from vqfusion.data.io import read
 from vqfusion.data.record import SPLITS, Dataset, Record, Source, split_of_key
 from vqfusion.errors import UserError
-from vqfusion.modalities import SIGNALS
+from vqfusion.modalities import SIGNALS, in_words
 from vqfusion.types import Sample
 
 LABELS = ("label", "speaker", "style")
@@ -84,8 +84,8 @@ def _source(slot: str, value: Any, folder: Path) -> Source:
         if not os.path.isfile(folder / value):  # False for a name that the system cannot have, too
             raise UserError(f"slot {SHORT.repr(slot)}: no such file {SHORT.repr(str(folder / value))}")
         return partial(read, folder / value, kind)
-    if modality == "text" and language:
-        return partial(Sample, "text", value.strip())
+    if in_words(modality) and language:
+        return partial(Sample, modality, value.strip())
     if kind in LABELS:
         return partial(Sample, "label", value.strip())
     raise UserError(

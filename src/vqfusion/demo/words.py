@@ -6,6 +6,7 @@ from vqfusion.data.transforms import add_noise_at_snr
 from vqfusion.demo.stage import Section, Stage, name_of, spoken
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.evaluate.bench import top
+from vqfusion.modalities import SIGNALS
 from vqfusion.pages import page
 from vqfusion.types import Sample
 
@@ -124,8 +125,8 @@ def translate(stage: Stage) -> Section:
     for i, (a, b) in enumerate(pairs):
         source, target = (a, b) if i % 2 else (b, a)
         slots = (f"text:{source}", f"text:{target}")
-        texts = [r for r in stage.training(*slots) if "image" not in r.slots]
-        unseen = [r for r in stage.held_out("concept", *slots) if "image" not in r.slots]
+        texts = [r for r in stage.training(*slots) if set(SIGNALS).isdisjoint(r.slots)]
+        unseen = [r for r in stage.held_out("concept", *slots) if set(SIGNALS).isdisjoint(r.slots)]
         asked = stage.draw(texts, 2, f"translate {a}") + stage.draw(unseen, 1, f"translate {a}")
         given = stage.load(asked, slots[0])
         answers = stage.generate({slots[0]: given}, slots[1])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vqfusion.evaluate.metrics import Proportion
 from vqfusion.evaluate.report import Row
+from vqfusion.modalities import MODALITIES
 from vqfusion.types import Sample
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Bench:
             if slot.startswith("text:") and slot in self.system.slots and records:
                 encoded = self.system.tokenizers.encode_fitting(slot, self.load(records, slot))
                 records = [r for r, ids in zip(records, encoded, strict=True) if ids is not None]
-            if slot == "audio" and slot in self.system.slots:
+            if slot in MODALITIES and MODALITIES[slot].heard and slot in self.system.slots:
                 longest = self.system.tokenizers.longest_s(slot)
                 records = [r for r in records if self._lasts(r) <= longest]
         return records

@@ -2,7 +2,7 @@
 
 from vqfusion.config import ChainConfig
 from vqfusion.data import Dataset
-from vqfusion.data.transforms import fit_picture
+from vqfusion.modalities import in_words
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.types import Sample
 
@@ -15,14 +15,12 @@ def samples_for(
     Pictures at the size of the chain, texts in its languages, no text twice.
     """
     modality = tokenizer.modality
-    slots = [f"text:{language}" for language in chain.languages] if modality == "text" else [modality]
+    slots = [f"{modality}:{language}" for language in chain.languages] if in_words(modality) else [modality]
     records = {slot: dataset.select(split=split, slots=(slot,)) for slot in slots}
     found = [(record, slot) for slot, those in records.items() for record in those]
-    if modality == "text":
+    if in_words(modality):
         texts = dict.fromkeys(record.load(slot).data for record, slot in found)
-        samples = [Sample("text", text) for text in texts]
+        samples = [Sample(modality, text) for text in texts]
         return samples[:: -(-len(samples) // most)] if samples else []
-    spread = (record.load(slot) for record, slot in found[:: max(1, -(-len(found) // most))])
-    if modality == "image":
-        return [Sample("image", fit_picture(sample.data, chain.image_size)) for sample in spread]
-    return list(spread)
+    spread = found[:: max(1, -(-len(found) // most))]
+    return [tokenizer.sized(record.load(slot), chain.image_size) for record, slot in spread]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.data.io import read
 from vqfusion.errors import UserError
+from vqfusion.modalities import in_words, is_listed
 from vqfusion.tasks.task import LABEL_SLOTS, Answer, Task, named, option, task, text_slot
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class AnyToAny(Task):
             if slot in given:
                 raise UserError(f"slot {slot!r} is given twice; give each slot once")
             given[slot] = sample_of_slot
-        if modality_of(self.target) == "label":
+        if is_listed(self.result):
             return self.distribute(system, given, self.target)
         return self.generate(system, given, self.target, sampling)
 
@@ -83,9 +84,9 @@ class AnyToAny(Task):
         if slot not in system.slots:
             raise UserError(f"slot {slot!r} is not one this model has; it has {', '.join(system.slots)}")
         modality = modality_of(slot)
-        if modality == "label":
+        if is_listed(modality):
             return slot, named(system, slot, value)
-        if modality == "text" and value != "-" and not os.path.isfile(value):
+        if in_words(modality) and value != "-" and not os.path.isfile(value):
             return slot, as_text(value)
         return slot, read(value, modality)
 

@@ -4,6 +4,7 @@ from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from vqfusion.errors import UserError
+from vqfusion.modalities import in_words
 from vqfusion.tasks.task import Answer, Task, as_list, option, task, text_slot, together
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Classify(Task):
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
         answers = []
         for one in as_list(sample):
-            slot = text_slot(system, self.language) if one.modality == "text" else one.modality
+            slot = text_slot(system, self.language) if in_words(one.modality) else one.modality
             answers.append(self.distribute(system, {slot: one}, "label"))
         answer = together(answers)
         shown = [dict(list(names.items())[: self.top]) for names in answer.distributions]

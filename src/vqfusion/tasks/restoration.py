@@ -102,7 +102,7 @@ class Restoration(Task):
         """Samples of the clean view given `modality@view`; sounds last as long as they did."""
         modality = sample[0].modality
         answer = self.generate(system, {f"{modality}@{view}": sample}, modality, sampling)
-        if modality != "audio":
+        if not MODALITIES[modality].heard:
             return answer
         pairs = zip(sample, answer.samples, strict=True)
         return replace(answer, samples=[[as_long_as(given, one) for one in made] for given, made in pairs])
@@ -138,7 +138,7 @@ class Restoration(Task):
         from vqfusion.models.restoration.shipped_intervals import shipped_intervals
 
         start, mode = perf_counter(), self.read_out
-        if sample.modality == "image" and (self.level or 0) > 1:
+        if MODALITIES[sample.modality].pictured and (self.level or 0) > 1:
             raise UserError(f"--sigma {self.sigma} is beyond a picture, whose values end at 1: {self.sigma}/255?")
         if mode == "mean" and sampling.samples > 1:
             raise UserError("--samples: --mode mean has one result; choose --mode sample or interval")

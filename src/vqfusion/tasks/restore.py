@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vqfusion.data.io import read
 from vqfusion.errors import UserError
-from vqfusion.modalities import MODALITIES
+from vqfusion.modalities import MODALITIES, SIGNALS
 from vqfusion.tasks.restoration import Restoration
 from vqfusion.tasks.task import Answer, Finding, option, task
 
@@ -29,7 +29,7 @@ class Denoise(Restoration):
     """Clean a noisy picture, sound, volume or series."""
 
     name: ClassVar[str] = "denoise"
-    accepts: ClassVar[tuple[str, ...]] = ("image", "audio", "volume", "series")
+    accepts: ClassVar[tuple[str, ...]] = SIGNALS
     gives: ClassVar[str] = "image"
     noise: str = option("gaussian", "gaussian, poisson (sigma is that at full brightness), salt-and-pepper or rician")
 
@@ -98,7 +98,7 @@ class Upscale(Restoration):
     """Enlarge a picture or a volume; a model over codes shrinks it to 16 pixels a side and draws it anew."""
 
     name: ClassVar[str] = "upscale"
-    accepts: ClassVar[tuple[str, ...]] = ("image", "volume")
+    accepts: ClassVar[tuple[str, ...]] = tuple(name for name in SIGNALS if MODALITIES[name].rank > 1)
     gives: ClassVar[str] = "image"
     scale: int | None = option(None, "how many times as many pixels a side: 2 (the default), 3, 4, ...")
 
@@ -143,7 +143,7 @@ class Inpaint(Restoration):
     """Fill in a part of a picture, or the gaps of a sound, volume or series."""
 
     name: ClassVar[str] = "inpaint"
-    accepts: ClassVar[tuple[str, ...]] = ("image", "audio", "volume", "series")
+    accepts: ClassVar[tuple[str, ...]] = SIGNALS
     gives: ClassVar[str] = "image"
     mask: str | None = option(
         None, "file of the same size, white (or 1) where to fill in; volumes and series may hold NaN there instead"
@@ -169,7 +169,8 @@ class Inpaint(Restoration):
 
         On made-up series this was nearer than the prior of sound, and than straight lines (docs/restoring.md).
         """
-        if sample.modality != "series" or prior.config.modality == "series" or self.read_out != "mean":
+        by_channel = (MODALITIES[name].by_channel for name in (sample.modality, prior.config.modality))
+        if tuple(by_channel) != (True, False) or self.read_out != "mean":
             return self._with_what_was_known(super().restored(prior, sample, sampling), prior, sample)
         if self.self_ensemble:
             raise UserError("--self-ensemble: the gaps of a series are filled in by itself, not by a prior")
@@ -183,7 +184,7 @@ class Inpaint(Restoration):
         empty = [f"channel {i + 1} holds nothing and stays so" for i in (~there).nonzero().flatten().tolist()]
         made = replace(sample, data=fill_gaps(sample.data[:, None], seen.expand_as(fitted.y))[:, 0])
         finding = Finding(sigma=0.0, warnings=(*sample.notes, *empty))
-        return Answer(self.name, "series", samples=[[made]], findings=[finding], seconds=perf_counter() - start)
+        return Answer(self.name, sample.modality, samples=[[made]], findings=[finding], seconds=perf_counter() - start)
 
     def _with_what_was_known(self, answer: Answer, prior: "Prior", sample: "Sample") -> Answer:
         """The answer with the values of a volume or series outside its gaps as they were, unless they are noisy.
@@ -210,27 +211,27 @@ class Inpaint(Restoration):
         """True where the sample is kept, in the shape of `fitted.y`."""
         import torch
 
-        sample, kind = fitted.sample, fitted.sample.modality
+        sample, kind = fitted.sample, MODALITIES[fitted.sample.modality]
         seen = torch.ones_like(fitted.y, dtype=torch.bool) if fitted.seen is None else fitted.seen
         if self.mask is None:
             if bool(seen.all()):
-                need = "a picture" if kind == "image" else f"a {kind}"
-                gaps = "" if kind in ("image", "audio") else ", or leave gaps in it (NaN, empty cells)"
-                raise UserError(f"inpaint needs --mask: {need} of the same size, white or 1 where to fill in{gaps}")
+                gaps = ", or leave gaps in it (NaN, empty cells)" if kind.own_units else ""
+                need = f"{kind.noun} of the same size, white or 1 where to fill in{gaps}"
+                raise UserError(f"inpaint needs --mask: {need}")
             return seen
-        filled = read(self.mask, None if kind == "audio" else kind).data
-        filled = filled.mean(0) if kind == "image" else filled if kind == "series" else filled[0]
-        size = sample.data.shape if kind == "series" else sample.data.shape[1:]
-        if kind == "series" and len(filled) == 1:
+        filled = read(self.mask, None if kind.heard else kind.name).data
+        filled = filled.mean(0) if kind.pictured else filled if kind.by_channel else filled[0]
+        size = sample.data.shape if kind.by_channel else sample.data.shape[1:]
+        if kind.by_channel and len(filled) == 1:
             filled = filled.expand(size)
         if filled.shape != size:
             mask, wanted = (" x ".join(map(str, shape)) for shape in (filled.shape, size))
             raise UserError(f"{self.mask}: the mask measures {mask} and the input {wanted}; give one of the same size")
         keep = filled < 0.5
-        if kind == "audio" and fitted.y.shape[-1] != keep.shape[-1]:  # at the rate of the prior
+        if kind.heard and fitted.y.shape[-1] != keep.shape[-1]:  # at the rate of the prior
             places = torch.arange(fitted.y.shape[-1]) * keep.shape[-1] // fitted.y.shape[-1]
             keep = keep[places]
-        return seen & (keep[:, None] if kind == "series" else keep)
+        return seen & (keep[:, None] if kind.by_channel else keep)
 
 
 @task

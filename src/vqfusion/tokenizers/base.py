@@ -49,6 +49,10 @@ class BaseTokenizer(KeptTokenizer):
         """The sample as `encode` takes it: on the device, a sound at the rate of the tokenizer."""
         return sample
 
+    def sized(self, sample: Sample, image_size: int) -> Sample:
+        """The sample as a model of pictures of so many pixels a side sees it: other samples as they are."""
+        return sample
+
     def extent(self, sample: Sample) -> tuple[int, ...]:
         """The size that `cut` needs, to be stored with the tokens: here the length in bytes."""
         return (len(sample.data.encode()),)

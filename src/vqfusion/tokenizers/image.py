@@ -39,6 +39,9 @@ class ImageTokenizer(SignalTokenizer):
     def decode(self, tokens: Tokens) -> Sample:
         return Sample(self.modality, self.decode_batch(tokens.ids[None])[0])
 
+    def sized(self, sample: Sample, image_size: int) -> Sample:
+        return Sample(self.modality, fit_picture(sample.data, image_size))
+
     def cut(self, made: Sample, size: tuple[int, ...], sample_rate_hz: int | None) -> Sample:
         """Grey where the original was."""
         grey = replace(made, data=made.data.cpu().mean(dim=0, keepdim=True)) if size[0] == 1 else made

@@ -1,10 +1,14 @@
 """Files <-> `Sample`, whatever the modality."""
 
 from pathlib import Path
+from typing import Any
 
 from vqfusion.data.io.file import modality_of_bytes, modality_of_suffix, name_of, read_bytes
 from vqfusion.errors import UserError
-from vqfusion.modalities import FILES, MODALITIES, suffixes_of
+from vqfusion.modalities import FILES, MODALITIES, imported, suffixes_of
+
+_HOME = {row.partition(":")[2]: row for one in MODALITIES.values() for row in (one.reader, one.writer)}
+__all__ = ["modality_of_bytes", "modality_of_suffix", "read", "write", *_HOME]
 
 
 def read(path: str | Path, modality: str | None = None, keep: bool = False):
@@ -44,3 +48,14 @@ def write(sample, path: str | Path, force: bool = False) -> None:
     if sample.modality not in MODALITIES:
         raise UserError(f"cannot write {sample.modality!r} to a file: write one of {', '.join(MODALITIES)}")
     MODALITIES[sample.modality].write(sample, path, force)
+
+
+def __getattr__(name: str) -> Any:
+    """Readers and writers of one modality, such as `read_picture`, loaded when first used."""
+    if name in _HOME:
+        return imported(_HOME[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

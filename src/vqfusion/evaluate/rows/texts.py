@@ -7,6 +7,7 @@ from vqfusion.evaluate.baselines.texts import PivotDictionary
 from vqfusion.evaluate.bench import Bench, row
 from vqfusion.evaluate.metrics import accuracy
 from vqfusion.evaluate.report import Row
+from vqfusion.modalities import SIGNALS
 from vqfusion.types import Sample
 
 PIVOT = "text:en"
@@ -111,7 +112,7 @@ def _concepts(records: list) -> list:
     """One text record for each concept (pictures of a concept carry the same names)."""
     first: dict[str, object] = {}
     for record in records:
-        if "image" not in record.slots and "audio" not in record.slots:
+        if set(SIGNALS).isdisjoint(record.slots):
             first.setdefault(record.key, record)
     return list(first.values())
 

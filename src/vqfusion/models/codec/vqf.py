@@ -5,12 +5,12 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Literal
 
 from pydantic import ValidationError
 
 from vqfusion.config import Config
 from vqfusion.errors import UserError
+from vqfusion.modalities import FileName
 
 MAGIC, VERSION = b"\x89VQF", 1
 FRONT = struct.Struct("<4sBHII")  # magic, version, bytes of the header, bytes of the codes, CRC-32 of both
@@ -33,7 +33,7 @@ class VqfHeader(Config):
     of `Tokens`.
     """
 
-    modality: Literal["image", "audio", "text", "volume", "series"]
+    modality: FileName
     model: str
     tokenizer: str
     fingerprint: str

@@ -10,6 +10,7 @@ from torch import Tensor
 from vqfusion.config import ChainConfig
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
+from vqfusion.modalities import in_words
 from vqfusion.models.fusion.draws import draw_slot
 from vqfusion.models.fusion.fusion import Fusion, SlotTokens
 from vqfusion.models.fusion.generate import given_prefix, slot_distribution, slot_negative_elbo
@@ -184,7 +185,7 @@ class System(Pretrained):
         for slot, value in given.items():
             samples = as_sample(value)
             for one in [samples] if isinstance(samples, Sample) else samples:
-                if one.modality == "text" and (line := self.taught.doubt(slot, one.data)):
+                if in_words(one.modality) and (line := self.taught.doubt(slot, one.data)):
                     lines.append(line)
         return tuple(dict.fromkeys(lines))
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 from vqfusion.data.transforms import resample
 from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES, Modality
 from vqfusion.models.restoration.channel_noise import independent_noise
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.types import Sample
@@ -48,20 +49,19 @@ class FittedSample:
         """
         rank = sample.data.ndim - 1
         if rank != prior.config.rank:
-            kind = f"{prior.config.modality} ({prior.config.rank} axes)"
-            raise UserError(f"this model restores {kind}, not {sample.modality} ({rank} axes): choose another --model")
+            takes = f"{prior.config.modality} ({prior.config.rank} axes)"
+            raise UserError(f"this model restores {takes}, not {sample.modality} ({rank} axes): choose another --model")
         data = sample.data if sample.data.dtype == torch.float64 else sample.data.float()
-        if sample.modality == "image":
+        kind = MODALITIES[sample.modality]
+        if kind.pictured:
             one = torch.ones(1)
             return cls(sample, data[None].float(), one, 0 * one)
-        if sample.modality == "audio":
+        if kind.heard:
             heard = resample(sample, prior.config.sample_rate_hz or sample.sample_rate_hz or 0)
             one = torch.ones(1)
             return cls(sample, heard.data.float()[None], one, 0 * one, sample_rate_hz=heard.sample_rate_hz)
         known = torch.isfinite(data)
-        ranges = [
-            _range(channel[there], sample.modality, from_zero) for channel, there in zip(data, known, strict=True)
-        ]
+        ranges = [_range(channel[there], kind, from_zero) for channel, there in zip(data, known, strict=True)]
         low, high = prior.config.value_range
         begin, end = (torch.tensor([pair[i] for pair in ranges], dtype=torch.float64) for i in (0, 1))
         scale = (end - begin) / (high - low)
@@ -91,7 +91,7 @@ class FittedSample:
 
     def with_independent_noise(self, sigma: float | None) -> "FittedSample":
         """A picture in colour with noise between its channels where they share theirs; other samples as they are."""
-        if self.sample.modality != "image" or self.y.shape[1] == 1 or min(self.y.shape[2:]) < SMALLEST:
+        if not MODALITIES[self.sample.modality].pictured or self.y.shape[1] == 1 or min(self.y.shape[2:]) < SMALLEST:
             return self
         picture, level, stronger = independent_noise(self.y[0], sigma, torch.Generator().manual_seed(0))
         return self if stronger == 1.0 else replace(self, y=picture[None], sigma=level, stronger=stronger)
@@ -121,12 +121,13 @@ class FittedSample:
 
     def back(self, x: Float[Tensor, "B C ..."]) -> Sample:
         """An answer `[B, C, *size]`, of `y` or of a finer grid, as a sample with all that the given one knows."""
-        sample, kind = self.sample, torch.float64 if self.sample.data.dtype == torch.float64 else torch.float32
-        shift, spread = (number.view(-1, *[1] * (x.ndim - 1)).to(kind) for number in (self.offset, self.scale))
-        x = x.cpu().to(kind) * spread + shift
-        if sample.modality == "image":
+        sample, kind = self.sample, MODALITIES[self.sample.modality]
+        dtype = torch.float64 if sample.data.dtype == torch.float64 else torch.float32
+        shift, spread = (number.view(-1, *[1] * (x.ndim - 1)).to(dtype) for number in (self.offset, self.scale))
+        x = x.cpu().to(dtype) * spread + shift
+        if kind.pictured:
             return replace(sample, data=x[0].float())
-        if sample.modality != "audio":
+        if not kind.heard:
             return replace(sample, data=x[:, 0])
         assert sample.sample_rate_hz is not None
         heard = replace(sample, data=x[0].float(), sample_rate_hz=self.sample_rate_hz)
@@ -134,11 +135,11 @@ class FittedSample:
         return replace(sample, data=functional.pad(sound, (0, max(0, length - sound.shape[1])))[:, :length])
 
 
-def _range(values: Float[Tensor, " N"], modality: str, from_zero: bool) -> tuple[float, float]:
+def _range(values: Float[Tensor, " N"], kind: Modality, from_zero: bool) -> tuple[float, float]:
     """What the low and the high end of the prior's range stand for."""
     if values.numel() == 0:  # nothing is known of it, nothing is made of it
         return 0.0, 1.0
-    if modality == "series":
+    if kind.by_channel:
         values = values.double()
         unit = float(values.abs().max()) or 1.0  # squares of large values stay finite
         middle, reach = (

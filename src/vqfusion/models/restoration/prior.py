@@ -11,6 +11,7 @@ from vqfusion.config import PriorConfig
 from vqfusion.diffusion.gaussian.path import GaussianPath, scale
 from vqfusion.diffusion.gaussian.schedules import EDMSchedule
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.nn.restoration import RestorationNet
 from vqfusion.types import Prediction, Sample
@@ -124,7 +125,7 @@ class Prior(nn.Module, Pretrained):
             channels = sample.data.shape[0]
         if sample.modality != config.modality:
             raise UserError(f"this prior knows {config.modality}, not {sample.modality}; load one that does")
-        if config.modality != "image" and channels != config.channels:
+        if not MODALITIES[config.modality].pictured and channels != config.channels:
             raise UserError(f"this prior takes {config.channels} channels, not {channels}")
         if config.sample_rate_hz and sample.sample_rate_hz not in (None, config.sample_rate_hz):
             raise UserError(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vqfusion.modalities import MODALITIES
 from vqfusion.tokenizers.conformance.contracts import CONTRACTS, NotApplicable, expect
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.types import Sample, Tokenizer
@@ -82,14 +83,15 @@ def check_tokenizer(tokenizer: Tokenizer, sample: Sample | None = None) -> Repor
 def made_up(tokenizer: Any) -> Sample:
     """A sample of the tokenizer's modality, of a size that needs no padding; ValueError when we know none."""
     generator = torch.Generator().manual_seed(0)
-    if tokenizer.modality == "text":
-        return Sample("text", "a red apple, ein roter Apfel, \u7ea2\u82f9\u679c")
-    if hasattr(tokenizer, "names"):
+    kind = MODALITIES.get(tokenizer.modality)
+    if kind and kind.in_words:
+        return Sample(tokenizer.modality, "a red apple, ein roter Apfel, \u7ea2\u82f9\u679c")
+    if getattr(tokenizer, "names", ()):
         return Sample(tokenizer.modality, tokenizer.names[0])
-    if tokenizer.modality == "audio" and hasattr(tokenizer, "samples_per_code"):
+    if kind and kind.heard and hasattr(tokenizer, "samples_per_code"):
         sound = torch.rand(1, 10 * tokenizer.samples_per_code, generator=generator) - 0.5
-        return Sample("audio", sound, sample_rate_hz=tokenizer.config.sample_rate_hz)
-    if tokenizer.modality in ("image", "volume", "series") and hasattr(tokenizer, "vqvae"):
+        return Sample(tokenizer.modality, sound, sample_rate_hz=tokenizer.config.sample_rate_hz)
+    if kind and kind.rank and hasattr(tokenizer, "vqvae"):
         vqvae = tokenizer.vqvae
         size = [(2 + i) * vqvae.downsampling for i in range(vqvae.config.rank)]
         return Sample(tokenizer.modality, torch.rand(vqvae.config.channels, *size, generator=generator))

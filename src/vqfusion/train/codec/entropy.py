@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from vqfusion.config import ChainConfig, TextTokenizerConfig, TextVQVAEConfig
 from vqfusion.data import Dataset
-from vqfusion.data.transforms import fit_picture
 from vqfusion.diffusion.noise import torch_seed
+from vqfusion.modalities import in_words
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.codec.entropy_model import FRACTION, NEIGHBOURS, EntropyModel, neighbours
 from vqfusion.tokenizers.kept import load_entropy_model, save_entropy_model
@@ -40,17 +40,16 @@ def training_codes(
     tokenizer: BaseTokenizer, name: str, dataset: Dataset, chain: ChainConfig
 ) -> list[Int[Tensor, "..."]]:
     """Grids of codes of training data, spread evenly over the split; pictures at the size of the chain."""
-    if tokenizer.modality == "text":
+    if in_words(tokenizer.modality):
         config = chain.tokenizers[name]
         assert isinstance(config, TextTokenizerConfig | TextVQVAEConfig)
         texts = training_texts(dataset, chain, config)
-        samples = (Sample("text", text) for text in _spread(texts, MOST_TEXTS))
+        samples = (Sample(tokenizer.modality, text) for text in _spread(texts, MOST_TEXTS))
     else:
         records = dataset.select(split="train", slots=(tokenizer.modality,))
         samples = (record.load(tokenizer.modality) for record in _spread(records, MOST_SIGNALS))
-    if tokenizer.modality == "image":
-        samples = (Sample("image", fit_picture(sample.data, chain.image_size)) for sample in samples)
-    return [tokenizer.encode(tokenizer.fitted(sample)).ids.cpu() for sample in samples]
+    sized = (tokenizer.sized(sample, chain.image_size) for sample in samples)
+    return [tokenizer.encode(tokenizer.fitted(sample)).ids.cpu() for sample in sized]
 
 
 def _spread(items: Sequence, most: int) -> Sequence:

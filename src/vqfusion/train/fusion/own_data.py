@@ -11,18 +11,18 @@ from vqfusion.config import (
     FusionConfig,
     ImageTokenizerConfig,
     LabelTokenizerConfig,
-    SeriesTokenizerConfig,
     ShortConfig,
     SlotConfig,
     StageConfig,
     TextTokenizerConfig,
     TokenizerConfig,
-    VolumeTokenizerConfig,
     VQVAEConfig,
     validated,
 )
+from vqfusion.config.tokenizers import TOKENIZER_CONFIGS
 from vqfusion.data import Dataset, open_dataset
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 from vqfusion.models.fusion.slots import SlotName
 
 # size: dim, layers, heads of Fusion; widths of the picture networks; width of the sound networks; BPE vocabulary
@@ -101,8 +101,8 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
             slots[name] = text_slot(TEXT_TOKENS)
             slots[f"length:{name.split(':')[1]}"] = one_token_slot("length:text")
             tokenizers["length:text"] = numbers(TEXT_TOKENS)
-        elif modality in ("volume", "series"):
-            tokenizers[name] = VolumeTokenizerConfig() if modality == "volume" else SeriesTokenizerConfig()
+        elif modality in MODALITIES and MODALITIES[modality].own_units:
+            tokenizers[name] = TOKENIZER_CONFIGS[modality]()
             stages[name] = StageConfig(steps=short.tokenizer_steps, batch=16, learning_rate=2e-3, warmup_steps=30)
         else:
             slots[name] = one_token_slot(name)

@@ -17,7 +17,9 @@ def adopted_tokenizers(chain: ChainConfig, start: Parts) -> tuple[ChainConfig, d
     adopted = {
         name: start.tokenizers.by_name[name]
         for name, config in chain.tokenizers.items()
-        if name in start.config.tokenizers and config.kind == start.config.tokenizers[name].kind != "label"
+        if name in start.config.tokenizers
+        and config.kind == start.config.tokenizers[name].kind
+        and not start.tokenizers.by_name[name].closed
     }
     configs = {**chain.tokenizers, **{name: start.config.tokenizers[name] for name in adopted}}
     return chain.model_copy(update={"tokenizers": configs}), adopted

@@ -16,6 +16,7 @@ from vqfusion.data import open_dataset
 from vqfusion.data.transforms import resample
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 from vqfusion.models.restoration.prior import NoisyBatch, Prior
 from vqfusion.nn.weights import fingerprint, load_weights, round_to_half
 from vqfusion.train.codec.crops import random_box
@@ -158,18 +159,18 @@ def load_signals(training: PriorTrainingConfig, split: str = "train") -> list[Te
     Pictures become grey or colour as the prior takes them, sound is resampled to its rate; of other signals those
     with the channels of the prior are taken, and volumes and series in foreign units are brought into its range.
     """
-    prior, dataset = training.prior, open_dataset(training.data)
+    prior, dataset, kind = training.prior, open_dataset(training.data), MODALITIES[training.prior.modality]
     records = dataset.select(split=split, slots=(prior.modality,)) or dataset.select(slots=(prior.modality,))
     if not records:
         raise UserError(f"data set {dataset.name!r} holds no {prior.modality}; it has {', '.join(dataset.slots())}")
     signals: list[Tensor] = []
     for record in records:
         sample = record.load(prior.modality)
-        if prior.modality == "image":
+        if kind.pictured:
             signals += reduced(as_bytes(sample.data, prior.channels), training.sizes)
         elif sample.data.shape[0] != prior.channels:
             raise UserError(f"{record.key}: has {sample.data.shape[0]} channels and the prior takes {prior.channels}")
-        elif prior.modality == "audio" and prior.sample_rate_hz:
+        elif kind.heard and prior.sample_rate_hz:
             signals.append(resample(sample, prior.sample_rate_hz).data)
         else:
             signals.append(in_range(sample.data, prior.value_range))
