@@ -52,7 +52,7 @@ def inspection_page(model: str, data: str, shown: Sequence[Shown], left_out: dic
 
 def _section(one: Shown) -> str:
     health = one.health
-    parts = [page.table(HEAD, [_row(health, i) for i in range(len(health.depths))])]
+    parts: list[str] = [page.table(HEAD, [_row(health, i) for i in range(len(health.depths))])]
     parts += [page.paragraph(_rate(health)), _histogram(health)]
     for title, picture in zip(("Atlas", "Atlas of the codes in use"), one.pictures, strict=True):
         if picture is not None:

@@ -6,7 +6,7 @@ Parts are `Markup`; whatever else is put into a part, a name of a file or an ans
 import base64
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,7 +21,7 @@ from vqfusion.types import Sample
 UNSEEN = {"concept": "concept unseen", "pair": "style unseen", "voice": "voice unseen"}
 
 
-def page(title: str, about: str, chips: Sequence[str], sections: dict[str, Markup], footer: str) -> str:
+def page(title: str, about: str, chips: Sequence[str], sections: Mapping[str, str], footer: str) -> str:
     """The whole document; it asks for nothing from anywhere else."""
     document = _templates().get_template("page.html")
     return document.render(title=title, about=about, chips=chips, sections=sections, footer=footer)
