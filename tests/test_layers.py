@@ -9,14 +9,15 @@ from vqfusion import modalities
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqfusion"
 
-BASE = {"types", "config", "errors", "files", "modalities"}
+BASE = {"types", "config", "errors", "files", "limits", "modalities"}
 PARTS = BASE | {"nn", "data"}
 FLOORS = {
     "errors": set(),
     "files": {"errors"},
+    "limits": {"errors"},
     "modalities": {"errors"},
     "types": {"errors"},
-    "config": {"errors", "files", "modalities"},
+    "config": {"errors", "files", "limits", "modalities"},
     "nn": BASE,
     "data": BASE,
     "tokenizers": PARTS,

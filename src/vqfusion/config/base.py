@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vqfusion.errors import UserError
 from vqfusion.files import plain_name
+from vqfusion.limits import CONFIG_BYTES, CONFIG_VALUES, MEMORY, network_bytes
 
 
 class Config(BaseModel):
@@ -59,10 +60,24 @@ def check_levels(widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
         raise ValueError(f"widths has {len(widths)} levels and depths {len(depths)}; give one for each")
 
 
+def levels_parameters(widths: tuple[int, ...], depths: tuple[int, ...], rank: int) -> int:
+    """Fewest parameters of a network with these levels, there and back: two convolutions of 3 positions an axis in
+    each block, and a convolution from level to level."""
+    blocks = sum(4 * depth * width**2 * 3**rank for width, depth in zip(widths, depths, strict=True))
+    return blocks + sum(2 * a * b for a, b in zip(widths, widths[1:], strict=False))
+
+
+def check_network(what: str, parameters: int, blocks: int, smallest_signal: int) -> None:
+    """UserError where a network, or the smallest signal that it takes (in values), is too large for the memory."""
+    MEMORY.require(network_bytes(parameters, blocks), what)
+    MEMORY.require(4 * smallest_signal, f"the smallest signal of {what}")
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """Mapping of a YAML file; a syntax error names file and line."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        CONFIG_BYTES.require(path.stat().st_size, str(path))
+        data = _constructed(path)
     except RecursionError:
         raise UserError(f"{path}: not valid YAML (nested too deeply)") from None
     except yaml.YAMLError as error:
@@ -78,6 +93,31 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected `key: value` lines, found {type(data).__name__}")
     return data
+
+
+def _constructed(path: Path) -> Any:
+    """What a YAML file holds; UserError, before it is made, where aliases and merge keys make too much of a little."""
+    loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        CONFIG_VALUES.require(_values(node, {}), str(path))
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _values(node: yaml.Node, counted: dict[int, int]) -> int:
+    """Values of a node with every alias written out; UserError for a node that holds itself."""
+    if id(node) not in counted:
+        counted[id(node)] = -1
+        parts = node.value if isinstance(node.value, list) else []
+        children = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+        counted[id(node)] = 1 + sum(_values(child, counted) for child in children)
+    if counted[id(node)] < 0:
+        raise UserError(f"line {node.start_mark.line + 1} of the YAML file holds itself; write the values out")
+    return counted[id(node)]
 
 
 def validated(kind: type[AnyConfig], data: dict[str, Any], where: str) -> AnyConfig:

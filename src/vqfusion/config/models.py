@@ -1,10 +1,20 @@
 """Configs of the models: Fusion and its slots, priors, latent diffusions."""
 
+from math import prod
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vqfusion.config.base import Config, Count, NotNegative, Positive, Whole, check_levels
+from vqfusion.config.base import (
+    Config,
+    Count,
+    NotNegative,
+    Positive,
+    Whole,
+    check_levels,
+    check_network,
+    levels_parameters,
+)
 from vqfusion.config.tokenizers import ImageTokenizerConfig, LatentTokenizerConfig, VQVAEConfig
 from vqfusion.modalities import MODALITIES, SignalName
 
@@ -19,6 +29,11 @@ class DiffusionModelConfig(Config):
     prediction: Literal["x0", "v", "velocity"] = "v"
     steps: Count = 8
     diffusion_weight: NotNegative = 1.0
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> "DiffusionModelConfig":
+        check_network("this denoiser", 9 * self.width**2, 1, 1)
+        return self
 
 
 class LatentDiffusionConfig(Config):
@@ -39,6 +54,12 @@ class LatentDiffusionConfig(Config):
     guidance_scale: float = 1.0
     classes: tuple[str, ...] = ()
     grid: tuple[Count, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> "LatentDiffusionConfig":
+        widest = self.width * 2 ** min(self.levels - 1, 64) if self.network == "unet" else self.width
+        check_network("this denoiser", 9 * widest**2, self.levels, prod(self.grid))
+        return self
 
 
 class SlotConfig(Config):
@@ -91,7 +112,15 @@ class FusionConfig(Config):
         for name, slot in self.slots.items():
             if slot.patch != patches.setdefault(slot.tokenizer, slot.patch):
                 raise ValueError(f"slot {name!r}: views that share {slot.tokenizer!r} need the same patch")
+        tokens = sum(prod(slot.shape) for slot in self.slots.values())
+        check_network("this Fusion", self.least_parameters, self.layers + self.local_layers, tokens * self.token_dim)
         return self
+
+    @property
+    def least_parameters(self) -> int:
+        """Fewest parameters of the transformer, and of the places of its slots."""
+        places = sum(prod(n // p for n, p in zip(s.shape, s.patch, strict=True)) for s in self.slots.values())
+        return 8 * self.layers * self.dim**2 + places * self.dim
 
 
 class PriorConfig(Config):
@@ -114,7 +143,15 @@ class PriorConfig(Config):
     @model_validator(mode="after")
     def _one_depth_for_each_width(self) -> "PriorConfig":
         check_levels(self.widths, self.depths)
+        smallest = self.channels * (self.fold * 2 ** (len(self.widths) - 1)) ** self.rank
+        check_network("this prior", self.least_parameters, 2 * sum(self.depths), smallest)
         return self
+
+    @property
+    def least_parameters(self) -> int:
+        """Fewest parameters of the network."""
+        ends = 2 * self.channels * self.fold**self.rank * self.widths[0] * 3**self.rank
+        return ends + levels_parameters(self.widths, self.depths, self.rank)
 
     @property
     def rank(self) -> int:

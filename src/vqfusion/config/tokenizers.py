@@ -1,10 +1,21 @@
 """Configs of the tokenizers."""
 
+from math import prod
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from vqfusion.config.base import Config, Count, NotNegative, Share, Whole, check_levels, later
+from vqfusion.config.base import (
+    Config,
+    Count,
+    NotNegative,
+    Share,
+    Whole,
+    check_levels,
+    check_network,
+    later,
+    levels_parameters,
+)
 
 QuantizerName = Literal[
     "vq",
@@ -50,7 +61,17 @@ class VQVAEConfig(Config):
     @model_validator(mode="after")
     def _one_depth_for_each_width(self) -> "VQVAEConfig":
         check_levels(self.widths, self.depths)
+        smallest = self.channels * 2 ** ((len(self.widths) - 1) * self.rank)
+        check_network("this VQ-VAE", self.least_parameters, 2 * sum(self.depths), smallest)
+        codes = prod(self.levels) if "fsq" in self.quantizer else self.codebook_size
+        check_network("this codebook", codes, 0, codes)
         return self
+
+    @property
+    def least_parameters(self) -> int:
+        """Fewest parameters of the network."""
+        unsure = 2 * self.widths[0] * self.widths[1] if len(self.widths) > 1 else 0  # not there without blocks above
+        return levels_parameters(self.widths, self.depths, self.rank) - unsure
 
 
 class QuantizerConfig(Config):
@@ -72,10 +93,10 @@ class AudioTokenizerConfig(Config):
     """Sound to codes through its magnitude spectrogram; phases come back by Griffin-Lim."""
 
     kind: Literal["audio"] = "audio"
-    sample_rate_hz: Count = 16000
-    window_samples: Count = 512
+    sample_rate_hz: Annotated[int, Field(ge=1, le=10**7)] = 16000
+    window_samples: Annotated[int, Field(ge=1, le=10**7)] = 512
     hop_samples: Count = 160
-    griffin_lim_steps: Whole = 32
+    griffin_lim_steps: Annotated[int, Field(ge=0, le=10**5)] = 32
     vqvae: VQVAEConfig = VQVAEConfig(rank=1, channels=257, widths=(256, 256), depths=(1, 2), codebook_size=1024)
 
 
@@ -83,7 +104,7 @@ class TextTokenizerConfig(Config):
     """Byte-level BPE, trained on the texts of the training split in `languages` (those of the chain by default)."""
 
     kind: Literal["text"] = "text"
-    vocabulary_size: Count = 4096
+    vocabulary_size: Annotated[int, Field(ge=1, le=10**7)] = 4096
     languages: tuple[str, ...] | None = None
     language_weights: tuple[NotNegative, ...] | None = None
 

@@ -1,5 +1,6 @@
 """Configs of trainings: the mix, the stages, and whole runs from raw data."""
 
+from math import prod
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -19,6 +20,7 @@ from vqfusion.config.base import (
 )
 from vqfusion.config.models import FusionConfig, LatentDiffusionConfig, PriorConfig
 from vqfusion.config.tokenizers import TokenizerConfig
+from vqfusion.limits import MEMORY
 
 
 class DrawConfig(Config):
@@ -72,6 +74,11 @@ class StageConfig(Config):
     snapshots: Whole = later(0)
 
 
+def check_batch(where: str, stage: StageConfig, values: int) -> None:
+    """UserError where a batch of signals of so many values is too large for the memory."""
+    MEMORY.require(4 * stage.batch * values, f"{where}: a batch of {stage.batch}")
+
+
 class PriorTrainingConfig(Config):
     """How a prior is trained: crops of `crop` positions a side from `data`, noise added.
 
@@ -94,6 +101,11 @@ class PriorTrainingConfig(Config):
     sizes: tuple[Count, ...] = ()
     candidates: Count = 1
 
+    @model_validator(mode="after")
+    def _batch_fits_in_memory(self) -> "PriorTrainingConfig":
+        check_batch("stage", self.stage, self.prior.channels * self.crop**self.prior.rank)
+        return self
+
 
 class LatentTrainingConfig(Config):
     """How a latent diffusion is trained from raw data: first its tokenizer, then the denoiser of the latents.
@@ -111,6 +123,12 @@ class LatentTrainingConfig(Config):
     stage: StageConfig = StageConfig(steps=2000, batch=64, learning_rate=2e-3, weight_decay=0.0, betas=(0.9, 0.99))
     label: str | None = None
     drop_label: Share = 0.1
+
+    @model_validator(mode="after")
+    def _batch_fits_in_memory(self) -> "LatentTrainingConfig":
+        check_batch("tokenizer_stage", self.tokenizer_stage, self.image_size**2)
+        check_batch("stage", self.stage, self.image_size**2)
+        return self
 
 
 class ChainConfig(Config):
@@ -146,6 +164,19 @@ class ChainConfig(Config):
                 raise ValueError(f"slot {name!r} needs a tokenizer {slot.tokenizer!r}, the chain has {known}")
         return self
 
+    @model_validator(mode="after")
+    def _batches_fit_in_memory(self) -> "ChainConfig":
+        for name, stage in self.tokenizer_stages.items():
+            config = self.tokenizers.get(name)
+            crop, rank = getattr(config, "crop", 1), {"volume": 3}.get(getattr(config, "kind", ""), 1)
+            check_batch(name, stage, self.image_size**2 if name == "image" else crop**rank)
+        tokens = max((prod(slot.shape) for slot in self.fusion.slots.values()), default=1)
+        for draw in self.draws:
+            batch = (draw.batch or self.fusion_stage.batch) * draw.masks * self.fusion_stage.draws_per_step
+            MEMORY.require(8 * batch * tokens, f"a step of the draw {list(draw.given)} -> {list(draw.target)}")
+        MEMORY.require(8 * self.views_per_sample * tokens, "views_per_sample of one record")
+        return self
+
     def trained_together(self, source: str, target: str) -> bool:
         """Whether these two languages were ever given and asked for together."""
         return tuple(sorted((source, target))) not in self.untrained_pairs
@@ -174,3 +205,8 @@ class ShortConfig(Config):
     limit_keys: Count | None = None
     slots: tuple[str, ...] = ()
     draws: tuple[DrawConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _batch_fits_in_memory(self) -> "ShortConfig":
+        MEMORY.require(4 * self.batch * self.image_size**2, f"a batch of {self.batch}")
+        return self

@@ -13,7 +13,16 @@ from torch import nn
 from vqfusion.config import Config, validated
 from vqfusion.errors import UserError
 from vqfusion.nn.card import CARD, card, own_card, write_card
-from vqfusion.nn.weights import half_precision, load_into, load_json, load_weights, pick_device, save_json, save_weights
+from vqfusion.nn.weights import (
+    half_precision,
+    load_into,
+    load_json,
+    load_weights,
+    pick_device,
+    require_room,
+    save_json,
+    save_weights,
+)
 
 FORMAT_VERSION = 2
 WEIGHTS = "model.safetensors"
@@ -142,6 +151,7 @@ class Pretrained:
     def read_parts(cls, stored: Stored, device: torch.device) -> Any:
         """The model of a folder of this kind."""
         config = validated(cls.config_type, stored.config, f"{stored.folder}/config.json")
+        require_room(stored.folder / cls.weights, getattr(config, "least_parameters", 0))
         with buildable(stored.folder):
             model = cls.from_config(config)
         assert isinstance(model, nn.Module)

@@ -62,6 +62,18 @@ def load_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
 
 
+def require_room(path: Path, parameters: int) -> None:
+    """UserError where a file of weights is too small for a network of so many parameters; before that is built."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return  # reading it tells why
+    if size < parameters:
+        raise UserError(
+            f"{path}: its {size} bytes do not fit the config beside it, a network of at least {parameters:.3g} numbers"
+        )
+
+
 def require_finite(tensors: Mapping[str, Tensor], where: Path) -> None:
     """UserError for weights that hold NaN or infinity: nothing that is made with them would be an answer."""
     for name, tensor in tensors.items():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vqfusion.errors import UserError
 from vqfusion.nn.pretrained import WEIGHTS, buildable
-from vqfusion.nn.weights import fingerprint, half_precision, load_into, load_weights, save_weights
+from vqfusion.nn.weights import fingerprint, half_precision, load_into, load_weights, require_room, save_weights
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.search import search_codes
 from vqfusion.tokenizers.vqvae import VQVAE
@@ -106,9 +106,11 @@ class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
 
     @classmethod
     def read_own(cls, config: Any, folder: Path, name: str | None) -> Any:
+        path = folder / _weights(name)
+        require_room(path, config.vqvae.least_parameters)
         with buildable(folder):
             network = cls.from_config(config)
-        load_into(network, load_weights(folder / _weights(name)), folder / _weights(name))
+        load_into(network, load_weights(path), path)
         return network.eval()
 
 

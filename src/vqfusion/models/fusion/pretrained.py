@@ -13,7 +13,15 @@ from vqfusion.models.fusion.fusion import Fusion
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.taught import Taught
 from vqfusion.nn.pretrained import Stored, buildable
-from vqfusion.nn.weights import half_precision, load_into, load_json, load_weights, save_json, save_weights
+from vqfusion.nn.weights import (
+    half_precision,
+    load_into,
+    load_json,
+    load_weights,
+    require_room,
+    save_json,
+    save_weights,
+)
 from vqfusion.tokenizers.build import load_tokenizer
 
 NAMES = "names.json"
@@ -50,9 +58,11 @@ def load_parts(stored: Stored, device: torch.device) -> Parts:
     config = slots.config
     if not config.fusion.slots:
         return Parts(config, slots, None)
+    path = folder / "fusion.safetensors"
+    require_room(path, config.fusion.least_parameters)
     with buildable(folder):
         fusion = Fusion(config.fusion, slots.vocabularies)
-    load_into(fusion, load_weights(folder / "fusion.safetensors"), folder / "fusion.safetensors")
+    load_into(fusion, load_weights(path), path)
     return Parts(config, slots, fusion.to(device), _load_taught(folder / NAMES))
 
 
