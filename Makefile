@@ -15,11 +15,12 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## draw, describe, speak and transcribe with the model that ships
 	$(BIN)/vqfusion demo
 
-check: $(READY)  ## lint and types
+check: $(READY)  ## lint, docstrings and types
 	$(BIN)/ruff check .
+	$(BIN)/python tools/check_docstrings.py
 	$(BIN)/mypy
 
-test: check  ## lint, types and every test
+test: check  ## lint, docstrings, types and every test
 	$(BIN)/pytest
 
 bench: $(READY)  ## the benchmarks, one after the other
