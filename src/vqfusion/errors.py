@@ -1,13 +1,13 @@
-"""Errors that users can mend; torch-free, so that the command can name them before it loads anything."""
+"""Errors that users can fix; torch-free, so that the command line can catch them before it loads anything."""
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend; the command prints its one line and exits with code 2."""
+    """A mistake that the user can fix; the command line prints the message as one line and exits with code 2."""
 
 
 class Note(UserWarning):
-    """Something that the user should know about a result that is given all the same; the command prints its line."""
+    """A warning about a result that is returned all the same; the command line prints it as one line."""
 
 
 class MissingExtra(UserError):
-    """An optional package is not installed; the line says which, and the command that installs it."""
+    """An optional package is not installed; the message names it and the command that installs it."""

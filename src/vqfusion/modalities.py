@@ -1,7 +1,7 @@
-"""The kinds of data: one row a modality, and everything that is looked up by its name.
+"""The table of modalities: one row each, and everything that is looked up by the name of a modality.
 
-A new modality is a row here, a reader and writer in `data/io/`, and a tokenizer. The rows hold no tensors, so that the
-command line can use them without loading torch; functions are named by their place and imported when they are called.
+A new modality needs a row here, a reader and writer in `data/io/`, and a tokenizer. Rows hold no tensors, so that the
+command line can use them without loading torch; functions are named as "module:name" and imported when first called.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING, Any, Literal
 class Modality:
     """One kind of data.
 
-    `noun` (with its article) and `plural` are the words of messages, `unit` is one value or place of it in a rate such
-    as bits per pixel. `rank` counts the axes of a signal beside its channels, 0 for text and labels. Files with the
-    `suffixes` are read by `reader`; results are written to files with the suffixes `written`, samples by `writer`;
-    `tokenizer` takes them to codes (all three as "module:name"). `keeps` says that the reader takes `keep=True`.
-    Values have a fixed range, or, with `own_units`, any unit; `in_words` is what may stand on the command line itself
-    and has a slot for each language. `prior` is the model of the zoo that restores it, `prior_recipe` how one is
-    trained.
+    Attributes:
+        name: Name in configs, files and the API.
+        noun: Singular with its article, for messages.
+        plural: Plural, for messages.
+        unit: What one value is called in rates such as bits per pixel.
+        rank: Number of axes beside channels; 0 for text and labels.
+        suffixes: Suffixes of the files that `reader` reads.
+        written: Suffixes of the files that `writer` writes; results of tasks may have others.
+        reader: Function from the bytes of a file to a `Sample`, as "module:name".
+        writer: Function that writes a `Sample`, as "module:name".
+        tokenizer: Tokenizer class, as "module:name".
+        keeps: Whether the reader takes `keep=True`, to keep what is needed to write the file back unchanged.
+        own_units: Whether values may be in any unit; otherwise their range is fixed.
+        in_words: Whether samples may be typed on the command line; such a modality has one slot per language.
+        prior: Shipped model that restores this modality.
+        prior_recipe: Recipe that trains such a model.
     """
 
     name: str
@@ -41,35 +50,35 @@ class Modality:
 
     @property
     def pictured(self) -> bool:
-        """Whether samples can be shown as they are: values in [0, 1] along two axes."""
+        """Whether samples can be displayed as they are: two axes, values in [0, 1]."""
         return self.rank == 2 and not self.own_units
 
     @property
     def heard(self) -> bool:
-        """Whether samples can be heard: values in [-1, 1] over time."""
+        """Whether samples can be played as they are: one axis, values in [-1, 1]."""
         return self.rank == 1 and not self.own_units
 
     @property
     def by_channel(self) -> bool:
-        """Whether each channel is a signal of its own, with its own unit."""
+        """Whether each channel is a separate signal with its own unit."""
         return self.rank == 1 and self.own_units
 
     @property
     def listed(self) -> bool:
-        """Whether a sample is a name of a closed list."""
+        """Whether a sample is one name from a closed list."""
         return not (self.rank or self.in_words)
 
     def read(self, data: bytes, keep: bool = False) -> Any:
-        """The `Sample` in the bytes of a file; `keep` as for `data.io.read`."""
+        """Read the `Sample` from the bytes of a file; `keep` as in `data.io.read`."""
         return imported(self.reader)(data, **({"keep": True} if keep and self.keeps else {}))
 
     def write(self, sample: Any, path: Any, force: bool) -> None:
-        """Write a `Sample` in the format of the suffix."""
+        """Write a `Sample` in the format that the suffix of `path` names; `force` overwrites."""
         imported(self.writer)(sample, path, force)
 
 
 def imported(place: str) -> Callable[..., Any]:
-    """The function or class that "module:name" stands for."""
+    """Import the function or class that "module:name" names."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
 
@@ -164,27 +173,27 @@ _ROWS = (
 )
 
 MODALITIES = {row.name: row for row in _ROWS}
-SIGNALS = tuple(row.name for row in _ROWS if row.rank)  # what is sampled along axes: everything but text and labels
-PRINTED = tuple(row.name for row in _ROWS if not row.rank)  # results that go to the terminal where no file is named
-FILES = tuple(row.name for row in _ROWS if row.suffixes)  # what is read from files
+SIGNALS = tuple(row.name for row in _ROWS if row.rank)  # sampled along axes: all but text and labels
+PRINTED = tuple(row.name for row in _ROWS if not row.rank)  # printed where no output file is named
+FILES = tuple(row.name for row in _ROWS if row.suffixes)  # read from files
 
 if TYPE_CHECKING:
     SignalName = str
     FileName = str
-else:  # what configs and headers accept
+else:  # pydantic checks these when it reads configs and headers
     SignalName, FileName = Literal[SIGNALS], Literal[FILES]
 
 
 def suffixes_of(names: tuple[str, ...]) -> str:
-    """The suffixes of several modalities as a list for messages, none twice."""
+    """Suffixes of several modalities as a list for messages, without duplicates."""
     return ", ".join(dict.fromkeys(suffix for name in names for suffix in MODALITIES[name].suffixes))
 
 
 def in_words(name: str) -> bool:
-    """Whether this is a modality that is written in words; False for other slots, such as lengths."""
+    """Whether this is a modality of written text; False for other slots, such as lengths."""
     return name in MODALITIES and MODALITIES[name].in_words
 
 
 def is_listed(name: str) -> bool:
-    """Whether this is a modality of names of a closed list."""
+    """Whether this is a modality whose samples are names from a closed list."""
     return name in MODALITIES and MODALITIES[name].listed

@@ -1,9 +1,8 @@
-"""The nouns that every room shares.
+"""Data types that the whole package shares.
 
-Axis legend, used in names, comments and jaxtyping annotations:
-B batch, C channels, T time (samples or frames), H height, W width, D depth of a volume or
-width of a vector (the context tells), N positions, K codebook size, L tokens of a sequence.
-Masks are True where something is real, never inverted.
+Axis names, used in annotations, names and comments: B batch, C channels, T time (samples or frames), H height, W width,
+D depth of a volume or dimension of a vector (clear from the context), N positions or vectors, K codebook size, L length
+of a token sequence. Masks are True where an element is real; they are never inverted.
 """
 
 from dataclasses import dataclass, field
@@ -22,12 +21,18 @@ __all__ = ["Denoiser", "Prediction", "PredictionKind", "Quantized", "Sample", "T
 class Sample:
     """One piece of raw data with its units.
 
-    `data` by modality: image `[C, H, W]` in [0, 1]; audio `[1, T]` in [-1, 1] with `sample_rate_hz`;
-    volume `[C, D, H, W]` with `spacing_mm`; series `[C, T]` with `rate_hz`; text `str`; label `str`
-    (the name of a class; speaker and style are labels too). `affine` takes (x, y, z, 1) places of a volume to
-    millimetres where its file says so; `channel_names` are the names of a series' channels. `extras` is what a file
-    holds beside the values, to be written back: `data.io.picture.Extras`, `data.io.stored.Stored` of volumes and
-    arrays, `data.io.table.Table`. `notes` are lines for the user on what was added or left out in reading.
+    Attributes:
+        modality: A name of `vqfusion.modalities.MODALITIES`, or of a slot of labels such as "speaker".
+        data: Image `[C, H, W]` in [0, 1]; audio `[1, T]` in [-1, 1]; volume `[C, D, H, W]` and series `[C, T]` in any
+            unit; text, and the class name of a label, as `str`.
+        sample_rate_hz: Sample rate of audio.
+        rate_hz: Sampling rate of a series.
+        spacing_mm: Voxel size of a volume along each axis.
+        affine: Matrix that maps homogeneous voxel coordinates (i, j, k, 1) to millimetres, where the file has one.
+        channel_names: Names of the channels of a series.
+        extras: What a file holds beside the values and gets back when it is written: `data.io.picture.Extras`,
+            `data.io.stored.Stored` (volumes and arrays) or `data.io.table.Table`.
+        notes: Messages for the user about what was added or left out while reading.
     """
 
     modality: str
@@ -45,9 +50,13 @@ class Sample:
 class Tokens:
     """Discrete codes of one sample or of a batch.
 
-    `ids` int64 `[*grid]` (one sample) or `[B, *grid]`; every id lies in `[0, codebook_size)`.
-    `mask` has the shape of `ids`, True = real; None means that all are real. Where data come in any unit (volumes,
-    series), `offset` and `scale` of each channel take what the codes say, about 0 and 1, back to it.
+    Attributes:
+        ids: Code indices, int64 `[*grid]` (one sample) or `[B, *grid]`, each in `[0, codebook_size)`.
+        codebook_size: Number of codes.
+        modality: Modality of the sample.
+        mask: Shape of `ids`, True = real; None means that all are real.
+        offset: Mean of each channel of data in any unit (volumes, series); decoding adds it back.
+        scale: Standard deviation of each channel of such data; decoding multiplies by it.
     """
 
     ids: Int[Tensor, "..."]
@@ -60,13 +69,18 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a quantizer returns; unpacks as `(quantized, indices, loss)`.
+    """Output of a quantizer; unpacks as `(quantized, indices, loss)`.
 
-    `loss` is the weighted sum to add to the training loss, `losses` its unweighted parts, `perplexity`
-    the exponential of the entropy of the indices, `usage` the share of codes that occur in this batch,
-    `quantization_error` the mean squared distance to the unquantized vectors; `nonfinite` counts vectors
-    that held NaN or infinity and were left out of every statistic. Where a vector has several codes, `perplexity` and
-    `usage` are means over codebooks, and `per_depth` has both, and the error after each code, as vectors.
+    Attributes:
+        quantized: Code vectors in the shape and layout of the input.
+        indices: Code indices, int64 `[B, *grid]`, with a last axis where a vector has several codes.
+        loss: Scalar to add to the training loss: the weighted sum of `losses`.
+        losses: The loss terms without their weights.
+        perplexity: Exponential of the entropy of the indices; the mean over codebooks where there are several.
+        usage: Fraction of the codes that occur in this batch; the mean over codebooks where there are several.
+        quantization_error: Mean squared distance between the vectors and their codes.
+        nonfinite: Number of vectors with NaN or infinity; they are excluded from every statistic.
+        per_depth: Where a vector has several codes: perplexity, usage and the error after each code, as vectors.
     """
 
     quantized: Tensor
@@ -88,7 +102,14 @@ PredictionKind = Literal["eps", "x0", "v", "velocity"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a denoiser says of `x_t`: `value` has its shape, `kind` tells what it is, `calls` counts networks run."""
+    """Output of a denoiser.
+
+    Attributes:
+        value: Predicted quantity, in the shape of `x_t`.
+        kind: Which quantity it is: the noise "eps", the data "x0", "v" (Salimans, Ho, 2022) or the "velocity" of a
+            flow.
+        calls: Number of network evaluations that it took.
+    """
 
     value: Tensor
     kind: PredictionKind
@@ -97,23 +118,31 @@ class Prediction:
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """`denoiser(x_t, t, given)`: what it makes of `x_t` `[B, C, *size]` at times `t` `[B]`, 0 = data, 1 = noise.
+    """A function that predicts the data or the noise in a noisy signal.
 
-    `given` is whatever the denoiser is conditioned on; None is the unconditional prediction.
+    `denoiser(x_t, t, given)` takes `x_t` `[B, C, *size]`, times `t` `[B]` in [0, 1] with 0 = data and 1 = noise, and
+    the condition `given`; None asks for the unconditional prediction.
     """
 
-    def __call__(self, x_t: Float[Tensor, "B ..."], t: Float[Tensor, " B"], given: Any = None) -> Prediction: ...
+    def __call__(self, x_t: Float[Tensor, "B ..."], t: Float[Tensor, " B"], given: Any = None) -> Prediction:
+        """Prediction for `x_t` at times `t`."""
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Sample <-> Tokens. `fingerprint` changes whenever the meaning of an id changes."""
+    """Maps samples to tokens and back.
+
+    `fingerprint` changes whenever the meaning of an id changes.
+    """
 
     modality: str
     codebook_size: int
 
-    def encode(self, sample: Sample) -> Tokens: ...
+    def encode(self, sample: Sample) -> Tokens:
+        """Tokens of a sample."""
 
-    def decode(self, tokens: Tokens) -> Sample: ...
+    def decode(self, tokens: Tokens) -> Sample:
+        """Sample of tokens."""
 
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Identifier of the meaning of the ids."""

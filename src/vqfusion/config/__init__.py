@@ -1,4 +1,4 @@
-"""Every config of the library; torch-free, YAML and JSON round trip, unknown keys refused."""
+"""All configs of the library: torch-free, read from and written to YAML and JSON, unknown keys rejected."""
 
 from vqfusion.config.base import (
     Config,

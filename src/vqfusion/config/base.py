@@ -1,4 +1,4 @@
-"""What every config shares: strict keys, bounded numbers, YAML in, one line for the first mistake."""
+"""What all configs share: strict keys, bounded numbers, YAML input, and one-line errors."""
 
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -12,14 +12,14 @@ from vqfusion.limits import CONFIG_BYTES, CONFIG_VALUES, MEMORY, network_bytes
 
 
 class Config(BaseModel):
-    """Frozen, and strict about names: a misspelt key is an error, not a default."""
+    """Base of all configs: frozen, and a misspelt key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
-# numbers that make sense: a config with others is refused before anything is built from it
+# bounded numbers: a config outside of them is rejected before anything is built from it
 Count = Annotated[int, Field(ge=1)]
 
 Whole = Annotated[int, Field(ge=0)]
@@ -34,12 +34,12 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 
-# names that become names of files and folders
+# names that become file or folder names
 PlainName = Annotated[str, AfterValidator(plain_name)]
 
 
 def plain_parts(name: str) -> str:
-    """`name` if each of its parts between colons is plain, as in `length:de`."""
+    """Return `name` if each of its parts between colons is a plain name, as in `length:de`."""
     return ":".join(plain_name(part) for part in name.split(":"))
 
 
@@ -47,22 +47,26 @@ TokenizerName = Annotated[str, AfterValidator(plain_parts)]
 
 
 def later(default: Any) -> Any:
-    """The default of a field that was added after configs of its kind had been written.
+    """Default value of a field that was added after configs of this class had been written.
 
-    Such a field is written only where it has another value. So a config that does not use it is written, hashed into
-    fingerprints and compared on resuming exactly as before, and older folders and runs still match.
+    The field is written only where it differs from the default. A config that does not use it is therefore written,
+    hashed into fingerprints and compared on resuming exactly as before, and older folders and runs still match.
     """
     return Field(default, exclude_if=lambda value: value == default)
 
 
 def check_levels(widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
+    """Raise ValueError unless `widths` and `depths` have the same number of levels."""
     if len(widths) != len(depths):
         raise ValueError(f"widths has {len(widths)} levels and depths {len(depths)}; give one for each")
 
 
 def levels_parameters(widths: tuple[int, ...], depths: tuple[int, ...], rank: int) -> int:
-    """Fewest parameters of a network with these levels, there and back: two convolutions of 3 positions an axis in
-    each block, and a convolution from level to level."""
+    """Lower bound of the number of parameters of a network with these levels.
+
+    Each residual block has two convolutions of 3 positions along each axis, on the way down and up; one convolution
+    leads from each level to the next.
+    """
     blocks = sum(4 * depth * width**2 * 3**rank for width, depth in zip(widths, depths, strict=True))
     return blocks + sum(2 * a * b for a, b in zip(widths, widths[1:], strict=False))
 
@@ -74,7 +78,11 @@ def check_network(what: str, parameters: int, blocks: int, smallest_signal: int)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Mapping of a YAML file; a syntax error names file and line."""
+    """Read the mapping in a YAML file.
+
+    Raises:
+        UserError: The file is missing, unreadable or not YAML; a syntax error names file and line.
+    """
     try:
         CONFIG_BYTES.require(path.stat().st_size, str(path))
         data = _constructed(path)
@@ -88,7 +96,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error.__class__.__name__})") from None
-    except (ValueError, LookupError, AttributeError) as error:  # of a date, a number or a tag that is none
+    except (ValueError, LookupError, AttributeError) as error:  # an impossible date, number or tag
         raise UserError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected `key: value` lines, found {type(data).__name__}")
@@ -121,7 +129,19 @@ def _values(node: yaml.Node, counted: dict[int, int]) -> int:
 
 
 def validated(kind: type[AnyConfig], data: dict[str, Any], where: str) -> AnyConfig:
-    """The config, or one line that names the first wrong key."""
+    """Build a config from a mapping.
+
+    Args:
+        kind: Class of the config.
+        data: Mapping as read from YAML or JSON.
+        where: File or place that the error message names.
+
+    Returns:
+        The config.
+
+    Raises:
+        UserError: One line that names the first wrong key.
+    """
     try:
         return kind.model_validate(data)
     except ValidationError as error:

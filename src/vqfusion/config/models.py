@@ -20,7 +20,17 @@ from vqfusion.modalities import MODALITIES, SignalName
 
 
 class DiffusionModelConfig(Config):
-    """A VQ-VAE with a diffusion decoder: the codec, the denoiser and its path; `width` is the dial of the denoiser."""
+    """A VQ-VAE with a diffusion decoder: codec, denoiser and diffusion path.
+
+    Attributes:
+        vqvae: The VQ-VAE whose codes are decoded.
+        network: Architecture of the denoiser.
+        width: Channels of the denoiser; the one setting of its size.
+        path: Diffusion path, a schedule of Gaussian noise or the linear "flow".
+        prediction: What the denoiser predicts, see `types.Prediction`.
+        steps: Sampling steps of decoding.
+        diffusion_weight: Weight of the diffusion loss beside the loss of the VQ-VAE.
+    """
 
     vqvae: VQVAEConfig = VQVAEConfig()
     network: Literal["unet", "transformer"] = "unet"
@@ -37,10 +47,20 @@ class DiffusionModelConfig(Config):
 
 
 class LatentDiffusionConfig(Config):
-    """Diffusion in the latents of a tokenizer, which is a part of the model; `width` is the dial of the denoiser.
+    """Diffusion in the latent space of a tokenizer, which is part of the model.
 
-    The U-Net has `levels` resolutions. `classes` are the names that samples can be asked for, `grid` is the size of
-    the latents of a sample: both are filled in from the data.
+    Attributes:
+        tokenizer: The tokenizer, or a bare VQ-VAE.
+        network: Architecture of the denoiser.
+        width: Channels of the denoiser; the one setting of its size.
+        levels: Number of resolutions of the U-Net.
+        path: Diffusion path, a schedule of Gaussian noise or the linear "flow".
+        prediction: What the denoiser predicts, see `types.Prediction`.
+        weighting: Weight of the loss over noise levels, see `diffusion.gaussian.weightings`.
+        steps: Sampling steps.
+        guidance_scale: Classifier-free guidance; 1 is off.
+        classes: Names of the classes that samples can be asked for; filled in from the data.
+        grid: Size of the latents of one sample; filled in from the data.
     """
 
     tokenizer: LatentTokenizerConfig | VQVAEConfig = ImageTokenizerConfig()
@@ -65,10 +85,17 @@ class LatentDiffusionConfig(Config):
 class SlotConfig(Config):
     """One slot: modality x view, e.g. `image`, `image@16`, `text:de`, `length:de`, `speaker`.
 
-    `tokenizer` names the vocabulary, which views share. `shape` is the largest grid of tokens; the first axis
-    of a `variable` slot may be shorter. `patch` tokens along each axis share one position of the
-    transformer. `coefficient` weighs the slot in the loss. `calibration` has, for a label slot, the temperature of its
-    probabilities by the modality that is given.
+    Attributes:
+        tokenizer: Name of the tokenizer; several views may share one.
+        shape: Largest grid of tokens.
+        patch: Tokens along each axis that share one position of the transformer.
+        variable: Whether the first axis may be shorter than `shape`.
+        coefficient: Weight of the slot in the loss.
+        sampling: Order in which tokens are revealed, see `diffusion.masked`.
+        steps: Sampling steps.
+        temperature: Sampling temperature; 0 takes the most probable token.
+        guidance_scale: Classifier-free guidance; 1 is off.
+        calibration: For a label slot: the temperature of its probabilities, by the modality that is given.
     """
 
     tokenizer: str
@@ -85,17 +112,27 @@ class SlotConfig(Config):
     @model_validator(mode="after")
     def _whole_patches(self) -> "SlotConfig":
         if len(self.shape) != len(self.patch) or any(n % p for n, p in zip(self.shape, self.patch, strict=True)):
-            raise ValueError(f"shape {list(self.shape)} is no multiple of patch {list(self.patch)}")
+            raise ValueError(f"shape {list(self.shape)} is not a multiple of patch {list(self.patch)}")
         return self
 
     @property
     def is_length(self) -> bool:
+        """Whether the slot holds the length of a text, as `length:de` does."""
         return self.tokenizer.startswith("length:")
 
 
 class FusionConfig(Config):
-    """The slot transformer: `layers` blocks of `dim` over positions, and where several tokens share a position,
-    `local_layers` blocks of convolutions of at least `token_dim` over the tokens before and after it."""
+    """The transformer over slots.
+
+    Attributes:
+        dim: Width of the transformer.
+        layers: Number of transformer blocks.
+        heads: Attention heads.
+        token_dim: Least width of the convolutions over tokens.
+        local_layers: Convolutional blocks over tokens before and after the transformer, for slots whose tokens share
+            positions.
+        slots: The slots by name.
+    """
 
     dim: Count = 256
     layers: Count = 6
@@ -107,7 +144,7 @@ class FusionConfig(Config):
     @model_validator(mode="after")
     def _parts_fit(self) -> "FusionConfig":
         if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} is no multiple of twice the {self.heads} heads")
+            raise ValueError(f"dim {self.dim} is not a multiple of twice the {self.heads} heads")
         patches: dict[str, tuple[int, ...]] = {}
         for name, slot in self.slots.items():
             if slot.patch != patches.setdefault(slot.tokenizer, slot.patch):
@@ -124,11 +161,17 @@ class FusionConfig(Config):
 
 
 class PriorConfig(Config):
-    """A restoration network and the data that it knows: one modality, so many channels, values in `value_range`.
+    """A restoration network and the data that it was trained for.
 
-    Level i of the network has `widths[i]` channels and `depths[i]` residual blocks each way; blocks of `fold`
-    positions an axis enter as channels. It is trained for noise of a standard deviation within `sigma_range`, in
-    the units of the data. `sample_rate_hz` is that of sound.
+    Attributes:
+        modality: Modality of the data.
+        channels: Channels of the data.
+        value_range: Range of the data.
+        sigma_range: Standard deviations of the noise that it is trained for, in the units of the data.
+        sample_rate_hz: Sample rate of audio.
+        widths: Channels at each level of the network, the finest first.
+        depths: Residual blocks at each level, on the way down and again on the way up.
+        fold: Blocks of this many positions along each axis enter as channels.
     """
 
     modality: SignalName = "image"
@@ -155,4 +198,5 @@ class PriorConfig(Config):
 
     @property
     def rank(self) -> int:
+        """Number of axes of the data beside channels."""
         return MODALITIES[self.modality].rank

@@ -41,10 +41,19 @@ QuantizerName = Literal[
 
 
 class VQVAEConfig(Config):
-    """Shape of one VQ-VAE; `widths[i]` channels and `depths[i]` residual blocks at 1/2^i of the resolution.
+    """Shape of one VQ-VAE.
 
-    `quantizer` names one of `tokenizers.quantizers.QUANTIZERS`; it is given those of `codebook_size`, `dim`, `decay`
-    and `levels` that it takes, and `options`, its further arguments by name.
+    Attributes:
+        rank: Number of axes of the signal beside channels.
+        channels: Channels of the signal.
+        widths: Channels at each level; level i has 1/2^i of the resolution.
+        depths: Residual blocks at each level.
+        quantizer: Name in `tokenizers.quantizers.QUANTIZERS`. It receives those of the next four fields that it takes.
+        codebook_size: Number of codes.
+        dim: Dimension of the code vectors.
+        decay: Decay of the moving averages that update the codebook.
+        levels: Levels of each coordinate, for finite scalar quantization.
+        options: Further arguments of the quantizer by name.
     """
 
     rank: Literal[1, 2, 3] = 2
@@ -75,22 +84,35 @@ class VQVAEConfig(Config):
 
 
 class QuantizerConfig(Config):
-    """A quantizer by itself: its name, and the arguments that it is built with; an argument that is a quantizer has a
-    config of the same form."""
+    """A quantizer by itself.
+
+    Attributes:
+        quantizer: Name in the registry.
+        arguments: Arguments of the constructor; a quantizer among them is a nested config of this form.
+    """
 
     quantizer: str
     arguments: dict[str, Any] = {}
 
 
 class ImageTokenizerConfig(Config):
-    """Pictures `[C, H, W]` in [0, 1] to a grid of codes."""
+    """Tokenizer of pictures `[C, H, W]` in [0, 1]."""
 
     kind: Literal["image"] = "image"
     vqvae: VQVAEConfig = VQVAEConfig()
 
 
 class AudioTokenizerConfig(Config):
-    """Sound to codes through its magnitude spectrogram; phases come back by Griffin-Lim."""
+    """Tokenizer of sound by its magnitude spectrogram; Griffin-Lim reconstructs the phases.
+
+    Attributes:
+        kind: Discriminator of the config.
+        sample_rate_hz: Sample rate of the sound.
+        window_samples: Window of the short-time Fourier transform.
+        hop_samples: Hop of the short-time Fourier transform.
+        griffin_lim_steps: Iterations of phase reconstruction in decoding.
+        vqvae: VQ-VAE over the spectrogram; `channels` is the number of frequency bins.
+    """
 
     kind: Literal["audio"] = "audio"
     sample_rate_hz: Annotated[int, Field(ge=1, le=10**7)] = 16000
@@ -101,7 +123,14 @@ class AudioTokenizerConfig(Config):
 
 
 class TextTokenizerConfig(Config):
-    """Byte-level BPE, trained on the texts of the training split in `languages` (those of the chain by default)."""
+    """Byte-level BPE tokenizer.
+
+    Attributes:
+        kind: Discriminator of the config.
+        vocabulary_size: Number of tokens.
+        languages: Languages of the training split that it learns from; those of the chain by default.
+        language_weights: Relative amount of text from each language.
+    """
 
     kind: Literal["text"] = "text"
     vocabulary_size: Annotated[int, Field(ge=1, le=10**7)] = 4096
@@ -110,7 +139,7 @@ class TextTokenizerConfig(Config):
 
 
 class VolumeTokenizerConfig(Config):
-    """Volumes of one channel in any unit to a grid of codes; trained on cubes of `crop` voxels a side."""
+    """Tokenizer of one-channel volumes in any unit; trained on cubes of `crop` voxels along each axis."""
 
     kind: Literal["volume"] = "volume"
     crop: Count = 32
@@ -118,7 +147,7 @@ class VolumeTokenizerConfig(Config):
 
 
 class SeriesTokenizerConfig(Config):
-    """Series of any number of channels, each by itself and in any unit; trained on stretches of `crop` values."""
+    """Tokenizer of series in any unit, each channel separately; trained on stretches of `crop` values."""
 
     kind: Literal["series"] = "series"
     crop: Count = 256
@@ -126,8 +155,14 @@ class SeriesTokenizerConfig(Config):
 
 
 class TextVQVAEConfig(Config):
-    """Text as bytes to fewer latent codes; trained on stretches of `crop` bytes of texts in `languages` (those of
-    the chain by default). `vqvae.channels` is the width of the embedding of a byte."""
+    """VQ-VAE over the bytes of a text, with fewer codes than bytes.
+
+    Attributes:
+        kind: Discriminator of the config.
+        crop: Length of a training sample in bytes.
+        languages: Languages of the training split that it learns from; those of the chain by default.
+        vqvae: The VQ-VAE; `channels` is the dimension of the byte embedding.
+    """
 
     kind: Literal["text-vqvae"] = "text-vqvae"
     crop: Count = 64
@@ -138,7 +173,7 @@ class TextVQVAEConfig(Config):
 
 
 class LabelTokenizerConfig(Config):
-    """Names of classes; `names` is filled from the training split."""
+    """Tokenizer of class names; `names` is filled in from the training split."""
 
     kind: Literal["label"] = "label"
     names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Configs of trainings: the mix, the stages, and whole runs from raw data."""
+"""Training configs: the training mix, optimisation settings, and whole runs from raw data."""
 
 from math import prod
 from typing import Annotated, Literal
@@ -24,16 +24,26 @@ from vqfusion.limits import MEMORY
 
 
 class DrawConfig(Config):
-    """One row of the training mix: what is given, what is asked for, how often.
+    """One row of the training mix: which slots are given, which are targets, and how often.
 
-    `text:*` stands for a language drawn at random, a second one for another language; `text:^` for the language
-    that is spoken in the clip. `linked` takes all slots from one record; otherwise records of the same
-    key may be joined. `augment` also draws from augmented views of the record. Each
-    example is masked `masks` times; its given part is computed once for all of them, and for the targets in `also`,
-    each asked for by itself, with `*` for the language of the target. Of the given positions a random share of up
-    to `hide_given` is left out, so that no single one is relied on. A share of `all_hidden` of the examples shows
-    nothing of the target, which is where a sampler begins. With `all_keys` the row also draws from what is beyond the
-    chain's `limit_keys`.
+    In slot names `text:*` stands for a language drawn at random, a second `text:*` for a different one, and `text:^`
+    for the language spoken in the clip.
+
+    Attributes:
+        given: Given slots.
+        target: Target slots.
+        weight: Relative frequency of the row.
+        drop_given: Probability that the given slots are left out, for classifier-free guidance.
+        linked: Take all slots from one record; otherwise records of the same key may be combined.
+        augment: Also draw from augmented views of the record.
+        batch: Batch size; that of the stage by default.
+        masks: Random maskings of each example; its given part is computed once for all of them.
+        also: Further sets of target slots for the same given part, each a separate task; `*` is the language of
+            `target`.
+        hide_given: Largest fraction of the given positions to drop at random, so that the model relies on no single
+            one.
+        all_hidden: Fraction of the examples with a fully masked target, as at the start of sampling.
+        all_keys: Also draw from records beyond the `limit_keys` of the chain.
     """
 
     given: tuple[str, ...] = ()
@@ -51,12 +61,23 @@ class DrawConfig(Config):
 
 
 class StageConfig(Config):
-    """How one network is trained: linear warm-up, cosine decay to zero, EMA of the weights.
+    """How one network is trained: linear warm-up, cosine decay to zero, exponential moving average of the weights.
 
-    `precision` "auto" is bfloat16 autocast where the device multiplies in it by itself, and float32 elsewhere. With
-    `muon` the matrices of linear layers are trained by Muon (Jordan et al., 2024) and the rest by AdamW. With
-    `snapshots`, so many times in the training, averages are written from which any other length of averaging is
-    found afterwards (`train.power_average`).
+    Attributes:
+        optimizer: "adamw", or "muon" for the matrices of linear layers (Jordan et al., 2024) and AdamW for the rest.
+        steps: Optimizer steps.
+        batch: Batch size.
+        learning_rate: Peak learning rate.
+        warmup_steps: Steps of the linear warm-up.
+        weight_decay: Decoupled weight decay.
+        betas: Decay rates of the two moments of AdamW.
+        clip_norm: Largest norm of the gradient.
+        ema_decay: Decay of the moving average of the weights.
+        precision: "auto" is bfloat16 autocast on devices with native bfloat16 arithmetic, float32 elsewhere.
+        checkpoint_every_s: Seconds between checkpoints.
+        draws_per_step: Draws from the training mix in each step.
+        snapshots: Number of snapshots of power averages, from which any other averaging length can be reconstructed
+            after training (`train.loop.power_average`); 0 writes none.
     """
 
     optimizer: Literal["adamw", "muon"] = "adamw"
@@ -80,13 +101,25 @@ def check_batch(where: str, stage: StageConfig, values: int) -> None:
 
 
 class PriorTrainingConfig(Config):
-    """How a prior is trained: crops of `crop` positions a side from `data`, noise added.
+    """How a restoration prior is trained: random crops with added Gaussian noise.
 
-    `data` is a folder, a manifest or the name of a built-in set. Three in four noise levels are uniform in
-    `focus`, the rest log-uniform in the range of the prior; of every `1 / blind` items one is not told its level. An
-    error counts relative to 1 / (1 / sigma^2 + 1 / (error_slope sigma)), about what remains at a noise of sigma.
-    `sizes` are the longer sides, in pixels, to which larger pictures are reduced; none leaves them as they are. Of
-    `candidates` crops the one that varies most is taken.
+    The squared error at noise level sigma is divided by the error to be expected there, 1 / (1 / sigma^2 + 1 /
+    (error_slope sigma)), so that all levels count alike.
+
+    Attributes:
+        name: Name of the model.
+        data: Folder, manifest, or name of a built-in data set.
+        seed: Random seed.
+        prior: Network and data range.
+        stage: Optimisation settings.
+        crop: Side of a training crop in pixels, samples or voxels.
+        focus: Range of sigma from which three quarters of the noise levels are drawn uniformly; the rest is drawn
+            log-uniformly from the `sigma_range` of the prior.
+        blind: Fraction of the items that are trained without the noise level as input.
+        error_slope: Slope of the expected error for small sigma.
+        sizes: Larger pictures are reduced until their longer side has one of these lengths in pixels; empty keeps all
+            sizes.
+        candidates: Number of crops from which the one with the largest variance is taken.
     """
 
     name: PlainName
@@ -108,10 +141,18 @@ class PriorTrainingConfig(Config):
 
 
 class LatentTrainingConfig(Config):
-    """How a latent diffusion is trained from raw data: first its tokenizer, then the denoiser of the latents.
+    """How a latent diffusion model is trained from raw data: first the tokenizer, then the denoiser of its latents.
 
-    `data` as for a prior; pictures are resized to `image_size`. With `label`, the slot of that name tells classes, of
-    which a share of `drop_label` of the items is not told, for guidance.
+    Attributes:
+        name: Name of the model.
+        data: Folder, manifest, or name of a built-in data set.
+        seed: Random seed.
+        image_size: Pictures are resized to this many pixels a side.
+        latent: The model.
+        tokenizer_stage: Optimisation settings of the tokenizer.
+        stage: Optimisation settings of the denoiser.
+        label: Slot that holds the class of an item; None trains without classes.
+        drop_label: Fraction of the items trained without their class, for classifier-free guidance.
     """
 
     name: PlainName
@@ -134,9 +175,24 @@ class LatentTrainingConfig(Config):
 class ChainConfig(Config):
     """A whole system from raw data: data set, tokenizers, Fusion, and how each is trained.
 
-    Fusion learns `limit_keys` things of the training split (all by default), tokenizers learn from everything. With
-    no slots the chain is tokenizers alone: they encode, decode and can be inspected. `untrained_pairs` of languages,
-    filled in from the data, were never given and asked for together.
+    Attributes:
+        name: Name of the model.
+        data: Folder, manifest, or name of a built-in data set.
+        seed: Random seed.
+        limit_keys: Number of keys of the training split that Fusion learns from; all by default. Tokenizers learn from
+            everything.
+        image_size: Pictures are resized to this many pixels a side.
+        languages: Languages of the texts.
+        language_weights: Relative amount of text from each language.
+        untrained_pairs: Pairs of languages that never occur together in training; filled in from the data.
+        tokenizers: The tokenizers by name.
+        tokenizer_stages: Optimisation settings of each tokenizer.
+        fusion: The transformer over slots; without slots only the tokenizers are trained.
+        fusion_stage: Optimisation settings of the transformer.
+        draws: The training mix.
+        image_noise_sigma: Standard deviation of the noise of `image@noisy`, for values in [0, 1].
+        audio_noise_snr_db: Signal-to-noise ratio of `audio@noisy`.
+        views_per_sample: Augmented views of each sample.
     """
 
     name: PlainName
@@ -161,7 +217,7 @@ class ChainConfig(Config):
         for name, slot in self.fusion.slots.items():
             if slot.tokenizer not in self.tokenizers:
                 known = ", ".join(self.tokenizers) or "none"
-                raise ValueError(f"slot {name!r} needs a tokenizer {slot.tokenizer!r}, the chain has {known}")
+                raise ValueError(f"slot {name!r} needs the tokenizer {slot.tokenizer!r}, the chain has: {known}")
         return self
 
     @model_validator(mode="after")
@@ -178,7 +234,7 @@ class ChainConfig(Config):
         return self
 
     def trained_together(self, source: str, target: str) -> bool:
-        """Whether these two languages were ever given and asked for together."""
+        """Whether the training mix has these two languages as given and target of one draw."""
         return tuple(sorted((source, target))) not in self.untrained_pairs
 
     def uses_view(self, view: str) -> bool:
@@ -187,10 +243,21 @@ class ChainConfig(Config):
 
 
 class ShortConfig(Config):
-    """A chain in a few lines, for one's own data: what is not said follows from the data and the size.
+    """Short form of a chain for one's own data; the rest follows from the data and the size.
 
-    `data` is a folder, a manifest or the name of a built-in set; `size` is the one dial of the networks. With no
-    `draws`, every modality is learned from every other.
+    Attributes:
+        name: Name of the model.
+        data: Folder, manifest, or name of a built-in data set.
+        size: Size of all networks.
+        image_size: Pictures are resized to this many pixels a side.
+        languages: Languages of the texts.
+        tokenizer_steps: Optimizer steps of each tokenizer.
+        steps: Optimizer steps of the transformer.
+        batch: Batch size.
+        seed: Random seed.
+        limit_keys: Number of keys of the training split that Fusion learns from.
+        slots: Slots to train; all that the data have by default.
+        draws: The training mix; without one, every modality is learned from every other.
     """
 
     name: PlainName
