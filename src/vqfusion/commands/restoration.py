@@ -167,7 +167,8 @@ def uncertainty(finding: "Finding") -> "tuple[Sample, float]":
     assert finding.lower is not None and finding.upper is not None
     width = finding.upper.data - finding.lower.data
     if not MODALITIES[finding.upper.modality].pictured:
-        return replace(finding.upper, data=width), float(width.max())
+        extras = finding.upper.extras  # in the layout of the file, but not in its whole numbers
+        return replace(finding.upper, data=width, extras=extras and extras.real()), float(width.nan_to_num(0).max())
     from vqfusion.commands.restoration_page import coloured
 
     width = width.mean(dim=0)

@@ -121,12 +121,14 @@ class Upscale(Restoration):
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion.operators import Downsample
 
+        if fitted.sample.data.shape[1] == 1 and fitted.sample.data.ndim == 4:
+            raise UserError("upscale needs depth, and these are single slices; save them as pictures (.png)")
         return Downsample(self.factor, sigma=fitted.level(self.level or 0.0))
 
     def finished(self, sample: "Sample") -> "Sample":
         """Transparency at the new size; voxels of the new spacing, with the volume's outer faces where they were."""
         if sample.extras is not None:
-            return replace(sample, extras=sample.extras.resized(*sample.data.shape[1:]))
+            sample = replace(sample, extras=sample.extras.resized(*sample.data.shape[1:]))
         spacing, affine = sample.spacing_mm, sample.affine
         if spacing is not None:
             spacing = tuple(size / self.factor for size in spacing)
@@ -220,8 +222,8 @@ class Inpaint(Restoration):
                 raise UserError(f"inpaint needs --mask: {need}")
             return seen
         filled = read(self.mask, None if kind.heard else kind.name).data
-        filled = filled.mean(0) if kind.pictured else filled if kind.by_channel else filled[0]
-        size = sample.data.shape if kind.by_channel else sample.data.shape[1:]
+        filled = filled.mean(0) if kind.pictured else filled if kind.by_channel or len(filled) > 1 else filled[0]
+        size = sample.data.shape[-filled.ndim :]
         if kind.by_channel and len(filled) == 1:
             filled = filled.expand(size)
         if filled.shape != size:
@@ -231,7 +233,7 @@ class Inpaint(Restoration):
         if kind.heard and fitted.y.shape[-1] != keep.shape[-1]:  # at the rate of the prior
             places = torch.arange(fitted.y.shape[-1]) * keep.shape[-1] // fitted.y.shape[-1]
             keep = keep[places]
-        return seen & (keep[:, None] if kind.by_channel else keep)
+        return seen & (keep[:, None] if keep.shape == sample.data.shape else keep)
 
 
 @task

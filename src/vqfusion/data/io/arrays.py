@@ -39,8 +39,9 @@ def load_arrays(data: bytes, name: str, most_bytes: int) -> tuple[str, dict[str,
             arrays = {member.filename[:-4]: _array(archive.read(member), name) for member in members}
         key = "data" if "data" in arrays or len(arrays) != 1 else next(iter(arrays))
     if key not in arrays:
-        held = ", ".join(arrays) or "none"
-        raise UserError(f"{name}: holds several arrays ({held}); call the one to read `data`")
+        if not arrays:
+            raise UserError(f"{name}: holds no array")
+        raise UserError(f"{name}: holds several arrays ({', '.join(arrays)}); call the one to read `data`")
     if arrays[key].dtype.kind not in "biuf":
         raise UserError(f"{name}: holds {arrays[key].dtype}, not real numbers")
     return key, arrays

@@ -49,7 +49,7 @@ def modality_of_bytes(data: bytes) -> str | None:
 
     An array of one or two axes is a series, any other a volume.
     """
-    if data.startswith((b"II*\0", b"MM\0*")) or _is_nifti(data):
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) or _is_nifti(data):
         return "volume"
     if data.startswith(b"\x93NUMPY"):
         shape = re.search(rb"'shape': \(([^)]*)\)", data[:1024])
@@ -91,8 +91,8 @@ def _modality_of_arrays(data: bytes) -> str | None:
             if names:
                 with archive.open(names[0]) as member:
                     return modality_of_bytes(member.read(1024))
-    except (zipfile.BadZipFile, OSError, zlib.error, NotImplementedError, RuntimeError):
-        pass
+    except Exception:  # archives are damaged in more ways than a list can name; the reader says which
+        return None
     return None
 
 

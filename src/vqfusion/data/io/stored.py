@@ -22,8 +22,8 @@ class Stored:
         """The values in float32 where that holds them exactly, else in float64."""
         small = self.raw.dtype.kind == "b" or np.can_cast(self.raw.dtype, np.float32)
         if small and (self.slope, self.intercept) == (1.0, 0.0):
-            return np.ascontiguousarray(self.raw, np.float32)
-        return np.ascontiguousarray(self.raw, np.float64) * self.slope + self.intercept
+            return np.array(self.raw, np.float32, order="C")
+        return np.array(self.raw, np.float64, order="C") * self.slope + self.intercept
 
     def stored(self, values: np.ndarray) -> np.ndarray:
         """Values, changed or of another shape, in the type of `raw` and its byte order."""

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,6 +77,10 @@ class Table:
                 lines[self.rows[i]] = cells, end
         text = "".join(self.delimiter.join(cells) + end for cells, end in lines.values())
         return self.bom + text.encode(self.encoding)
+
+    def real(self) -> "Table":
+        """The same for values that are not those of the columns, such as widths of intervals: in six digits."""
+        return replace(self, columns=tuple(replace(column, digits=6, grouped=False) for column in self.columns))
 
     def stamps(self) -> np.ndarray:
         """The times of the rows, numbers where they all are."""
