@@ -44,7 +44,7 @@ class Codes(nn.Module):
     def __init__(self, decoder: nn.Module):
         super().__init__()
         self.encoder = VQVAEEncoder(1, DIM, WIDTHS, DEPTHS)
-        self.quantizer = VectorQuantizer(512, DIM, channel_first=True)
+        self.quantizer = VectorQuantizer(DIM, 512, channel_first=True)
         self.decoder = decoder
 
     def loss(self, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

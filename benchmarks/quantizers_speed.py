@@ -81,7 +81,7 @@ def build(name: str, codebook_size: int) -> nn.Module:
         return OneHotQuantizer(codebook_size)
     if name.startswith(PEER):
         return VectorQuantize(dim=DIM, codebook_size=codebook_size, rotation_trick=name == PEER)
-    return VectorQuantizer(codebook_size, DIM, kmeans_init=False)
+    return VectorQuantizer(DIM, codebook_size, kmeans_init=False)
 
 
 def choose_search(name: str) -> None:

@@ -34,7 +34,7 @@ def trained(quantizer, *shape: int):
 
 
 def test_residual_codes_add_up_and_each_improves():
-    quantizer = trained(ResidualVectorQuantizer(16, 4, num_quantizers=3), 2, 200, 4).eval()
+    quantizer = trained(ResidualVectorQuantizer(4, 16, num_quantizers=3), 2, 200, 4).eval()
     x = vectors(2, 200, 4)
     out = quantizer(x)
     total, errors = torch.zeros_like(x), []
@@ -51,14 +51,14 @@ def test_residual_codes_add_up_and_each_improves():
 
 def test_residual_estimator_is_taken_once():
     """A straight-through estimator at each depth would multiply the gradient by the depth."""
-    quantizer, x, weight = ResidualVectorQuantizer(8, 4).eval(), vectors(1, 9, 4).requires_grad_(), vectors(1, 9, 4)
+    quantizer, x, weight = ResidualVectorQuantizer(4, 8).eval(), vectors(1, 9, 4).requires_grad_(), vectors(1, 9, 4)
     (quantizer(x).quantized * weight).sum().backward()
     assert torch.equal(x.grad, weight)
 
 
 def test_greedy_search_is_not_idempotent():
     """0.45 is 0 + 0.6; but 0.6 is nearer to 1, and 1 + 0 is what it becomes: why no contract promises otherwise."""
-    parts = [VectorQuantizer(2, 1, kmeans_init=False) for _ in range(2)]
+    parts = [VectorQuantizer(1, 2, kmeans_init=False) for _ in range(2)]
     parts[0].codebook.copy_(torch.tensor([[0.0], [1.0]]))
     parts[1].codebook.copy_(torch.tensor([[0.0], [0.6]]))
     quantizer = Residual(parts).eval()
@@ -70,7 +70,7 @@ def test_greedy_search_is_not_idempotent():
 @pytest.mark.parametrize("channel_first", [False, True])
 def test_dropout_is_for_each_item_and_dropped_codes_are_nothing(channel_first):
     options = dict(num_quantizers=4, quantizer_dropout=0.5, channel_first=channel_first)
-    quantizer = trained(ResidualVectorQuantizer(8, 4, **options), 400, *((4, 3) if channel_first else (3, 4)))
+    quantizer = trained(ResidualVectorQuantizer(4, 8, **options), 400, *((4, 3) if channel_first else (3, 4)))
     x = vectors(400, 3, 4)
     out = quantizer(x.movedim(-1, 1) if channel_first else x, None, torch.Generator().manual_seed(0))
     kept = (out.indices >= 0).sum(dim=-1)
@@ -85,7 +85,7 @@ def test_dropout_is_for_each_item_and_dropped_codes_are_nothing(channel_first):
 
 
 def test_dropped_rows_do_not_train_deeper_codes():
-    quantizer = ResidualVectorQuantizer(4, 2, num_quantizers=3, quantizer_dropout=1.0)
+    quantizer = ResidualVectorQuantizer(2, 4, num_quantizers=3, quantizer_dropout=1.0)
     x = vectors(50, 6, 2)
     indices = quantizer(x).indices
     for depth, part in enumerate(quantizer.quantizers):
@@ -93,14 +93,14 @@ def test_dropped_rows_do_not_train_deeper_codes():
 
 
 def test_groups_share_their_depth():
-    quantizer = GroupedResidualVectorQuantizer(8, 6, groups=3, num_quantizers=4, quantizer_dropout=1.0)
+    quantizer = GroupedResidualVectorQuantizer(6, 8, groups=3, num_quantizers=4, quantizer_dropout=1.0)
     indices = trained(quantizer, 60, 5, 6)(vectors(60, 5, 6)).indices
     kept = (indices.unflatten(-1, (3, 4)) >= 0).sum(dim=-1)
     assert (kept == kept[:, :1, :1]).all() and len(kept.unique()) == 4
 
 
 def test_groups_are_residual_quantizers_of_parts():
-    quantizer = trained(GroupedResidualVectorQuantizer(8, 6, groups=2, num_quantizers=3), 4, 50, 6).eval()
+    quantizer = trained(GroupedResidualVectorQuantizer(6, 8, groups=2, num_quantizers=3), 4, 50, 6).eval()
     x = vectors(4, 50, 6)
     out = quantizer(x)
     for i, (part, head) in enumerate(zip(x.split(3, dim=-1), quantizer.heads, strict=True)):
@@ -110,16 +110,16 @@ def test_groups_are_residual_quantizers_of_parts():
 
 
 def test_heads_have_codebooks_of_their_own():
-    quantizer = trained(MultiHeadVectorQuantizer(8, 6, heads=3), 4, 50, 6).eval()
+    quantizer = trained(MultiHeadVectorQuantizer(6, 8, heads=3), 4, 50, 6).eval()
     x = vectors(4, 50, 6)
     out = quantizer(x)
     for i, (part, head) in enumerate(zip(x.split(2, dim=-1), quantizer.heads, strict=True)):
         assert torch.equal(out.indices[..., i], head(part).indices)
     assert torch.allclose(out.quantization_error, (x - out.quantized).square().mean())
     with pytest.raises(ValueError, match="split into 4 heads"):
-        MultiHeadVectorQuantizer(8, 6, heads=4)
+        MultiHeadVectorQuantizer(6, 8, heads=4)
     with pytest.raises(ValueError, match="codebooks of one size"):
-        MultiHead([VectorQuantizer(8, 2), VectorQuantizer(4, 2)])
+        MultiHead([VectorQuantizer(2, 8), VectorQuantizer(2, 4)])
 
 
 @pytest.mark.parametrize("rounding", [torch.float32, torch.float16])
@@ -132,7 +132,7 @@ def test_projections_have_orthonormal_rows_whatever_training_makes_of_them(round
 
 
 def test_projected_codes_lie_in_a_learned_subspace():
-    quantizer = trained(ProjectedVectorQuantizer(16, 8, codebook_dim=3), 2, 100, 8)
+    quantizer = trained(ProjectedVectorQuantizer(8, 16, codebook_dim=3), 2, 100, 8)
     x = vectors(2, 100, 8).requires_grad_()
     out = quantizer(x)
     assert torch.linalg.matrix_rank(out.quantized.detach().reshape(-1, 8), atol=1e-4) == 3
@@ -141,12 +141,12 @@ def test_projected_codes_lie_in_a_learned_subspace():
     inside = x.detach() @ orthonormal_rows(quantizer.weight.detach()).t()
     assert torch.equal(quantizer.eval()(x).indices, quantizer.quantizer(inside).indices)
     with pytest.raises(ValueError, match="make dim larger"):
-        Projected(VectorQuantizer(8, 9), 8)
+        Projected(VectorQuantizer(9, 8), 8)
 
 
 def test_projections_and_heads_nest():
     """Masks, cosine codes, projections and heads at once: what crashed or gave a wrong loss elsewhere."""
-    parts = [CosineVectorQuantizer(8, 2) for _ in range(2)]
+    parts = [CosineVectorQuantizer(2, 8) for _ in range(2)]
     quantizer = trained(Projected(MultiHead(parts), 6), 2, 40, 6)
     x, mask = vectors(2, 3, 4, 5, 6), torch.ones(2, 3, 4, 5, dtype=torch.bool)
     with_mask, without = quantizer(x, mask), quantizer(x)
@@ -155,7 +155,7 @@ def test_projections_and_heads_nest():
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_hierarchy_codes_blocks_and_cells(rank):
-    quantizer = trained(HierarchicalVectorQuantizer(16, 6), 8, *[4] * rank, 6).eval()
+    quantizer = trained(HierarchicalVectorQuantizer(6, 16), 8, *[4] * rank, 6).eval()
     with torch.no_grad():
         quantizer.prediction.copy_(vectors(3, 3))
     x = vectors(2, *[4] * rank, 6)
@@ -178,7 +178,7 @@ def test_hierarchy_codes_blocks_and_cells(rank):
 
 
 def test_hierarchy_learns_to_predict_details_from_the_top():
-    quantizer = HierarchicalVectorQuantizer(8, 4)
+    quantizer = HierarchicalVectorQuantizer(4, 8)
     optimizer = torch.optim.Adam(quantizer.parameters(), 0.02)
     mix = torch.tensor([[1.0, -0.5], [0.3, 0.8]])
     for step in range(100):
@@ -193,11 +193,11 @@ def test_hierarchy_learns_to_predict_details_from_the_top():
 
 def test_hierarchy_asks_for_whole_blocks():
     with pytest.raises(ValueError, match="pad its axes to multiples of 2 and mask the rest"):
-        HierarchicalVectorQuantizer(8, 4)(vectors(1, 5, 4))
+        HierarchicalVectorQuantizer(4, 8)(vectors(1, 5, 4))
 
 
 def test_a_block_is_the_mean_of_its_real_cells():
-    quantizer = trained(HierarchicalVectorQuantizer(8, 4), 8, 6, 4).eval()
+    quantizer = trained(HierarchicalVectorQuantizer(4, 8), 8, 6, 4).eval()
     x, mask = vectors(1, 2, 4), torch.tensor([[True, False]])
     alone = quantizer.top(x[:, :1, :2])
     assert torch.equal(quantizer(x, mask).indices[0, 0, 0], alone.indices[0, 0])
@@ -233,4 +233,4 @@ def test_any_quantizer_of_one_index_may_be_residual():
     x = vectors(1, 20, 4)
     assert torch.allclose(quantizer(x).quantized, x.sign() + (x - x.sign()).sign())
     with pytest.raises(ValueError, match="one index each"):
-        Residual([MultiHeadVectorQuantizer(8, 4), MultiHeadVectorQuantizer(8, 4)])
+        Residual([MultiHeadVectorQuantizer(4, 8), MultiHeadVectorQuantizer(4, 8)])

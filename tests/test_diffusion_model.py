@@ -67,7 +67,7 @@ def test_any_rank_trains_end_to_end_and_reconstructs(rank):
     assert torch.equal(model.decode(indices, x.shape[2:]), out)
 
 
-LAYOUTS = [None, VectorQuantizer(16, 4, channel_first=True), FiniteScalarQuantizer((5, 5, 4))]
+LAYOUTS = [None, VectorQuantizer(4, 16, channel_first=True), FiniteScalarQuantizer((5, 5, 4))]
 
 
 @pytest.mark.parametrize("quantizer", LAYOUTS)
@@ -194,7 +194,7 @@ def test_impossible_models_are_refused():
 def test_parts_of_ones_own(tmp_path):
     torch.manual_seed(0)
     own = DiffusionModel(
-        nn.Conv2d(2, 4, 2, 2), nn.ConvTranspose2d(4, 2, 2, 2), VectorQuantizer(16, 4), make().network
+        nn.Conv2d(2, 4, 2, 2), nn.ConvTranspose2d(4, 2, 2, 2), VectorQuantizer(4, 16), make().network
     ).eval()
     own.save_weights(tmp_path / "own.safetensors")
     assert own(batch()).shape == batch().shape
@@ -235,7 +235,7 @@ def test_settings_that_a_config_does_not_say_are_not_lost():
 
 
 def test_a_hierarchy_of_codes_asks_for_larger_multiples():
-    model = make(quantizer=HierarchicalQuantizer(16, 4)).eval()
+    model = make(quantizer=HierarchicalQuantizer(4, 16)).eval()
     x = batch()
     assert model.downsampling == 4 and model(x).shape == x.shape
     assert model.encode(x).shape == (3, 2, 3, 5)  # 8 x 10 becomes 8 x 12, a block of 1 + 4 codes for 4 x 4 values

@@ -86,7 +86,7 @@ def test_a_vector_on_its_code_has_a_finite_gradient(estimator):
 def test_diveq_teaches_the_codebook_without_further_losses():
     generator = torch.Generator().manual_seed(0)
     options = dict(kmeans_init=False, commitment_weight=0.0, codebook_weight=0.0, threshold_ema_dead_code=0.0)
-    quantizer = GradientVectorQuantizer(4, 2, estimator="diveq", **options)
+    quantizer = GradientVectorQuantizer(2, 4, estimator="diveq", **options)
     optimizer = torch.optim.Adam(quantizer.parameters(), 0.03)
     target = torch.tensor([[2.0, 0.0], [0.0, 2.0], [-2.0, 0.0], [0.0, -2.0]])
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_diveq_teaches_the_codebook_without_further_losses():
 @pytest.mark.parametrize(("estimator", "function"), [("rotation", rotation_trick), ("diveq", directional)])
 def test_a_quantizer_uses_the_estimator_it_is_given(estimator, function, pair):
     x, _, weight = pair
-    quantizer = VectorQuantizer(8, 5, estimator=estimator).eval()
+    quantizer = VectorQuantizer(5, 8, estimator=estimator).eval()
     (quantizer(x).quantized * weight).sum().backward()
     again = x.detach().requires_grad_()
     (function(again, quantizer.codebook[quantizer.nearest(again)]) * weight).sum().backward()
@@ -113,7 +113,7 @@ def test_a_quantizer_uses_the_estimator_it_is_given(estimator, function, pair):
 
 def test_noise_follows_the_generator_and_the_data(pair):
     x = pair[0].detach()[None]
-    quantizer = VectorQuantizer(8, 5, estimator="diveq", kmeans_init=False)
+    quantizer = VectorQuantizer(5, 8, estimator="diveq", kmeans_init=False)
     a, b = (quantizer(x, None, torch.Generator().manual_seed(5)).quantized for _ in range(2))
     assert torch.equal(a, b) and torch.equal(quantizer(x).quantized, quantizer(x).quantized)
     assert not torch.equal(a, quantizer(x).quantized) and not torch.equal(

@@ -158,7 +158,7 @@ FACTORY = {
 def test_a_quantizer_comes_back_with_its_arguments(name, tmp_path):
     torch.manual_seed(0)
     if name in FACTORY:
-        quantizer = make_quantizer(12, 8, **FACTORY[name]).eval()
+        quantizer = make_quantizer(8, 12, **FACTORY[name]).eval()
     else:
         quantizer = build_quantizer(SMALL.model_copy(update={"quantizer": name, "levels": (5, 4, 3, 3)}), False).eval()
     x = signal(2, 4, 4, quantizer.dim).movedim(-1, 1 if quantizer.channel_first else -1)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import vqfusion
 from vqfusion.config import VQVAEConfig
 from vqfusion.tokenizers.nearest import nearest_code
 from vqfusion.tokenizers.quantizers import (
+    QUANTIZERS,
     CosineVectorQuantizer,
     FiniteScalarQuantizer,
     GradientVectorQuantizer,
@@ -32,7 +32,7 @@ def vectors(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_update_is_the_ema_of_counts_and_sums():
-    quantizer = VectorQuantizer(12, 3, kmeans_init=False)
+    quantizer = VectorQuantizer(3, 12, kmeans_init=False)
     before_counts, before_sums = quantizer.ema_counts.clone(), quantizer.ema_sums.clone()
     x = vectors(2, 50, 3)
     indices = quantizer(x).indices.reshape(-1)
@@ -44,7 +44,7 @@ def test_update_is_the_ema_of_counts_and_sums():
 
 
 def test_without_inertia_an_update_is_a_step_of_kmeans():
-    quantizer = VectorQuantizer(6, 2, kmeans_init=False, decay=0.0, threshold_ema_dead_code=0.0)
+    quantizer = VectorQuantizer(2, 6, kmeans_init=False, decay=0.0, threshold_ema_dead_code=0.0)
     x = vectors(1, 400, 2)
     indices = quantizer(x).indices[0]
     quantizer.update()
@@ -53,7 +53,7 @@ def test_without_inertia_an_update_is_a_step_of_kmeans():
 
 
 def test_cosine_codes_follow_mean_directions():
-    quantizer = CosineVectorQuantizer(4, 3, kmeans_init=False, decay=0.0, threshold_ema_dead_code=0.0)
+    quantizer = CosineVectorQuantizer(3, 4, kmeans_init=False, decay=0.0, threshold_ema_dead_code=0.0)
     x = vectors(1, 200, 3)
     indices = quantizer(x).indices[0]
     quantizer.update()
@@ -63,7 +63,7 @@ def test_cosine_codes_follow_mean_directions():
 
 
 def test_attached_codebook_moves_after_each_optimizer_step():
-    quantizer, weight = VectorQuantizer(12, 3, kmeans_init=False), torch.nn.Parameter(torch.ones(3))
+    quantizer, weight = VectorQuantizer(3, 12, kmeans_init=False), torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     quantizer.attach(optimizer)
     quantizer(vectors(2, 9, 3) * weight).loss.backward()
@@ -75,7 +75,7 @@ def test_attached_codebook_moves_after_each_optimizer_step():
 @pytest.mark.parametrize("kind", [GradientVectorQuantizer, SimVectorQuantizer])
 def test_each_loss_moves_its_own_side(kind):
     """The weight of the commitment belongs to the vectors, that of the codebook to the codes, not the other way."""
-    quantizer = kind(5, 3, commitment_weight=0.2, codebook_weight=3.0).eval()
+    quantizer = kind(3, 5, commitment_weight=0.2, codebook_weight=3.0).eval()
     x = vectors(1, 40, 3).requires_grad_()
     out = quantizer(x)
     out.loss.backward()
@@ -100,7 +100,7 @@ def clusters(generator: torch.Generator) -> torch.Tensor:
 def learned(threshold: float, steps: int = 300):
     """What is left of the error on 200 clusters for 256 codes that start away from them."""
     generator = torch.Generator().manual_seed(1)
-    quantizer = VectorQuantizer(256, 16, kmeans_init=False, decay=0.9, threshold_ema_dead_code=threshold)
+    quantizer = VectorQuantizer(16, 256, kmeans_init=False, decay=0.9, threshold_ema_dead_code=threshold)
     for _ in range(steps):
         quantizer(clusters(generator))
         quantizer.update()
@@ -115,7 +115,7 @@ def test_dead_codes_come_back():
 
 
 def test_revived_codes_of_a_learned_codebook_stay_where_they_were_put():
-    quantizer = GradientVectorQuantizer(8, 2, kmeans_init=False, decay=0.5, threshold_ema_dead_code=0.5)
+    quantizer = GradientVectorQuantizer(2, 8, kmeans_init=False, decay=0.5, threshold_ema_dead_code=0.5)
     with torch.no_grad():
         quantizer.codebook[1:] = 100.0
     x = vectors(1, 300, 2)
@@ -127,14 +127,14 @@ def test_revived_codes_of_a_learned_codebook_stay_where_they_were_put():
 
 
 def test_a_batch_of_fewer_vectors_than_dead_codes_revives_them_all():
-    quantizer = VectorQuantizer(64, 2, kmeans_init=False, decay=0.0, threshold_ema_dead_code=0.1)
+    quantizer = VectorQuantizer(2, 64, kmeans_init=False, decay=0.0, threshold_ema_dead_code=0.1)
     quantizer(vectors(1, 5, 2))
     quantizer.update()
     assert quantizer.codebook.isfinite().all() and float(quantizer.ema_counts.min()) > 0
 
 
 def test_kmeans_start_uses_every_code():
-    assert float(VectorQuantizer(16, 3)(vectors(2, 400, 3)).usage) == 1.0
+    assert float(VectorQuantizer(3, 16)(vectors(2, 400, 3)).usage) == 1.0
 
 
 @pytest.mark.parametrize("chunk", [7, 1024])
@@ -150,10 +150,8 @@ def test_nearest_code_agrees_with_float64_also_on_offset_data(chunk, mean):
 @pytest.mark.parametrize("kind", ["vq", "gradient_vq", "soft_vq", "gumbel_vq", "sq_vae", "ibq"])
 def test_no_code_of_offset_data_is_wrong(kind):
     """Mean 100, deviation 0.3: float32 distances without centring miss a quarter of the codes."""
-    from vqfusion.tokenizers.quantizers import QUANTIZERS
-
     x = 100 + 0.3 * torch.randn(1, 2000, 16, generator=torch.Generator().manual_seed(0))
-    quantizer = QUANTIZERS[kind](64, 16)
+    quantizer = QUANTIZERS[kind](16, 64)
     out = quantizer(x)
     quantizer.update()
     assert out.quantized.isfinite().all() and out.loss.isfinite()
@@ -164,7 +162,7 @@ def test_no_code_of_offset_data_is_wrong(kind):
 
 def test_no_residual_code_of_offset_data_is_wrong():
     x = 100 + 0.3 * torch.randn(1, 2000, 8, generator=torch.Generator().manual_seed(0))
-    quantizer = Residual([VectorQuantizer(32, 8) for _ in range(3)])
+    quantizer = Residual([VectorQuantizer(8, 32) for _ in range(3)])
     quantizer(x)
     quantizer.update()
     indices, rest = quantizer.eval()(x).indices, x.double()
@@ -188,43 +186,51 @@ def test_grid_of_finite_scalars():
 
 def test_the_factory_puts_together_what_is_asked_for():
     quantizer = make_quantizer(
-        16, 12, use_cosine_sim=True, codebook_dim=8, heads=2, num_quantizers=3, channel_first=True
+        12, 16, use_cosine_sim=True, codebook_dim=8, heads=2, num_quantizers=3, channel_first=True
     )
     assert isinstance(quantizer, Projected) and isinstance(quantizer.quantizer, MultiHead)
     assert isinstance(quantizer.quantizer.heads[0], Residual) and quantizer.index_axes == (6,)
     x = vectors(2, 12, 4, 5)
     quantized, indices, loss = quantizer(x)
     assert quantized.shape == x.shape and indices.shape == (2, 4, 5, 6) and loss.ndim == 0
-    assert type(make_quantizer(16, 12)) is VectorQuantizer
-    assert type(make_quantizer(16, 12, learnable_codebook=True, channel_first=True)) is GradientVectorQuantizer
+    assert type(make_quantizer(12, 16)) is VectorQuantizer
+    assert type(make_quantizer(12, 16, learnable_codebook=True, channel_first=True)) is GradientVectorQuantizer
     with pytest.raises(ValueError, match="split into 5 heads"):
-        make_quantizer(16, 12, heads=5)
+        make_quantizer(12, 16, heads=5)
 
 
 def test_mistakes_are_named_with_their_mend():
     with pytest.raises(ValueError, match=r"vectors of 3, the input has 4 \(vectors last\)"):
-        VectorQuantizer(8, 3)(vectors(2, 5, 4))
+        VectorQuantizer(3, 8)(vectors(2, 5, 4))
     with pytest.raises(ValueError, match="one truth value for each vector"):
-        VectorQuantizer(8, 3)(vectors(2, 5, 3), torch.ones(2, 4, dtype=torch.bool))
+        VectorQuantizer(3, 8)(vectors(2, 5, 3), torch.ones(2, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match="unknown estimator 'st'; known: ste, rotation, diveq"):
-        VectorQuantizer(8, 3, estimator="st")
+        VectorQuantizer(3, 8, estimator="st")
     with pytest.raises(ValueError, match="give codebook_size"):
         VectorQuantizer(dim=3)
     assert VectorQuantizer(num_embeddings=8, embedding_dim=3).codebook.shape == (8, 3)
+    with pytest.raises(ValueError, match="dim comes first: VectorQuantizer\\(dim=3, codebook_size=8\\)"):
+        VectorQuantizer(8, 3)(vectors(2, 5, 3))
+
+
+@pytest.mark.parametrize("kind", [k for k in QUANTIZERS.values() if k.config_keys[:2] == ("dim", "codebook_size")])
+def test_every_quantizer_takes_dim_and_codebook_size_in_this_order(kind):
+    made = kind(8, 16)
+    assert (made.dim, made.codebook_size) == (8, 16)
 
 
 def test_a_mask_of_whole_numbers_is_refused():
     """They would be taken for indices; without the type checks of the tests, in a process of its own."""
     program = (
         "import torch; from vqfusion import VectorQuantizer; "
-        "VectorQuantizer(16, 4)(torch.randn(3, 10, 4), torch.ones(3, 10, dtype=torch.long))"
+        "VectorQuantizer(4, 16)(torch.randn(3, 10, 4), torch.ones(3, 10, dtype=torch.long))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1 and "give mask.bool()" in done.stderr
 
 
 def test_a_codebook_that_is_never_moved_says_so_and_keeps_no_more_than_it_needs():
-    quantizer = VectorQuantizer(16, 4, kmeans_init=False)
+    quantizer = VectorQuantizer(4, 16, kmeans_init=False)
     with pytest.warns(UserWarning, match="attach"):
         for _ in range(MOST_BATCHES + 1):
             quantizer(torch.randn(2, 100, 4))
@@ -254,8 +260,8 @@ def test_encoding_in_training_learns_nothing_and_drops_no_code():
 def test_the_error_is_the_distance_to_the_vectors_that_came_in():
     x = torch.randn(2, 50, 8)
     for quantizer in (
-        ProjectedVectorQuantizer(16, 8, codebook_dim=3),
-        MultiHead([VectorQuantizer(4, 1), VectorQuantizer(4, 7)]),
+        ProjectedVectorQuantizer(8, 16, codebook_dim=3),
+        MultiHead([VectorQuantizer(1, 4), VectorQuantizer(7, 4)]),
     ):
         quantizer(x), quantizer.eval()
         out = quantizer(x)
@@ -264,9 +270,4 @@ def test_the_error_is_the_distance_to_the_vectors_that_came_in():
 
 def test_a_residual_of_codes_that_learn_by_an_estimate_of_their_own_is_refused():
     with pytest.raises(ValueError, match="GumbelVectorQuantizer"):
-        Residual([GumbelVectorQuantizer(8, 4) for _ in range(2)])
-
-
-def test_the_old_name_of_the_factory_warns():
-    with pytest.deprecated_call(match="make_quantizer"):
-        assert type(vqfusion.vector_quantizer(16, 12)) is VectorQuantizer
+        Residual([GumbelVectorQuantizer(4, 8) for _ in range(2)])

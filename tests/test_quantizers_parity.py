@@ -31,7 +31,7 @@ def copy_codebook(ours: VectorQuantizer, theirs) -> None:
 
 
 def test_moving_average_codebook_over_steps():
-    ours = VectorQuantizer(16, 8, kmeans_init=False, threshold_ema_dead_code=0.0)
+    ours = VectorQuantizer(8, 16, kmeans_init=False, threshold_ema_dead_code=0.0)
     theirs = peer.VectorQuantize(8, 16, decay=0.99, commitment_weight=0.25, rotation_trick=False)
     copy_codebook(ours, theirs._codebook)
     for step in range(5):
@@ -46,7 +46,7 @@ def test_moving_average_codebook_over_steps():
 
 
 def test_rotation_trick():
-    ours = VectorQuantizer(16, 8, kmeans_init=False, estimator="rotation")
+    ours = VectorQuantizer(8, 16, kmeans_init=False, estimator="rotation")
     theirs = peer.VectorQuantize(8, 16, rotation_trick=True)
     copy_codebook(ours, theirs._codebook)
     x, z, weight = vectors(0).requires_grad_(), vectors(0).requires_grad_(), vectors(1)
@@ -56,7 +56,7 @@ def test_rotation_trick():
 
 
 def test_residual_codes():
-    ours = ResidualVectorQuantizer(16, 8, num_quantizers=3)
+    ours = ResidualVectorQuantizer(8, 16, num_quantizers=3)
     ours(vectors(0)), ours.update()
     theirs = peer.ResidualVQ(dim=8, codebook_size=16, num_quantizers=3, rotation_trick=False)
     for part, layer in zip(ours.quantizers, theirs.layers, strict=True):
@@ -67,7 +67,7 @@ def test_residual_codes():
 
 
 def test_sim_vq():
-    ours = SimVectorQuantizer(16, 8)
+    ours = SimVectorQuantizer(8, 16)
     theirs = peer.SimVQ(8, 16, rotation_trick=False)
     with torch.no_grad():
         ours.weight.copy_(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)) / 2)

@@ -25,7 +25,7 @@ def vectors(n: int = 50, dim: int = 4, seed: int = 0) -> torch.Tensor:
 
 def started(kind, size: int = 12, **options):
     """A quantizer that has seen its first batch."""
-    quantizer = kind(size, 4, **options)
+    quantizer = kind(4, size, **options)
     quantizer(vectors(400, seed=7))
     return quantizer
 
@@ -109,7 +109,7 @@ def test_gumbel_softmax_is_the_mixture_of_its_draw():
 
 
 def test_gumbel_temperature_falls_geometrically():
-    quantizer = GumbelVectorQuantizer(8, 4, temperature=2.0, min_temperature=0.5, anneal_steps=10)
+    quantizer = GumbelVectorQuantizer(4, 8, temperature=2.0, min_temperature=0.5, anneal_steps=10)
     seen = []
     for t in (0, 5, 10, 20):
         quantizer.updates.fill_(t)

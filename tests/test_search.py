@@ -21,7 +21,7 @@ from vqfusion.tokenizers.search import search_codes
 
 
 def quantizer(size: int = 16, dim: int = 3) -> VectorQuantizer:
-    return VectorQuantizer(size, dim, kmeans_init=False).eval()
+    return VectorQuantizer(dim, size, kmeans_init=False).eval()
 
 
 def test_a_quadratic_error_of_every_position_by_itself_is_brought_to_its_minimum():
@@ -159,7 +159,7 @@ def test_grids_of_numbers_are_searched_too():
 
 
 def test_several_codes_for_a_vector_are_refused():
-    q = ResidualVectorQuantizer(8, 3, num_quantizers=2)
+    q = ResidualVectorQuantizer(3, 8, num_quantizers=2)
     with pytest.raises(ValueError, match="ResidualVectorQuantizer gives several"):
         search_codes(torch.zeros(1, 4, 2, dtype=torch.int64), q, lambda z: z.sum((1, 2)), 1)
 
@@ -171,5 +171,5 @@ def test_signals_that_are_too_large_are_refused_in_one_line(pictures, monkeypatc
 
 
 def test_of_one_code_there_is_nothing_to_search():
-    q, start = VectorQuantizer(1, 4).eval(), torch.zeros(2, 5, dtype=torch.int64)
+    q, start = VectorQuantizer(4, 1).eval(), torch.zeros(2, 5, dtype=torch.int64)
     assert torch.equal(search_codes(start, q, lambda z: z.square().sum((1, 2)), 2), start)

@@ -23,7 +23,7 @@ FLOORS = (
     (("models",),),
     (("tokenizers",), ("diffusion",)),
     (("nn",), ("data",), ("pages",)),
-    (("config", "types", "modalities", "files", "limits", "errors"),),
+    (("config", "types", "modalities", "files", "limits", "errors", "deprecated"),),
 )
 SAID = {
     "cli": "one guard around the command",

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from vqfusion.tokenizers.quantizers import FiniteScalarQuantizer as FiniteScalarQuantizer
     from vqfusion.tokenizers.quantizers import VectorQuantizer as VectorQuantizer
     from vqfusion.tokenizers.quantizers import make_quantizer as make_quantizer
-    from vqfusion.tokenizers.quantizers import vector_quantizer as vector_quantizer
     from vqfusion.tokenizers.search import search_codes as search_codes
     from vqfusion.tokenizers.series import SeriesTokenizer as SeriesTokenizer
     from vqfusion.tokenizers.text import TextTokenizer as TextTokenizer
@@ -104,7 +103,6 @@ PUBLIC = {
     "FiniteScalarQuantizer": "tokenizers.quantizers",
     "QUANTIZERS": "tokenizers.quantizers",
     "make_quantizer": "tokenizers.quantizers",
-    "vector_quantizer": "tokenizers.quantizers",
     "check_quantizer": "tokenizers.conformance.check",
     "check_tokenizer": "tokenizers.conformance.check",
 }
@@ -117,7 +115,10 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("vqfusion")
     if name in PUBLIC:
         return getattr(import_module(f"vqfusion.{PUBLIC[name]}"), name)
-    raise AttributeError(f"vqfusion has no {name!r}; it has {', '.join(__all__)}")
+    try:
+        return import_module("vqfusion.deprecated").old_name(__name__, name)
+    except AttributeError:
+        raise AttributeError(f"vqfusion has no {name!r}; it has {', '.join(__all__)}") from None
 
 
 def __dir__() -> list[str]:

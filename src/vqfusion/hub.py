@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from vqfusion.deprecated import old_name
 from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,3 +95,7 @@ def load(name: str = DEFAULT_MODEL, device: str | None = None, kinds: Collection
         like = f" such as {DEFAULT_MODEL}" if "system" in kinds else ""
         raise UserError(f"model {name!r} is a {kind}, {KINDS[kind].use}; give {wanted}{like}")
     return open_model(folder, device)
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name)

@@ -1,5 +1,7 @@
 """All configs of the library: torch-free, read from and written to YAML and JSON, unknown keys rejected."""
 
+from typing import Any
+
 from vqfusion.config.base import (
     Config,
     load_yaml,
@@ -18,6 +20,7 @@ from vqfusion.config.tokenizers import (
     LabelTokenizerConfig,
     LatentTokenizerConfig,
     QuantizerConfig,
+    QuantizerName,
     SeriesTokenizerConfig,
     TextTokenizerConfig,
     TextVQVAEConfig,
@@ -33,6 +36,7 @@ from vqfusion.config.training import (
     ShortConfig,
     StageConfig,
 )
+from vqfusion.deprecated import old_name
 
 __all__ = [
     "AudioTokenizerConfig",
@@ -49,6 +53,7 @@ __all__ = [
     "PriorConfig",
     "PriorTrainingConfig",
     "QuantizerConfig",
+    "QuantizerName",
     "SeriesTokenizerConfig",
     "ShortConfig",
     "SlotConfig",
@@ -61,3 +66,7 @@ __all__ = [
     "load_yaml",
     "validated",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name)

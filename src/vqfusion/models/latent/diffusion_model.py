@@ -76,7 +76,7 @@ class DiffusionModel(nn.Module, Pretrained):
         self.steps, self.diffusion_weight = steps, diffusion_weight
         self.encoder = encoder
         self.decoder = decoder
-        self.quantizer = quantizer or VectorQuantizer(512, encoder.dim, channel_first=True)
+        self.quantizer = quantizer or VectorQuantizer(encoder.dim, 512, channel_first=True)
         in_codec = int(getattr(encoder, "downsampling", 1))
         self.downsampling = in_codec * self.quantizer.downsampling
         self.network = network or make_network("unet", decoder, in_codec, width)

@@ -1,11 +1,14 @@
 """Quantizers: vectors to code indices and back, behind one contract (see `base.py`)."""
 
+from typing import Any
+
+from vqfusion.deprecated import old_name
 from vqfusion.tokenizers.quantizers.base import Quantizer
 from vqfusion.tokenizers.quantizers.binary import BinarySphericalQuantizer, LookupFreeQuantizer
 from vqfusion.tokenizers.quantizers.cosine import CosineGradientVectorQuantizer, CosineVectorQuantizer
 from vqfusion.tokenizers.quantizers.described import COMPOSED, QUANTIZERS
 from vqfusion.tokenizers.quantizers.estimators import ESTIMATORS
-from vqfusion.tokenizers.quantizers.factory import make_quantizer, vector_quantizer
+from vqfusion.tokenizers.quantizers.factory import make_quantizer
 from vqfusion.tokenizers.quantizers.finite_scalar import FiniteScalarQuantizer
 from vqfusion.tokenizers.quantizers.gradient import GradientVectorQuantizer
 from vqfusion.tokenizers.quantizers.gumbel import (
@@ -60,6 +63,9 @@ __all__ = [
     "Quantizer",
     "Residual",
     "make_quantizer",
-    "vector_quantizer",
     *(kind.__name__ for kind in QUANTIZERS.values()),
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name)

@@ -37,7 +37,7 @@ class Quantizer(nn.Module, Pretrained, ABC):
     draws = False  # whether training uses random numbers, apart from the estimator
     index_axes: tuple[int, ...] = ()
     downsampling = 1  # of the grid of indices against the grid of vectors
-    config_keys: tuple[str, ...] = ("codebook_size", "dim")  # fields of VQVAEConfig that the constructor takes
+    config_keys: tuple[str, ...] = ("dim", "codebook_size")  # fields of VQVAEConfig that the constructor takes
     kind: ClassVar[str] = "quantizer"
     config_type = QuantizerConfig
     built_with: dict[str, Any]  # arguments of the constructor
@@ -67,7 +67,7 @@ class Quantizer(nn.Module, Pretrained, ABC):
     def quantization_losses(
         self, x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"], rows: Rows
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Weighted loss and its unweighted parts, for what became of `rows` before the search, and their codes."""
+        """Weighted loss and its unweighted parts. `x`: transformed input; `codes`: the nearest codes."""
         return x.new_zeros(()), {}
 
     def transform(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
@@ -177,10 +177,13 @@ class Quantizer(nn.Module, Pretrained, ABC):
     def vectors_last(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
         """The input as `[B, *grid, dim]`; ValueError when its width is another."""
         vectors = x.movedim(1, -1) if self.channel_first else x
-        if vectors.shape[-1] != self.dim:
+        width = vectors.shape[-1]
+        if width != self.dim:
+            name, layout = type(self).__name__, "channels first" if self.channel_first else "vectors last"
+            swapped = f"; dim comes first: {name}(dim={width}, codebook_size={self.dim})"
             raise ValueError(
-                f"the quantizer was built for vectors of {self.dim}, the input has {vectors.shape[-1]} "
-                f"({'channels first' if self.channel_first else 'vectors last'})"
+                f"the quantizer was built for vectors of {self.dim}, the input has {width} ({layout})"
+                f"{swapped if width == self.codebook_size else ''}"
             )
         return vectors
 

@@ -42,12 +42,12 @@ class LearnedCodebook(CodebookQuantizer):
     """
 
     codebook: Tensor
-    config_keys = ("codebook_size", "dim", "decay")
+    config_keys = ("dim", "codebook_size", "decay")
 
     def __init__(
         self,
-        codebook_size: int | None,
         dim: int | None,
+        codebook_size: int | None,
         *,
         num_embeddings: int | None = None,
         embedding_dim: int | None = None,

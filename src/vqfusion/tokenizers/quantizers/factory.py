@@ -1,6 +1,5 @@
 """Vector quantizers put together from the arguments that users know."""
 
-import warnings
 from typing import Any
 
 from vqfusion.tokenizers.quantizers.base import Quantizer
@@ -13,8 +12,8 @@ from vqfusion.tokenizers.quantizers.vector import VectorQuantizer
 
 
 def make_quantizer(
-    codebook_size: int,
     dim: int,
+    codebook_size: int,
     *,
     use_cosine_sim: bool = False,
     learnable_codebook: bool = False,
@@ -44,8 +43,8 @@ def make_quantizer(
 
     def one(layout: bool) -> Quantizer:
         if num_quantizers == 1:
-            return kind(codebook_size, width // heads, estimator=estimator, channel_first=layout, **options)
-        parts = [kind(codebook_size, width // heads, **options) for _ in range(num_quantizers)]
+            return kind(width // heads, codebook_size, estimator=estimator, channel_first=layout, **options)
+        parts = [kind(width // heads, codebook_size, **options) for _ in range(num_quantizers)]
         return Residual(parts, quantizer_dropout, estimator, layout)
 
     if whole:
@@ -54,9 +53,3 @@ def make_quantizer(
         return Projected(one(False), dim, channel_first)
     several = MultiHead([one(False) for _ in range(heads)], channel_first and codebook_dim is None)
     return several if codebook_dim is None else Projected(several, dim, channel_first)
-
-
-def vector_quantizer(codebook_size: int, dim: int, **options: Any) -> Quantizer:
-    """The old name of `make_quantizer`, for one version."""
-    warnings.warn("vector_quantizer is now called make_quantizer", DeprecationWarning, stacklevel=2)
-    return make_quantizer(codebook_size, dim, **options)

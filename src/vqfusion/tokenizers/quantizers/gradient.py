@@ -18,9 +18,9 @@ class GradientVectorQuantizer(LearnedCodebook):
     """
 
     def __init__(
-        self, codebook_size: int | None = None, dim: int | None = None, *, codebook_weight: float = 1.0, **options: Any
+        self, dim: int | None = None, codebook_size: int | None = None, *, codebook_weight: float = 1.0, **options: Any
     ):
-        super().__init__(codebook_size, dim, **options)
+        super().__init__(dim, codebook_size, **options)
         self.codebook_weight = codebook_weight
         self.codebook = nn.Parameter(initial_codes(self.codebook_size, self.dim))
 

@@ -25,8 +25,8 @@ class GumbelVectorQuantizer(RelaxedVectorQuantizer):
 
     def __init__(
         self,
-        codebook_size: int | None = None,
         dim: int | None = None,
+        codebook_size: int | None = None,
         *,
         temperature: float = 1.0,
         min_temperature: float = 1 / 16,
@@ -37,7 +37,7 @@ class GumbelVectorQuantizer(RelaxedVectorQuantizer):
         **options: Any,
     ):
         super().__init__(
-            codebook_size, dim, commitment_weight=commitment_weight, codebook_weight=codebook_weight, **options
+            dim, codebook_size, commitment_weight=commitment_weight, codebook_weight=codebook_weight, **options
         )
         self.max_temperature, self.min_temperature = temperature, min_temperature
         self.hard = hard
@@ -76,9 +76,9 @@ class StochasticVectorQuantizer(GumbelVectorQuantizer):
     """
 
     def __init__(
-        self, codebook_size: int | None = None, dim: int | None = None, *, kl_weight: float = 1e-3, **options: Any
+        self, dim: int | None = None, codebook_size: int | None = None, *, kl_weight: float = 1e-3, **options: Any
     ):
-        super().__init__(codebook_size, dim, kl_weight=kl_weight, **options)
+        super().__init__(dim, codebook_size, kl_weight=kl_weight, **options)
 
     def mixture_losses(self, entropy: Float[Tensor, ""], energy: Float[Tensor, ""]):
         return self.kl_weight * (energy - entropy), {"kl_discrete": -entropy, "kl_continuous": energy}

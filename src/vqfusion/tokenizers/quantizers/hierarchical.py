@@ -24,14 +24,14 @@ class HierarchicalVectorQuantizer(Quantizer):
     go to both `VectorQuantizer`s. Values per depth are those of top and bottom.
     """
 
-    config_keys = ("codebook_size", "dim", "decay")
+    config_keys = ("dim", "codebook_size", "decay")
 
-    def __init__(self, codebook_size: int, dim: int, factor: int = 2, channel_first: bool = False, **options: Any):
+    def __init__(self, dim: int, codebook_size: int, factor: int = 2, channel_first: bool = False, **options: Any):
         super().__init__(dim, codebook_size, channel_first)
         self.downsampling = factor
         self.widths = [dim // 2, dim - dim // 2]
-        self.top = VectorQuantizer(codebook_size, self.widths[0], **options)
-        self.bottom = VectorQuantizer(codebook_size, self.widths[1], **options)
+        self.top = VectorQuantizer(self.widths[0], codebook_size, **options)
+        self.bottom = VectorQuantizer(self.widths[1], codebook_size, **options)
         self.prediction = nn.Parameter(torch.zeros(self.widths))
 
     def forward(

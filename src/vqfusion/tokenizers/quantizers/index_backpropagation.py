@@ -23,8 +23,8 @@ class IndexBackpropagationQuantizer(GradientVectorQuantizer):
 
     def __init__(
         self,
-        codebook_size: int | None = None,
         dim: int | None = None,
+        codebook_size: int | None = None,
         *,
         temperature: float = 1.0,
         entropy_weight: float = 0.05,
@@ -34,7 +34,7 @@ class IndexBackpropagationQuantizer(GradientVectorQuantizer):
         **options: Any,
     ):
         super().__init__(
-            codebook_size, dim, commitment_weight=commitment_weight, codebook_weight=codebook_weight, **options
+            dim, codebook_size, commitment_weight=commitment_weight, codebook_weight=codebook_weight, **options
         )
         self.temperature = temperature
         self.entropy_weight = entropy_weight

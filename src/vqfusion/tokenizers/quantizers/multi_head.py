@@ -60,9 +60,9 @@ class MultiHead(Quantizer):
 class MultiHeadVectorQuantizer(MultiHead):
     """`heads` times `VectorQuantizer`, to which further arguments go, over equal parts of a vector."""
 
-    config_keys = ("codebook_size", "dim", "decay")
+    config_keys = ("dim", "codebook_size", "decay")
 
-    def __init__(self, codebook_size: int, dim: int, heads: int = 2, channel_first: bool = False, **options: Any):
+    def __init__(self, dim: int, codebook_size: int, heads: int = 2, channel_first: bool = False, **options: Any):
         if dim % heads:
             raise ValueError(f"vectors of {dim} cannot be split into {heads} heads; make dim a multiple of heads")
-        super().__init__([VectorQuantizer(codebook_size, dim // heads, **options) for _ in range(heads)], channel_first)
+        super().__init__([VectorQuantizer(dim // heads, codebook_size, **options) for _ in range(heads)], channel_first)

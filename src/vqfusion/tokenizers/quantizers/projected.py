@@ -53,13 +53,13 @@ class Projected(Quantizer):
 class ProjectedVectorQuantizer(Projected):
     """`VectorQuantizer` with codes of `codebook_dim` numbers, to which further arguments go."""
 
-    config_keys = ("codebook_size", "dim", "decay")
+    config_keys = ("dim", "codebook_size", "decay")
 
     def __init__(
-        self, codebook_size: int, dim: int, codebook_dim: int | None = None, channel_first: bool = False, **options: Any
+        self, dim: int, codebook_size: int, codebook_dim: int | None = None, channel_first: bool = False, **options: Any
     ):
         width = codebook_dim or max(1, dim // 2)
-        super().__init__(VectorQuantizer(codebook_size, width, **options), dim, channel_first)
+        super().__init__(VectorQuantizer(width, codebook_size, **options), dim, channel_first)
 
 
 def orthonormal_rows(weight: Float[Tensor, "E D"]) -> Float[Tensor, "E D"]:

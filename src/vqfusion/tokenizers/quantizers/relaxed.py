@@ -21,9 +21,9 @@ class RelaxedVectorQuantizer(GradientVectorQuantizer):
     """
 
     def __init__(
-        self, codebook_size: int | None = None, dim: int | None = None, *, anneal_steps: int = 1000, **options: Any
+        self, dim: int | None = None, codebook_size: int | None = None, *, anneal_steps: int = 1000, **options: Any
     ):
-        super().__init__(codebook_size, dim, **options)
+        super().__init__(dim, codebook_size, **options)
         self.anneal_steps = anneal_steps
         self.log_variance = nn.Parameter(torch.zeros(()))
 

@@ -97,19 +97,19 @@ class Residual(Quantizer):
 class ResidualVectorQuantizer(Residual):
     """`num_quantizers` times `VectorQuantizer`, to which further arguments go."""
 
-    config_keys = ("codebook_size", "dim", "decay")
+    config_keys = ("dim", "codebook_size", "decay")
 
     def __init__(
         self,
-        codebook_size: int,
         dim: int,
+        codebook_size: int,
         num_quantizers: int = 4,
         quantizer_dropout: float = 0.0,
         estimator: str = "ste",
         channel_first: bool = False,
         **options: Any,
     ):
-        parts = [VectorQuantizer(codebook_size, dim, **options) for _ in range(num_quantizers)]
+        parts = [VectorQuantizer(dim, codebook_size, **options) for _ in range(num_quantizers)]
         super().__init__(parts, quantizer_dropout, estimator, channel_first)
 
 
@@ -119,12 +119,12 @@ class GroupedResidualVectorQuantizer(MultiHead):
     Indices have a trailing axis of groups x depth. An item keeps the same depth in all groups.
     """
 
-    config_keys = ("codebook_size", "dim", "decay")
+    config_keys = ("dim", "codebook_size", "decay")
 
     def __init__(
         self,
-        codebook_size: int,
         dim: int,
+        codebook_size: int,
         groups: int = 2,
         num_quantizers: int = 4,
         quantizer_dropout: float = 0.0,
@@ -134,7 +134,7 @@ class GroupedResidualVectorQuantizer(MultiHead):
         if dim % groups:
             raise ValueError(f"vectors of {dim} cannot be split into {groups} groups; make dim a multiple of groups")
         width = dim // groups
-        parts = [ResidualVectorQuantizer(codebook_size, width, num_quantizers, **options) for _ in range(groups)]
+        parts = [ResidualVectorQuantizer(width, codebook_size, num_quantizers, **options) for _ in range(groups)]
         super().__init__(parts, channel_first)
         self.num_quantizers = num_quantizers
         self.quantizer_dropout = quantizer_dropout

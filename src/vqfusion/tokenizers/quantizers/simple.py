@@ -17,8 +17,8 @@ class SimVectorQuantizer(CodebookQuantizer):
 
     def __init__(
         self,
-        codebook_size: int,
         dim: int,
+        codebook_size: int,
         *,
         commitment_weight: float = 0.25,
         codebook_weight: float = 1.0,

@@ -18,8 +18,8 @@ class VectorQuantizer(LearnedCodebook):
     averages, and `attach(optimizer)` calls it by itself.
     """
 
-    def __init__(self, codebook_size: int | None = None, dim: int | None = None, **options: Any):
-        super().__init__(codebook_size, dim, **options)
+    def __init__(self, dim: int | None = None, codebook_size: int | None = None, **options: Any):
+        super().__init__(dim, codebook_size, **options)
         codebook = initial_codes(self.codebook_size, self.dim)
         self.register_buffer("codebook", codebook)
         self.register_buffer("ema_sums", codebook.clone())
