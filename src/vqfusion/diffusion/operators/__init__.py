@@ -8,9 +8,10 @@ from vqfusion.diffusion.operators.noise_models import GaussianNoise, Noise, Pois
 from vqfusion.diffusion.operators.operator import Operator, Spectrum
 from vqfusion.diffusion.operators.random import random_box, random_elements, random_operator
 from vqfusion.diffusion.operators.stft_mask import STFTMask
+from vqfusion.diffusion.operators.valid_blur import ValidBlur
 
 OPERATORS: dict[str, type[Operator]] = {
-    kind.kind: kind for kind in (Denoise, LowDose, Downsample, Mask, Gaps, Blur, BandLimit, JPEG, STFTMask)
+    kind.kind: kind for kind in (Denoise, LowDose, Downsample, Mask, Gaps, Blur, ValidBlur, BandLimit, JPEG, STFTMask)
 }
 
 __all__ = [

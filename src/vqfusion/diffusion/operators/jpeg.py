@@ -60,6 +60,14 @@ class JPEG(Operator):
         tables = torch.tensor([LUMINANCE, *[CHROMINANCE] * (channels - 1)])
         return ((tables * percent + 50) // 100).clamp(1, 255).to(like)[:, None, None]
 
+    @property
+    def level(self) -> float:
+        """About the level of white noise at which a denoiser removes what the rounding has done to brightness.
+
+        Half the mean width of the intervals of the 16 lowest frequencies; chosen on photographs kept from training.
+        """
+        return 0.5 * float(self.steps(1, torch.zeros(()))[..., :4, :4].mean()) / 255
+
     def A(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         steps = self.steps(x.shape[1], x)
         with torch.no_grad():

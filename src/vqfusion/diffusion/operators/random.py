@@ -12,6 +12,7 @@ from vqfusion.diffusion.operators.jpeg import JPEG
 from vqfusion.diffusion.operators.noise_models import Noise, PoissonGaussian, Rician, SaltPepper
 from vqfusion.diffusion.operators.operator import Operator
 from vqfusion.diffusion.operators.stft_mask import STFTMask, frames
+from vqfusion.diffusion.operators.valid_blur import ValidBlur
 from vqfusion.errors import UserError
 
 SIGMA = (0.02, 0.2)  # 5/255 to 50/255
@@ -63,12 +64,14 @@ def _mask(shape: tuple[int, ...], generator: torch.Generator) -> Operator:
 
 
 def _blur(shape: tuple[int, ...], generator: torch.Generator) -> Operator:
+    return Blur(_kernel(shape, generator), _some_noise(generator))
+
+
+def _kernel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     least = min(shape[1:])
     if len(shape) == 3 and least >= 8 and _whole(0, 1, generator):
-        kernel = motion_kernel(_whole(3, min(15, least - 3), generator), _between(0.0, 3.14159, generator))
-    else:
-        kernel = gaussian_kernel(_between(0.5, 3.0, generator), len(shape) - 1, max(1, min(9, (least - 1) // 2)))
-    return Blur(kernel, _some_noise(generator))
+        return motion_kernel(_whole(3, min(15, least - 3), generator), _between(0.0, 3.14159, generator))
+    return gaussian_kernel(_between(0.5, 3.0, generator), len(shape) - 1, max(1, min(9, (least - 1) // 2)))
 
 
 def _gaps(shape: tuple[int, ...], generator: torch.Generator) -> Operator:
@@ -91,6 +94,7 @@ RANDOM: dict[str, Callable[[tuple[int, ...], torch.Generator], Operator]] = {
     "mask": _mask,
     "gaps": _gaps,
     "blur": _blur,
+    "valid_blur": lambda shape, g: ValidBlur(_kernel(shape, g), _some_noise(g)),
     "band_limit": lambda shape, g: BandLimit(_between(0.2, 0.8, g), _some_noise(g)),
     "jpeg": lambda shape, g: JPEG(_whole(5, 60, g)),
     "stft_mask": _stft_mask,
