@@ -265,6 +265,27 @@ def test_every_operator_at_every_rank(shape):
                 assert found.mean.shape == x.shape and bool(torch.isfinite(found.mean).all())
 
 
+@pytest.mark.parametrize("mode", ["mean", "sample", "interval"])
+@pytest.mark.parametrize("shape", [(1, 64), (3, 16, 16), (1, 8, 8, 8)])
+def test_no_noise_is_the_identity(shape, mode):
+    y = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    made = restore(SmoothPictures(), y, Denoise(0.0), mode, samples=2)
+    parts = [part for part in (made.mean, made.lower, made.upper) if part is not None]
+    parts += [] if made.samples is None else list(made.samples)
+    assert len(parts) == {"mean": 1, "sample": 3, "interval": 5}[mode] and made.nfe == 0
+    assert all(torch.equal(part, y) for part in parts)
+    if len(shape) == 3:
+        one = restore(SmoothPictures(), y, Denoise(torch.tensor([0.0, 0.1])), mode, samples=2)
+        assert torch.equal(one.mean[0], y[0]) and bool(torch.isfinite(one.mean).all())
+        assert not torch.equal(one.mean[1], y[1])
+
+
+def test_without_noise_there_is_no_residual_to_doubt():
+    calibration = Calibration(0.9, {"all": 1.0}, {"all": 9}, {"sigma": (0.02, 0.2), "brightness": (0.0, 1.0)})
+    assert calibration.doubts({"brightness": 0.5}) == ()
+    assert "sigma is 0.9" in calibration.doubts({"brightness": 0.5, "sigma": 0.9})[0]
+
+
 class Flat:
     """Constant signals of any brightness."""
 
@@ -337,6 +358,8 @@ PICTURE = torch.full((1, 1, 16, 16), 0.5)
         (dict(method="magic"), "method"),
         (dict(y=PICTURE[0, 0]), "missing axes"),
         (dict(y=PICTURE / 0 * 0), "NaN or infinity"),
+        (dict(y=(255 * PICTURE).byte()), "floating point, not torch.uint8"),
+        (dict(y=PICTURE + 0j), "floating point, not torch.complex64"),
         (dict(mode="sample", samples=0), "samples must"),
         (dict(mode="interval", samples=1), "samples must"),
         (dict(steps=0), "steps must"),
@@ -364,3 +387,14 @@ def test_a_level_beyond_the_prior_is_said():
     made = restore(SmoothPictures(), PICTURE, Denoise(2.0))
     assert "beyond what the prior" in made.warnings[0]
     assert random_elements((4,), 1.0, torch.Generator().manual_seed(0)).sum() == 1
+
+
+@pytest.mark.parametrize("quality", [5, 20, 60])
+def test_the_mean_behind_a_jpeg_explains_it(quality):
+    """Every coefficient of the estimate rounds to that of the file, and a smooth scene comes nearer than the file."""
+    x = torch.linspace(0.2, 0.8, 48).expand(1, 1, 40, 48) + 0.1 * torch.linspace(0, 3, 40).sin()[:, None]
+    operator = JPEG(quality)
+    y = operator.A(x)
+    made = restore(SmoothPictures(), y, operator)
+    torch.testing.assert_close(operator.proximal(made.mean, y, 0.0), made.mean, atol=1e-4, rtol=0)
+    assert made.nfe == 2 and JPEG(5).level > JPEG(20).level > JPEG(60).level > 0

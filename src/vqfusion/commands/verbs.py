@@ -16,6 +16,8 @@ from vqfusion.tasks import TASKS, Task
 INPUTS = "files, folders or - for standard input"
 HINTS = typing.get_type_hints(Request, include_extras=True)
 COMMON = [(one.name, HINTS[one.name], one.default) for one in fields(Request)]
+# the type of an option on the command line, where it takes a number or text in Python
+SPOKEN: dict[Any, Any] = {str | float | None: str | None}
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -42,7 +44,7 @@ def _command(kind: type[Task]) -> Callable[..., None]:
         rows.append(("inputs", Annotated[list[str], typer.Argument(help=help, metavar="INPUTS")], default))
     for option in fields(kind):
         flag = option.metadata["flag"] or "--" + option.name.replace("_", "-")
-        annotation = list[str] if isinstance(option.default, tuple) else option.type
+        annotation = list[str] if isinstance(option.default, tuple) else SPOKEN.get(option.type, option.type)
         default = [] if isinstance(option.default, tuple) else option.default
         rows.append((option.name, Annotated[annotation, typer.Option(flag, help=option.metadata["help"])], default))
     rows += [("model", *WAYS[kind.way].model_option) if row[0] == "model" else row for row in COMMON]

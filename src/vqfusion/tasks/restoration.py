@@ -42,7 +42,7 @@ class Restoration(Task):
     mode: str | None = option(None, "mean (nearest, the default), sample (realistic) or interval (error bars)")
     interval: float | None = option(None, "error bars: the share of true values that they hold, such as 0.9")
     method: str = option("auto", f"how samples are drawn: {', '.join(METHODS)}")
-    sigma: str | None = option(
+    sigma: str | float | None = option(
         None,
         "standard deviation of the noise in the units of the input, such as 25/255 for pictures, of full scale 1 for "
         "sound; default: estimated by denoise and enhance, none for upscale and inpaint",
@@ -170,7 +170,7 @@ class Restoration(Task):
         found = Finding(
             sigma=self.used_level(fitted, operator, made.sigma),
             coverage=coverage if mode == "interval" else None,
-            measured=shipped.measured.get(group) if shipped else None,
+            measured=shipped.measured.get(group) if shipped and bool(made.sigma.any()) else None,
             measured_on=shipped.measured_on if shipped else "",
             lower=None if made.lower is None else whole(made.lower),
             upper=None if made.upper is None else whole(made.upper),
@@ -187,12 +187,13 @@ class Restoration(Task):
         )
 
 
-def parse_level(text: str | None) -> float | None:
-    """`25/255` or `0.1` as a number; UserError where it is none, negative or not finite."""
-    if text is None:
+def parse_level(given: str | float | None) -> float | None:
+    """`25/255` or `0.1`, as text or a number, as a number; UserError where it is none, negative or not finite."""
+    if given is None:
         return None
+    text = str(given)
     try:
-        level = float(Fraction(text.replace(" ", "")))
+        level = float(given) if isinstance(given, (int, float)) else float(Fraction(text.replace(" ", "")))
     except (ValueError, ZeroDivisionError, OverflowError):
         raise UserError(f"--sigma {text[:40]!r} is not a number; give one such as 25/255 or 0.1") from None
     if level < 0 or not math.isfinite(level):

@@ -12,6 +12,7 @@ from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES, Modality
 from vqfusion.models.restoration.channel_noise import independent_noise
+from vqfusion.models.restoration.noise_seen import noise_seen
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.types import Sample
 
@@ -28,7 +29,7 @@ class FittedSample:
     A value of the sample is `y * scale + offset`, with one scale and one offset for each item of `y`: the channels of
     series are items, so are those of volumes. `seen` is True where there is something; None: everywhere.
     `sample_rate_hz` is that of `y`; `sigma` the noise level of the sample where it had to be found out early, and
-    `stronger` how many times as strong the noise of `y` is.
+    `stronger` how many times as strong the noise of `y` is, and `remark` a line on it.
     """
 
     sample: Sample
@@ -39,6 +40,7 @@ class FittedSample:
     sample_rate_hz: int | None = None
     sigma: float | None = None
     stronger: float = 1.0
+    remark: str = ""
 
     @classmethod
     def of(cls, sample: Sample, prior: Prior, from_zero: bool = False) -> "FittedSample":
@@ -90,18 +92,24 @@ class FittedSample:
         return replace(self, y=self.y + (noise - below), sigma=level)
 
     def with_independent_noise(self, sigma: float | None) -> "FittedSample":
-        """A picture in colour with noise between its channels where they share theirs; other samples as they are."""
+        """A picture in colour with noise between its channels where they share theirs; other samples as they are.
+
+        Without `sigma` one whose neighbours share it, or that has none, stays as it is too: see `noise_seen`.
+        """
         if not MODALITIES[self.sample.modality].pictured or self.y.shape[1] == 1 or min(self.y.shape[2:]) < SMALLEST:
             return self
+        if sigma is None:
+            seen = noise_seen(self.y[0])
+            if seen.line:
+                return replace(self, sigma=seen.level, remark=seen.line)
         picture, level, stronger = independent_noise(self.y[0], sigma, torch.Generator().manual_seed(0))
         return self if stronger == 1.0 else replace(self, y=picture[None], sigma=level, stronger=stronger)
 
     @property
     def doubts(self) -> tuple[str, ...]:
         """A line where the noise of the sample is not what priors and error bars were made for."""
-        if self.stronger == 1.0:
-            return ()
-        return ("its colours share their noise, as in a JPEG; noise was added between them first",)
+        own = "its colours share their noise, as in a JPEG; noise was added between them first"
+        return tuple(line for line in (self.remark, own if self.stronger != 1.0 else "") if line)
 
     def level(self, sigma: float) -> float | Float[Tensor, " B"]:
         """A standard deviation in the units of the sample in those of `y`; of sound at the rate of the prior."""

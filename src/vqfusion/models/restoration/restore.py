@@ -6,12 +6,10 @@ from functools import partial
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.diffusion.noise import Generators, draw_noise, seeded
-from vqfusion.diffusion.operators import Denoise, Operator
+from vqfusion.diffusion.operators import JPEG, Denoise, Operator
 from vqfusion.diffusion.operators.noise_models import broadcast_level
 from vqfusion.diffusion.posterior.gradient import dps
 from vqfusion.diffusion.posterior.null_space import ddnm, ddrm
@@ -27,6 +25,7 @@ from vqfusion.diffusion.posterior.question import (
 from vqfusion.errors import UserError
 from vqfusion.models.restoration.intervals import EVERYTHING, Calibration, statistics
 from vqfusion.models.restoration.mirrored import MirroredPrior
+from vqfusion.models.restoration.noise_seen import noise_seen
 
 Mode = Literal["mean", "sample", "interval"]
 Method = Literal["auto", "ddnm", "ddrm", "diffpir", "dps"]
@@ -76,7 +75,7 @@ class Restored:
 @torch.no_grad()
 def restore(
     prior: RestorationPrior,
-    y: Float[Tensor, "B ..."],
+    y: Tensor,
     operator: Operator | None = None,
     mode: str = "mean",
     samples: int = 8,
@@ -90,7 +89,8 @@ def restore(
 ) -> Restored:
     """The signal behind y = A(x) + noise, `[B, ...]` in sample units.
 
-    `operator` None is `Denoise()` of unknown sigma, which is then estimated. `mode` mean is one estimate without
+    `operator` None is `Denoise()` of unknown sigma, which is then found by `noise_seen`. Where sigma is 0 the answer to
+    `Denoise` is y, in every mode. `mode` mean is one estimate without
     chance (one call of the prior to denoise, else plug-and-play); sample draws `samples` signals from the posterior
     and gives their mean too; interval adds ends that hold `coverage` of the elements: the quantiles of the samples,
     scaled by the `calibration` of this `group` (or, where that has a band, the band about the mean, and no samples),
@@ -120,13 +120,14 @@ def restore(
     asked = MirroredPrior(counted) if self_ensemble else counted
     like = problem.y.new_empty(1, *problem.operator.signal_shape(problem.y))
     problem.operator.check_rank(like)
-    sigma = _level(problem.operator, problem.y)
+    sigma, warnings = _level(problem.operator, problem.y)
     question = Question(asked, problem.operator, problem.y, broadcast_level(sigma, like))
-    warnings = []
     if float(sigma.max()) > counted.sigma_range[1]:
         warnings.append(
             f"noise of {float(sigma.max()):.3g} is beyond what the prior was trained for, {counted.sigma_range[1]:.3g}"
         )
+    if isinstance(problem.operator, Denoise) and not bool(sigma.any()):
+        return _untouched(y, mode, samples, sigma, warnings)
     banded = mode == "interval" and calibration is not None and calibration.band is not None
     drawn: Tensor | None = None
     if mode == "mean" or banded:
@@ -147,7 +148,19 @@ def restore(
         lower, upper = calibration.apply(lower, upper, mean, group)
         for found in statistics(y, mean, operator, sigma):
             warnings += [line for line in calibration.doubts(found) if line not in warnings]
+    if isinstance(problem.operator, Denoise):
+        exact = (broadcast_level(sigma, y) == 0).expand_as(y)
+        mean, drawn, lower, upper = (
+            part if part is None else torch.where(exact, y, part) for part in (mean, drawn, lower, upper)
+        )
     return Restored(mean, drawn, lower, upper, sigma, counted.rows // len(y), tuple(warnings))
+
+
+def _untouched(y: Tensor, mode: str, samples: int, sigma: Tensor, warnings: list[str]) -> Restored:
+    """The answer where there is no noise to remove: y, its samples are y, and its intervals end there."""
+    drawn = None if mode == "mean" else y.expand(samples, *y.shape).clone()
+    lower, upper = (y.clone(), y.clone()) if mode == "interval" else (None, None)
+    return Restored(y.clone(), drawn, lower, upper, sigma, 0, tuple(warnings))
 
 
 def _mean(question: Question, steps: int | None) -> Tensor:
@@ -156,6 +169,8 @@ def _mean(question: Question, steps: int | None) -> Tensor:
     if isinstance(operator, Denoise) and sigma[0].numel() == 1:
         return question.prior.denoise(question.y, sigma.flatten().expand(len(question.y)))
     schedule = SCHEDULES.get(operator.kind, OTHER)
+    if isinstance(operator, JPEG):
+        schedule = Schedule(operator.level, operator.level / 2, 2, 0.0)
     start = operator.first_guess(question.y)
     highest = sigma.flatten(1).amax(1).clamp(min=schedule.first).expand(len(start))
     levels = noise_levels(highest, torch.full_like(highest, schedule.last), steps or schedule.steps)
@@ -184,7 +199,7 @@ def _sampler(question: Question, method: str, steps: int) -> Callable[[Question,
     if isinstance(operator, Denoise) and one_level and method == "auto":
 
         def from_the_measurement(question: Question, generators: Generators) -> Tensor:
-            levels = _grid(question, question.sigma.flatten(), steps)
+            levels = _grid(question, question.sigma.flatten().clamp(min=question.prior.sigma_range[0]), steps)
             return ancestral(question.prior, question.y, levels, generators)
 
         return from_the_measurement
@@ -215,14 +230,15 @@ def _grid(question: Question, highest: Tensor, steps: int) -> Tensor:
     return noise_levels(highest, torch.minimum(highest / 2, torch.full_like(highest, least)), steps)
 
 
-def _level(operator: Operator, y: Tensor) -> Tensor:
-    """Sigma `[B]` (or `[1]`, or a map), given or estimated."""
+def _level(operator: Operator, y: Tensor) -> tuple[Tensor, list[str]]:
+    """Sigma `[B]` (or `[1]`, or a map), given or found, and what there is to say of it."""
     if operator.sigma is not None:
         level = torch.as_tensor(operator.sigma, dtype=y.dtype, device=y.device)
-        return level.reshape(1) if level.ndim == 0 else level
+        return level.reshape(1) if level.ndim == 0 else level, []
     if not operator.shows_noise:
         raise UserError(f"the noise of {operator.kind} cannot be estimated from a signal with holes: give sigma")
-    return estimate_noise(y)
+    seen = [noise_seen(item) for item in y]
+    return y.new_tensor([one.level for one in seen]), list(dict.fromkeys(one.line for one in seen if one.line))
 
 
 def _generators(generator: torch.Generator | Sequence[torch.Generator] | None, batch: int) -> Generators:
@@ -247,6 +263,8 @@ def _check(
             raise UserError(f"{name} {value!r} is not one of {', '.join(get_args(kind))}")
     if y.ndim < 3 or not len(y):
         raise UserError(f"a measurement is [B, C, *size], not {list(y.shape)}: add the missing axes in front")
+    if not y.is_floating_point():
+        raise UserError(f"a measurement is of floating point, not {y.dtype}: of 8-bit values, y.float() / 255")
     if not bool(torch.isfinite(y).all()):
         raise UserError("the measurement holds NaN or infinity: hide such elements with Mask before restoring")
     if samples < 1 or (mode == "interval" and samples < 2):
