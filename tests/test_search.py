@@ -166,7 +166,7 @@ def test_several_codes_for_a_vector_are_refused():
 
 def test_signals_that_are_too_large_are_refused_in_one_line(pictures, monkeypatch):
     monkeypatch.setattr(network, "SEARCHABLE", 100)
-    with pytest.raises(UserError, match="a search takes up to 100 places, this image has 384"):
+    with pytest.raises(UserError, match="a search takes up to 100 positions, this image has 384"):
         pictures[0].encode_batch(pictures[1], 1)
 
 

@@ -1,4 +1,4 @@
-"""SAMPLE <-> TOKENS: tokenizers of every modality, their quantizers and codecs, loaded when first used."""
+"""SAMPLE <-> TOKENS: tokenizers of every modality, their quantizers and codecs; imported when first used."""
 
 from importlib import import_module
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sound to codes and back."""
+"""Audio tokenizer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,14 +15,14 @@ from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
-AT_ONCE = 64  # sounds that go through the network together
+AT_ONCE = 64  # batch size of the network
 
 
 class AudioTokenizer(SignalTokenizer):
-    """A 1-D VQ-VAE over the compressed magnitude spectrogram of mono sound in [-1, 1].
+    """1-D VQ-VAE over the compressed magnitude spectrogram of mono sound in [-1, 1].
 
-    One code per `samples_per_code` samples; the end is padded with silence. Phases are not coded: decoding
-    rebuilds them by Griffin-Lim.
+    One code for `samples_per_code` samples; the end is padded with silence. Phases are not coded: decoding reconstructs
+    them by Griffin-Lim.
     """
 
     config_type = AudioTokenizerConfig
@@ -36,7 +36,7 @@ class AudioTokenizer(SignalTokenizer):
         self.codebook_size = self.vqvae.quantizer.codebook_size
         self.samples_per_code = config.hop_samples * self.vqvae.downsampling
         hertz = torch.linspace(0, config.sample_rate_hz / 2, config.vqvae.channels)
-        weights = 1 / (hertz + 700)  # slope of the mel scale (O'Shaughnessy, 1987)
+        weights = 1 / (hertz + 700)  # derivative of the mel scale, up to a factor (O'Shaughnessy, 1987)
         self.register_buffer("bin_weights", (weights / weights.mean())[None, :, None], persistent=False)
 
     def encode(self, sample: Sample, search: int = 0) -> Tokens:
@@ -67,14 +67,14 @@ class AudioTokenizer(SignalTokenizer):
         return super().cut(replace(sound, data=data), size, sample_rate_hz)
 
     def crop(self, image_size: int) -> tuple[int, ...]:
-        """A second in whole codes."""
+        """About one second, a whole number of codes."""
         step = self.samples_per_code
         return (self.config.sample_rate_hz // step * step,)
 
     def encode_fitting(
         self, samples: Sequence[Sample], shape: tuple[int, ...], step: int
     ) -> list[Int[Tensor, " n"] | None]:
-        """Sounds at any rate; those of one length go through the network together."""
+        """As `BaseTokenizer.encode_fitting`, for sounds at any rate; sounds of equal length form one batch."""
         whole = self.samples_per_code * step
         out: list[Tensor | None] = [None] * len(samples)
         by_length: dict[int, list[tuple[int, Tensor]]] = {}
@@ -92,7 +92,7 @@ class AudioTokenizer(SignalTokenizer):
         return out
 
     def seconds(self, codes: int) -> float:
-        """How long so many codes last."""
+        """Duration of this many codes."""
         return codes * self.samples_per_code / self.config.sample_rate_hz
 
     def misfit(self, sample: Sample, shape: tuple[int, ...]) -> str:
@@ -104,7 +104,7 @@ class AudioTokenizer(SignalTokenizer):
         return f"{self.seconds(shape[0]):.2g} s"
 
     def finish(self, signal: Float[Tensor, "B F N"]) -> Float[Tensor, "B T"]:
-        """Sounds in [-1, 1] of compressed magnitude frames."""
+        """Sound in [-1, 1] from compressed magnitude frames."""
         compressed, config = signal.float(), self.config
         mag = expand_magnitude(torch.cat([compressed, compressed[..., -1:]], dim=-1))
         length = compressed.shape[-1] * config.hop_samples
@@ -113,12 +113,12 @@ class AudioTokenizer(SignalTokenizer):
         )
 
     def prepare(self, sound: Float[Tensor, "B T"]) -> Float[Tensor, "B F N"]:
-        """Compressed magnitude frames of sound that is padded to whole codes."""
+        """Compressed magnitude frames of sound, padded to a whole number of codes."""
         sound = F.pad(sound, (0, -sound.shape[1] % self.samples_per_code))
         return compress_magnitude(stft(sound, self.config.window_samples, self.config.hop_samples))[..., :-1]
 
     def distortion(self, sound: Float[Tensor, "B T"]) -> Callable[[Tensor], Float[Tensor, " B"]]:
-        """Error of the compressed magnitudes, as in training."""
+        """Error of the compressed magnitudes, as in the training loss."""
         x = self.prepare(sound)
 
         def distortion(signal: Float[Tensor, "B F N"]) -> Float[Tensor, " B"]:
@@ -128,7 +128,7 @@ class AudioTokenizer(SignalTokenizer):
         return distortion
 
     def loss(self, sound: Float[Tensor, "B T"]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training loss: error of the compressed magnitudes, weighted along the mel scale, plus the quantizer's."""
+        """Training loss: mel-weighted error of the compressed magnitudes plus the quantizer's loss."""
         x = self.prepare(sound)
         out = self.vqvae(x)
         error = (out.signal.float() - x) * self.bin_weights

@@ -1,4 +1,4 @@
-"""What callers ask of every tokenizer beside `encode` and `decode`."""
+"""The interface of all tokenizers beyond `encode` and `decode`."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,9 +12,9 @@ from vqfusion.types import Sample, Tokens
 
 
 class BaseTokenizer(KeptTokenizer):
-    """The answers of tokenizers of text and names; those of signals give their own (`SignalTokenizer`).
+    """Base of all tokenizers; the defaults are those of text and labels, `SignalTokenizer` overrides them for signals.
 
-    `closed` says that ids stand for a closed list of `names`, not for parts of a signal or a text.
+    `closed` is True where each id is one of a closed list of `names`, not a part of a signal or text.
     """
 
     modality: str
@@ -23,71 +23,98 @@ class BaseTokenizer(KeptTokenizer):
     names: tuple[str, ...] = ()
 
     def encode(self, sample: Sample, search: int = 0) -> Tokens:
-        """Tokens of a sample; `search` is the number of rounds that a network looks for better codes."""
+        """Tokens of a sample; networks look for better codes in `search` rounds of `search_codes`."""
         raise NotImplementedError
 
     def decode(self, tokens: Tokens) -> Sample:
-        """The sample of tokens."""
+        """Sample that the tokens stand for."""
         raise NotImplementedError
 
     @property
     def device(self) -> torch.device:
-        """Where ids are decoded."""
+        """Device on which ids are decoded."""
         return torch.device("cpu")
 
     @property
     def sample_rate_hz(self) -> int | None:
-        """Rate of the sounds that come out; None for other modalities."""
+        """Sample rate of decoded sound; None for other modalities."""
         return None
 
     @property
     def codebook(self) -> Tensor | None:
-        """Code vectors `[codebook_size, D]`; None where ids stand for none, or for several."""
+        """Code vectors `[codebook_size, D]`; None where an id has no vector, or a vector several ids."""
         return None
 
     def fitted(self, sample: Sample) -> Sample:
-        """The sample as `encode` takes it: on the device, a sound at the rate of the tokenizer."""
+        """The sample as `encode` takes it: on the device of the tokenizer, sound at its sample rate."""
         return sample
 
     def sized(self, sample: Sample, image_size: int) -> Sample:
-        """The sample as a model of pictures of so many pixels a side sees it: other samples as they are."""
+        """A picture resized to `image_size` pixels a side; other samples unchanged."""
         return sample
 
     def extent(self, sample: Sample) -> tuple[int, ...]:
-        """The size that `cut` needs, to be stored with the tokens: here the length in bytes."""
+        """Original size, stored with the tokens for `cut`; here the length in bytes."""
         return (len(sample.data.encode()),)
 
     def cut(self, made: Sample, size: tuple[int, ...], sample_rate_hz: int | None) -> Sample:
-        """A decoded sample at the extent and the rate of the original; ValueError where it is too small."""
+        """Cut a decoded sample to the size and sample rate of the original.
+
+        Args:
+            made: Decoded sample, possibly larger than the original because of padding.
+            size: The original size, from `extent`.
+            sample_rate_hz: Sample rate of the original; None for other modalities than sound.
+
+        Returns:
+            The sample in the size of the original.
+
+        Raises:
+            ValueError: The decoded sample is smaller than the original.
+        """
         return made
 
     def encode_fitting(
         self, samples: Sequence[Sample], shape: tuple[int, ...], step: int
     ) -> list[Int[Tensor, "..."] | None]:
-        """Ids of several samples in grids no larger than `shape`, None for what is empty or does not fit.
+        """Ids of several samples, each in a grid no larger than `shape`.
 
-        The length of a sound becomes a multiple of `step` codes.
+        Args:
+            samples: Samples of the modality.
+            shape: Largest grid of tokens.
+            step: The length of a sound is padded to a multiple of this many codes.
+
+        Returns:
+            Ids for each sample; None where it is empty or does not fit.
         """
         encoded = [self.encode(sample).ids for sample in samples]
         return [ids if 0 < len(ids) <= shape[0] else None for ids in encoded]
 
     def misfit(self, sample: Sample, shape: tuple[int, ...]) -> str:
-        """Why a sample does not fit a grid, and the mend."""
+        """Message for the user: why a sample does not fit a grid, and how to fix it."""
         if not sample.data:
             return "the text is empty"
         length = len(self.encode(sample).ids)
         return f"the text has {length} tokens, this model takes at most {shape[0]}; shorten {sample.data[:24]!r}..."
 
     def seconds(self, codes: int) -> float | None:
-        """How long so many codes of sound last; None for other modalities."""
+        """Duration of this many codes of sound; None for other modalities."""
         return None
 
     def longest(self, shape: tuple[int, ...]) -> str:
-        """The longest that fits a grid, in words."""
+        """Largest sample that fits a grid, in words."""
         return f"{shape[0]} tokens"
 
     def known(
         self, sample: Sample, keep: Bool[Tensor, "H W"], shape: tuple[int, ...]
     ) -> tuple[Int[Tensor, "..."], Bool[Tensor, "..."]] | None:
-        """Ids of a picture that is known where `keep` is True, and which of them are; None for other tokenizers."""
+        """Tokens of a picture that is known only in part; None for other tokenizers.
+
+        Args:
+            sample: The picture.
+            keep: True at known pixels.
+            shape: Grid of tokens.
+
+        Returns:
+            Ids, and a mask that is True where a token is known.
+        """
         return None

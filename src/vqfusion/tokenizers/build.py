@@ -1,4 +1,4 @@
-"""The tokenizer that a config names."""
+"""Builds and loads the tokenizer that a config describes."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ TOKENIZERS: dict[str, type[BaseTokenizer]] = {**NETWORKS, "text": TextTokenizer,
 
 
 def open_tokenizer(folder: str | Path, device: str | None = "cpu") -> BaseTokenizer:
-    """The tokenizer in a folder of its own, of whatever kind; see `Pretrained.from_pretrained`."""
+    """Load a tokenizer of any kind from its own folder; see `Pretrained.from_pretrained`."""
     kind = read_stored(folder).config.get("kind")
     if kind not in TOKENIZERS:
         raise UserError(f"{folder}: holds a tokenizer of kind {kind!r}; known: {', '.join(TOKENIZERS)}")
@@ -29,12 +29,21 @@ def open_tokenizer(folder: str | Path, device: str | None = "cpu") -> BaseTokeni
 
 
 def build_network(config: TokenizerConfig) -> TokenizerNetwork | None:
-    """An untrained network with `vqvae` and `loss`; None for vocabularies, which are counted, not trained."""
+    """Build the untrained network of a tokenizer; None for tokenizers without one (text, labels)."""
     kind = NETWORKS.get(config.kind)
     return kind(config) if kind else None
 
 
 def load_tokenizer(config: TokenizerConfig, folder: Path, name: str) -> BaseTokenizer:
-    """The tokenizer `name` of the system in a folder, in evaluation mode."""
+    """Load a tokenizer of a system, in evaluation mode.
+
+    Args:
+        config: Config of the tokenizer.
+        folder: Folder of the system.
+        name: Name of the tokenizer in the system.
+
+    Returns:
+        The tokenizer.
+    """
     found: Any = TOKENIZERS[config.kind].read(config, folder, name)
     return found

@@ -1,4 +1,4 @@
-"""A VQ-VAE with Gaussian ends, and the bits per dimension of any VQ-VAE."""
+"""A VQ-VAE with a Gaussian encoder and decoder, and the bits per dimension of any VQ-VAE."""
 
 import math
 from dataclasses import dataclass
@@ -15,15 +15,22 @@ from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.tokenizers.vqvae import VQVAE, build_quantizer
 from vqfusion.types import Quantized
 
-BIN_WIDTH = 2 / 255  # 8 bits in [-1, 1]
-LOG_VARIANCE = (-14.0, 4.0)  # the smallest standard deviation is a quarter of a grey level of 8 bits
+BIN_WIDTH = 2 / 255  # 8-bit values in [-1, 1]
+LOG_VARIANCE = (-14.0, 4.0)  # the smallest standard deviation is about an eighth of an 8-bit grey level
 LATENT_LOG_VARIANCE = (-10.0, 4.0)
 LATENT_LOG_VARIANCE_AT_START = -5.0  # codes form before noise blurs them
 
 
 @dataclass(frozen=True)
 class GaussianReconstruction:
-    """Mean and log variance `[B, C, *size]` of the signal, log variance of the latents `[B, dim, *grid]`, codes."""
+    """Output of the Gaussian VQ-VAE.
+
+    Attributes:
+        signal: Mean of the signal `[B, C, *size]`.
+        log_variance: Log variance of the signal `[B, C, *size]`.
+        latent_log_variance: Log variance of the latents `[B, dim, *grid]`.
+        codes: Output of the quantizer.
+    """
 
     signal: Tensor
     log_variance: Tensor
@@ -32,14 +39,19 @@ class GaussianReconstruction:
 
 
 class GaussianVQVAE(nn.Module, Pretrained):
-    """Encoder z = mu + sigma * xi, nearest code, decoder N(mean, variance), all four learned.
+    """VQ-VAE with encoder z = mu + sigma xi, nearest code, and decoder N(mean, variance), all of them learned.
 
-    The likelihood replaces the squared error of the VQ-VAE: Kingma, Welling (2014); with codes and a learned variance
-    Takida et al. (2022), "SQ-VAE". By itself it lets the mean learn slowly wherever the variance is still large, and
-    counts there what is easy; so each value's likelihood is weighed by its variance^`beta`, see `weighed_nats`. sigma
-    is kept from vanishing by its part of the divergence of N(mu, sigma^2) from N(code, 1), `latent_weight` times; the
-    part of mu is the quantizer's commitment loss. In evaluation mode xi = 0, so encoding is deterministic. Sizes are
+    The Gaussian likelihood replaces the squared error of the VQ-VAE: Kingma, Welling (2014); with codes and a learned
+    variance Takida et al. (2022), "SQ-VAE". By itself it trains the mean slowly wherever the variance is still large,
+    so the likelihood of each value is weighted by variance^`beta`, see `weighed_nats`. `latent_weight` times the part
+    of KL(N(mu, sigma^2) || N(code, 1)) that depends on sigma keeps sigma from vanishing; the part that depends on mu is
+    the commitment loss of the quantizer. In evaluation mode xi = 0, so that encoding is deterministic. Sizes must be
     multiples of `downsampling`.
+
+    Args:
+        config: Shape of the VQ-VAE.
+        latent_weight: Weight of the divergence of the latents.
+        beta: Weighting of the likelihood in [0, 1]: 0 is the likelihood itself, 1 the squared error.
     """
 
     kind = "gaussian-vqvae"
@@ -61,7 +73,7 @@ class GaussianVQVAE(nn.Module, Pretrained):
             self.encoder.layers[-1].bias[self.quantizer.dim :] = LATENT_LOG_VARIANCE_AT_START
 
     def forward(self, x: Float[Tensor, "B C ..."], generator: torch.Generator | None = None) -> GaussianReconstruction:
-        """`generator` draws xi in training; torch's own is taken without."""
+        """Encode, quantize and decode; `generator` draws xi in training, the global one by default."""
         mu, latent_log_variance = self.encoder(x).float().chunk(2, dim=1)
         latent_log_variance = soft_clamp(latent_log_variance, *LATENT_LOG_VARIANCE)
         z = mu
@@ -79,15 +91,15 @@ class GaussianVQVAE(nn.Module, Pretrained):
 
     @torch.no_grad()
     def decode(self, indices: Int[Tensor, "B ..."]) -> Float[Tensor, "B C ..."]:
-        """Mean of the signal of a grid of indices."""
+        """Mean of the signal for a grid of indices."""
         return self._decode(self.quantizer.indices_to_codes(indices))[0]
 
     def loss(
         self, x: Float[Tensor, "B C ..."], generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Training loss: weighed negative log likelihood, the latents' divergence, the quantizer's.
+        """Training loss: weighted negative log-likelihood, divergence of the latents, and the quantizer's loss.
 
-        The report has the likelihood as it is, in nats per value of x.
+        The report has the unweighted negative log-likelihood, in nats per value of `x`.
         """
         out = self(x, generator)
         nats = gaussian_nats(x, out.signal, out.log_variance).detach().mean()
@@ -118,22 +130,22 @@ class GaussianVQVAE(nn.Module, Pretrained):
 
 
 def soft_clamp(x: Tensor, low: float, high: float) -> Tensor:
-    """A smooth map into (low, high) that is about the identity in the middle."""
+    """Smooth map onto the interval (low, high), close to the identity near its middle."""
     middle, half = (low + high) / 2, (high - low) / 2
     return middle + half * torch.tanh((x - middle) / half)
 
 
 def gaussian_nats(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """-log N(x; mean, variance) of each value."""
+    """-log N(x; mean, variance) of each value, in nats."""
     return (math.log(2 * math.pi) + log_variance + (x - mean).square() * (-log_variance).exp()) / 2
 
 
 def weighed_nats(x: Tensor, mean: Tensor, log_variance: Tensor, beta: float) -> Tensor:
-    """Each value's -log N(x; mean, variance) times its variance^beta, a weight without gradient.
+    """-log N(x; mean, variance) of each value, times variance^beta with its gradient stopped.
 
     Seitzer, Tavakoli, Antic, Martius (2022), "On the pitfalls of heteroscedastic uncertainty estimation with
-    probabilistic neural networks", eq. 5. The gradient for the mean is (mean - x) variance^(beta - 1): with beta = 0
-    that of the likelihood, with beta = 1 that of half the squared error. The best variance is the same for any beta.
+    probabilistic neural networks", eq. 5. The gradient for the mean is (mean - x) variance^(beta - 1): that of the
+    likelihood for beta = 0, that of half the squared error for beta = 1. The optimal variance does not depend on beta.
     """
     return log_variance.detach().mul(beta).exp() * gaussian_nats(x, mean, log_variance)
 
@@ -145,9 +157,18 @@ def discretised_gaussian_bits(
     bin_width: float = BIN_WIDTH,
     ends: tuple[float, float] = (-1.0, 1.0),
 ) -> Float[Tensor, "..."]:
-    """-log2 of the mass that a normal distribution gives to the bin around each value, in float64.
+    """-log2 of the probability of the bin around each value under a normal distribution, in float64.
 
-    Bins are `bin_width` wide, those at the `ends` open outwards, so that the masses of all bins add up to one.
+    Args:
+        x: Values.
+        mean: Means, in the shape of `x`.
+        log_variance: Log variances, in the shape of `x`.
+        bin_width: Width of a bin.
+        ends: Smallest and largest bin centre; the two outer bins extend to infinity, so that the probabilities of all
+            bins sum to one.
+
+    Returns:
+        Bits for each value, in the shape of `x`.
     """
     x, mean, deviation = x.double(), mean.double(), (log_variance.double() / 2).exp()
     above = torch.where(x > ends[1] - bin_width / 2, torch.inf, (x + bin_width / 2 - mean) / deviation)
@@ -165,11 +186,20 @@ def bits_per_dim(
     bin_width: float = BIN_WIDTH,
     ends: tuple[float, float] = (-1.0, 1.0),
 ) -> Float[Tensor, " B"]:
-    """Bits for each value of x that would suffice to send it by its codes: an upper bound on -log2 p(x) / dims.
+    """Upper bound on -log2 p(x) per value: the bits that suffice to send x by its codes.
 
-    p(x) >= p(codes) p(x | codes): log2 K for each code of K, then x rounded to bins of `bin_width` under the decoder's
-    normal distribution. A `VQVAE` without a variance is given one number, the best for this batch, which costs
-    32 bits, spread over the items. Every index counts as one of `codebook_size`.
+    From p(x) >= p(codes) p(x | codes): log2 K bits for each code of K, then x rounded to bins under the decoder's
+    normal distribution. A `VQVAE` without a variance gets one variance, the best for this batch; its cost of 32 bits is
+    divided among the items. All `codebook_size` indices count as equally probable.
+
+    Args:
+        model: The VQ-VAE, in evaluation mode.
+        x: Signals in [-1, 1].
+        bin_width: Width of the bins of the values; 2 / 255 for 8-bit values.
+        ends: Smallest and largest bin centre.
+
+    Returns:
+        Bits per value, one number for each item.
     """
     indices = model.encode(x)
     if isinstance(model, GaussianVQVAE):

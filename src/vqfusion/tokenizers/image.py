@@ -1,4 +1,4 @@
-"""Pictures to codes and back."""
+"""Picture tokenizer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,13 +15,13 @@ from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
-AT_ONCE = 64  # pictures that go through the network together
+AT_ONCE = 64  # batch size of the network
 
 
 class ImageTokenizer(SignalTokenizer):
-    """A 2-D VQ-VAE over pictures `[C, H, W]` in [0, 1]; grey and colour are converted to its channels.
+    """2-D VQ-VAE over pictures `[C, H, W]` in [0, 1]; grey and colour are converted to its number of channels.
 
-    A side that is no multiple of the downsampling is extended by its edge.
+    A side that is not a multiple of the downsampling is padded by repeating its edge.
     """
 
     config_type = ImageTokenizerConfig
@@ -43,7 +43,7 @@ class ImageTokenizer(SignalTokenizer):
         return Sample(self.modality, fit_picture(sample.data, image_size))
 
     def cut(self, made: Sample, size: tuple[int, ...], sample_rate_hz: int | None) -> Sample:
-        """Grey where the original was."""
+        """As `BaseTokenizer.cut`; the result is grey where the original was."""
         grey = replace(made, data=made.data.cpu().mean(dim=0, keepdim=True)) if size[0] == 1 else made
         return super().cut(grey, size, sample_rate_hz)
 
@@ -53,7 +53,7 @@ class ImageTokenizer(SignalTokenizer):
     def encode_fitting(
         self, samples: Sequence[Sample], shape: tuple[int, ...], step: int
     ) -> list[Int[Tensor, "H W"] | None]:
-        """Pictures of any size are resized to the whole grid."""
+        """As `BaseTokenizer.encode_fitting`; pictures of any size are resized to fill the grid."""
         size = shape[0] * self.vqvae.downsampling
         pictures = torch.stack([fit_picture(sample.data, size) for sample in samples])
         parts = [self.encode_batch(part.to(self.device)).cpu() for part in pictures.split(AT_ONCE)]
@@ -62,9 +62,10 @@ class ImageTokenizer(SignalTokenizer):
     def known(
         self, sample: Sample, keep: Bool[Tensor, "H W"], shape: tuple[int, ...]
     ) -> tuple[Int[Tensor, "h w"], Bool[Tensor, "h w"]]:
-        """A token is known when every pixel under it is.
+        """As `BaseTokenizer.known`; a token is known when every pixel of its cell is.
 
-        Raises UserError where the mask has another size than the picture.
+        Raises:
+            UserError: Mask and picture differ in size.
         """
         if keep.shape != sample.data.shape[1:]:
             raise UserError(
@@ -79,7 +80,7 @@ class ImageTokenizer(SignalTokenizer):
         return ids, lost < 1e-3
 
     def prepare(self, pictures: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
-        """To the network's channels, multiples of its downsampling, and [-1, 1]."""
+        """Convert to the network's channels, pad to multiples of its downsampling, and scale to [-1, 1]."""
         channels, f = self.config.vqvae.channels, self.vqvae.downsampling
         if pictures.shape[1] != channels:
             pictures = pictures.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
@@ -89,16 +90,16 @@ class ImageTokenizer(SignalTokenizer):
         return pictures * 2 - 1
 
     def finish(self, signal: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """To [0, 1]."""
+        """Scale from [-1, 1] to [0, 1] and clip."""
         return (signal * 0.5 + 0.5).clamp(0, 1)
 
     def distortion(self, pictures: Float[Tensor, "B C H W"]) -> Callable[[Tensor], Float[Tensor, " B"]]:
-        """Mean squared error in [-1, 1]; what goes beyond black or white, and is cut off, counts as that."""
+        """Mean squared error in [-1, 1], after clipping as in `finish`."""
         x = self.prepare(pictures)
         return lambda signal: (signal.float().clamp(-1, 1) - x).square().flatten(1).mean(dim=1)
 
     def loss(self, pictures: Float[Tensor, "B C H W"]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training loss: mean squared error in [-1, 1] plus the quantizer's."""
+        """Training loss: mean squared error in [-1, 1] plus the quantizer's loss."""
         x = self.prepare(pictures)
         out = self.vqvae(x)
         mse = F.mse_loss(out.signal.float(), x)

@@ -1,4 +1,4 @@
-"""How a tokenizer is kept: alone in a folder, or among those of a system."""
+"""Saving and loading of tokenizers, in a folder of their own or as part of a system."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,25 +14,25 @@ from vqfusion.tokenizers.codec.entropy_model import EntropyModel
 
 
 class KeptTokenizer(Pretrained):
-    """A tokenizer in a folder of its own, or by its `name` in the folder of a system.
+    """A tokenizer that can be saved to a folder of its own, or under a `name` to the folder of a system.
 
-    `entropy_model` says how probable each code is after its neighbours, for the codec; not every tokenizer has one.
+    `entropy_model` gives the probability of each code given its neighbours, for the codec; not every tokenizer has one.
     """
 
     kind: ClassVar[str] = "tokenizer"
     entropy_model: EntropyModel | None = None
 
     def fingerprint(self) -> str:
-        """Changes whenever the meaning of an id changes."""
+        """Identifier that changes whenever the meaning of an id changes."""
         raise NotImplementedError
 
     def write_own(self, folder: Path, name: str | None) -> None:
-        """Write what neither the config nor the entropy model holds."""
+        """Write everything that is neither in the config nor in the entropy model."""
         raise NotImplementedError
 
     @classmethod
     def read_own(cls, config: Any, folder: Path, name: str | None) -> Any:
-        """The tokenizer of a config, from what `write_own` wrote."""
+        """Load what `write_own` wrote."""
         raise NotImplementedError
 
     def write(self, folder: Path, name: str | None = None) -> None:
@@ -42,7 +42,16 @@ class KeptTokenizer(Pretrained):
 
     @classmethod
     def read(cls, config: Any, folder: Path, name: str | None = None) -> Any:
-        """The tokenizer of a config, from what `write` wrote, in evaluation mode."""
+        """Load what `write` wrote, in evaluation mode.
+
+        Args:
+            config: Config of the tokenizer.
+            folder: Folder of the tokenizer or of the system.
+            name: Name in the system; None in a folder of its own.
+
+        Returns:
+            The tokenizer.
+        """
         tokenizer = cls.read_own(config, folder, name)
         tokenizer.entropy_model = load_entropy_model(tokenizer, folder, name)
         return tokenizer
@@ -63,19 +72,19 @@ class KeptTokenizer(Pretrained):
 
 
 def entropy_path(folder: Path, name: str | None) -> Path:
-    """Where the entropy model of a tokenizer is kept."""
+    """File of the entropy model of a tokenizer."""
     return folder / (f"entropy-{name}.safetensors" if name else "entropy.safetensors")
 
 
 def save_entropy_model(tokenizer: KeptTokenizer, folder: Path, name: str | None = None) -> None:
-    """Write the entropy model of a tokenizer, where it has one, marked with the fingerprint of the tokenizer."""
+    """Write the entropy model of a tokenizer, if it has one, with the fingerprint of the tokenizer as metadata."""
     if tokenizer.entropy_model is not None:
         marked = {"tokenizer": tokenizer.fingerprint()}
         save_weights(entropy_path(folder, name), tokenizer.entropy_model.tensors(), marked)
 
 
 def load_entropy_model(tokenizer: KeptTokenizer, folder: Path, name: str | None = None) -> EntropyModel | None:
-    """The entropy model of a tokenizer; None where there is none, or it was made for another state of it."""
+    """Entropy model of a tokenizer; None where there is none, or it belongs to another state of the tokenizer."""
     path = entropy_path(folder, name)
     if not path.exists():
         return None

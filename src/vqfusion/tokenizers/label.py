@@ -1,4 +1,4 @@
-"""Names of classes to one token and back."""
+"""Tokenizer of labels: one token for each name of a closed list."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ from vqfusion.types import Sample, Tokens
 
 
 class LabelTokenizer(BaseTokenizer):
-    """A closed list of names; the id is the place in the list. Lengths are labels whose names are numbers."""
+    """A closed list of names; the id is the index in the list. Lengths are labels whose names are numbers."""
 
     config_type = LabelTokenizerConfig
     closed = True
@@ -39,7 +39,7 @@ class LabelTokenizer(BaseTokenizer):
         return hashlib.sha256("\n".join(self.names).encode()).hexdigest()[:16]
 
     def write_own(self, folder: Path, name: str | None) -> None:
-        """The names are in the config."""
+        """Write nothing: the names are in the config."""
 
     @classmethod
     def read_own(cls, config: LabelTokenizerConfig, folder: Path, name: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""Nearest code of a codebook: the one search that every vector quantizer calls."""
+"""Search for the nearest code of a codebook, shared by all vector quantizers."""
 
 import functools
 import os
@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-CHUNK_SCORES, DEVICE_CHUNK_SCORES = 2**19, 2**24  # 2 MiB stay in the cache of a CPU; a GPU wants more at once
-FEWEST_ROWS = 256  # per chunk, however large the codebook: a product of fewer rows wastes the core
+CHUNK_SCORES, DEVICE_CHUNK_SCORES = 2**19, 2**24  # 2 MiB fit the cache of a CPU; a GPU needs larger chunks
+FEWEST_ROWS = 256  # per chunk, however large the codebook: products of fewer rows use a core badly
 BLOCK = 64  # codes whose largest score is taken at once
-FUSED_SCORES = 2**20  # fewer scores than this take torch a few milliseconds: no reason to compile anything
+FUSED_SCORES = 2**20  # below this, torch takes a few milliseconds and compiling a kernel does not pay
 
 Search = Callable[[Tensor, Tensor], Tensor]
 
@@ -22,15 +22,22 @@ def nearest_code(
 ) -> Int[Tensor, " N"]:
     """Index of the code with the smallest Euclidean distance to each vector.
 
-    argmin_k |x - c_k|^2 = argmax_k (x . c_k - |c_k|^2 / 2), computed in float32 whatever the autocast
-    setting, after the mean of the codebook has been taken from both sides: the distances are the same and
-    the cancellation that offset data suffer in float32 is gone. Ties go to the lower index; a vector that
-    holds NaN gets some valid index.
+    argmin_k |x - c_k|^2 = argmax_k (x . c_k - |c_k|^2 / 2), computed in float32 whatever the autocast setting. The mean
+    of the codebook is subtracted from both first: distances do not change, and data far from zero suffer no
+    cancellation in float32. Ties go to the lower index; a vector with NaN gets some valid index.
 
-    From a million scores on, a fused kernel searches where there is one (`nearest_code_backend`); no score
-    ever reaches memory. Else, under `torch.compile` and in exported programs, plain torch does; its memory
-    is `rows_per_chunk * K` scores. To give `rows_per_chunk` asks for plain torch, and so does the environment
-    variable `VQFUSION_NEAREST=torch`. The two agree but for scores that float32 cannot tell apart.
+    From a million scores on, a fused kernel searches where one is available (`nearest_code_backend`), without storing
+    any score. Otherwise, under `torch.compile` and in exported programs, plain torch searches with memory for
+    `rows_per_chunk * K` scores. The environment variable `VQFUSION_NEAREST=torch` always selects plain torch. Both
+    agree except for scores that float32 cannot distinguish.
+
+    Args:
+        x: Vectors.
+        codebook: Code vectors.
+        rows_per_chunk: Vectors per chunk; giving it selects plain torch.
+
+    Returns:
+        Indices, int64.
     """
     with torch.autocast(x.device.type, enabled=False):
         if rows_per_chunk is None and _may_fuse(x, codebook):
@@ -41,7 +48,7 @@ def nearest_code(
 
 
 def nearest_code_backend(device: torch.device | str = "cpu") -> str:
-    """What searches many vectors on a device: `c++`, `triton`, or `torch: ` and the reason.
+    """Which implementation searches large batches on a device: "c++", "triton", or "torch: " with the reason.
 
     On the first call the kernel is compiled, loaded and checked against float64; a kernel that fails is not used.
     """
@@ -59,7 +66,7 @@ def _may_fuse(x: Tensor, codebook: Tensor) -> bool:
 
 @functools.cache
 def _backend(device: torch.device) -> tuple[Search | None, str]:
-    """The fused search of a device and its name; None and the reason where plain torch searches."""
+    """Fused search of a device and its name; None and the reason where plain torch is used."""
     try:
         if device.type == "cpu":
             from vqfusion.tokenizers.kernels.native import load
@@ -79,7 +86,7 @@ def _backend(device: torch.device) -> tuple[Search | None, str]:
 
 
 def _check(search: Search, device: torch.device) -> None:
-    """Raise unless a search finds, for a few hundred vectors, codes as near as float64 finds them."""
+    """Raise RuntimeError unless a search finds codes as near as float64 does, for a few hundred vectors."""
     generator = torch.Generator().manual_seed(0)
     x = (100 + 0.3 * torch.randn(300, 35, generator=generator)).to(device)
     codebook = (100 + 0.3 * torch.randn(203, 35, generator=generator)).to(device)
@@ -90,10 +97,10 @@ def _check(search: Search, device: torch.device) -> None:
 
 
 def _chunked(x: Float[Tensor, "N D"], codebook: Float[Tensor, "K D"], rows: int | None = None) -> Int[Tensor, " N"]:
-    """The search in plain torch; outside the compiler in chunks of vectors that share one buffer of scores.
+    """Search in plain torch; outside the compiler in chunks of vectors that share one buffer of scores.
 
-    The largest score of each block of codes first, then its place within the best block: `argmax` reads one
-    number at a time, `amax` a whole register. Equal to the `argmax` of all scores, ties included.
+    Takes the largest score of each block of codes first, then its position within the best block, because `argmax`
+    reads one number at a time and `amax` a whole register. The result equals the `argmax` of all scores, ties included.
     """
     wide = torch.promote_types(torch.promote_types(x.dtype, codebook.dtype), torch.float32)
     center = codebook.to(wide).mean(dim=0)
@@ -104,7 +111,7 @@ def _chunked(x: Float[Tensor, "N D"], codebook: Float[Tensor, "K D"], rows: int 
 
     rows = rows or max(per_chunk // k, FEWEST_ROWS)
     block = BLOCK if k >= 4 * BLOCK else k
-    codes = torch.cat([codes, codes[-1:].expand(-k % block, -1)])  # whole blocks; a repeated code loses its ties
+    codes = torch.cat([codes, codes[-1:].expand(-k % block, -1)])  # pad to whole blocks; a copy loses every tie
     bias, buffer = _bias(codes), codes.new_empty(min(rows, len(x)), len(codes))
     indices = torch.empty(len(x), dtype=torch.int64, device=x.device)
     for chunk, found in zip(x.split(rows), indices.split(rows), strict=True):

@@ -1,4 +1,4 @@
-"""What the tokenizers that are networks share."""
+"""Base of the tokenizers that are neural networks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,26 +18,25 @@ from vqfusion.tokenizers.search import search_codes
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
-SEARCHABLE = 2**20  # places of a signal (pixels, voxels, frames) whose gradient memory is meant to hold
+SEARCHABLE = 2**20  # positions of a signal (pixels, voxels, frames) whose gradient fits the memory
 
 
 class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
-    """A VQ-VAE between two ends: `prepare` takes a batch in the units of its modality to what the VQ-VAE sees, `finish`
-    takes what the VQ-VAE gives back to them.
+    """A VQ-VAE with conversions: `prepare` from batches in the units of the modality to its input, `finish` back.
 
-    What lies between is codes (`encode_batch`, `decode_batch`) or the vectors that the codes stand for (`to_latents`,
-    `from_latents`; see `VQVAE`).
+    Signals are encoded to codes (`encode_batch`, `decode_batch`) or to latents, the vectors before quantization
+    (`to_latents`, `from_latents`; see `VQVAE`). A `batch` is `[B, C, *size]`, or `[B, T]` for sound and bytes.
     """
 
     vqvae: VQVAE
 
     @abstractmethod
     def encode(self, sample: Sample, search: int = 0) -> Tokens:
-        """Tokens of a sample: of the nearest codes, or of those that so many rounds of search find."""
+        """Tokens of a sample: the nearest codes, or better ones after `search` rounds of `search_codes`."""
 
     @abstractmethod
     def prepare(self, batch: Tensor) -> Float[Tensor, "B C ..."]:
-        """Signals as the VQ-VAE takes them."""
+        """Signals as the VQ-VAE takes them, from a `batch`."""
 
     @abstractmethod
     def finish(self, signal: Float[Tensor, "B C ..."]) -> Tensor:
@@ -45,11 +44,11 @@ class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
 
     @abstractmethod
     def distortion(self, batch: Tensor) -> Callable[[Float[Tensor, "B C ..."]], Float[Tensor, " B"]]:
-        """The function that gives the error of each item of a batch from what the VQ-VAE gives back; differentiable."""
+        """Function from decoder outputs to the error of each item of the `batch`; differentiable."""
 
     @abstractmethod
     def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training loss of a batch, and what a report says of it."""
+        """Training loss of a `batch`, and values to report."""
 
     @property
     def device(self) -> torch.device:
@@ -60,21 +59,23 @@ class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
 
     @property
     def latent_channels(self) -> int:
+        """Dimension of the latents."""
         return self.vqvae.latent_channels
 
     @torch.no_grad()
     def encode_batch(self, batch: Tensor, search: int = 0) -> Int[Tensor, "B ..."]:
-        """Codes of signals of one size: the nearest, or after `search` rounds better ones (see `search_codes`).
+        """Codes of signals of one size: the nearest, or better ones after `search` rounds of `search_codes`.
 
-        UserError for a search in a signal of more than 2^20 places or with several codes for a vector.
+        Raises:
+            UserError: A search was asked for in a signal of more than 2^20 positions, or with several codes per vector.
         """
         x = self.prepare(batch)
         ids = self.vqvae.encode(x)
         if not search:
             return ids
-        places = x.shape[2:].numel()
-        if places > SEARCHABLE:
-            most = f"a search takes up to {SEARCHABLE} places, this {self.modality} has {places}"
+        positions = x.shape[2:].numel()
+        if positions > SEARCHABLE:
+            most = f"a search takes up to {SEARCHABLE} positions, this {self.modality} has {positions}"
             raise UserError(f"{most}; cut it or leave the search out")
         distortion = self.distortion(batch)
         try:
@@ -89,16 +90,16 @@ class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
 
     @torch.no_grad()
     def to_latents(self, batch: Tensor) -> Float[Tensor, "B D ..."]:
-        """Latents of signals of one size, before they are quantised."""
+        """Latents of signals of one size, before quantization."""
         return self.vqvae.to_latents(self.prepare(batch))
 
     @torch.no_grad()
     def from_latents(self, z: Float[Tensor, "B D ..."], snap: bool = True) -> Tensor:
-        """Signals of latents, which are taken to the nearest codes first unless `snap` is False."""
+        """Signals of latents, which are quantized first unless `snap` is False."""
         return self.finish(self.vqvae.from_latents(z, snap))
 
     def fingerprint(self) -> str:
-        """Changes whenever the meaning of an id changes."""
+        """Identifier that changes whenever the meaning of an id changes."""
         return fingerprint(self.state_dict(), self.config.model_dump_json())
 
     def write_own(self, folder: Path, name: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Codes that decode to less error than the nearest ones: analysis by synthesis."""
+"""Search for codes that decode with a smaller error than the nearest ones: analysis by synthesis."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,31 +9,44 @@ from torch import Tensor
 from vqfusion.tokenizers.quantizers import Quantizer
 
 Error = Callable[[Tensor], Tensor]
-"""From code vectors, in the layout of the quantizer, to the error `[B]` of what they decode to; differentiable."""
+"""From code vectors, in the layout of the quantizer, to the error `[B]` of their decoding; differentiable."""
 
-WIDEST = 1 / 8  # share of the positions in the largest group at first
-ALONE = 5  # positions that are tried one by one in the other rounds
-REST = 20  # rounds for which a change that did harm is not tried again
-LEARNING = 0.3  # share of the last measurement in the curvature of a position
-BOLDNESS = 0.3  # share of the curvature that single changes are chosen by: all of it would leave good ones untried
-SHRINKING = 0.7  # share of the rounds in which groups shrink to one
+WIDEST = 1 / 8  # fraction of the positions in the largest group of the first round
+ALONE = 5  # positions that are tried one by one in the rounds without groups
+REST = 20  # rounds for which a change that increased the error is not tried again
+LEARNING = 0.3  # weight of the last measurement in the running curvature of a position
+BOLDNESS = 0.3  # factor of the curvature when single changes are ranked: with 1, good ones would go untried
+SHRINKING = 0.7  # fraction of the rounds in which the groups shrink to one
 
 
 @torch.no_grad()
 def search_codes(
     indices: Int[Tensor, "B *grid"], quantizer: Quantizer, error: Error, rounds: int
 ) -> Int[Tensor, "B *grid"]:
-    """Codes of which `error` is for no item larger than of `indices`, and mostly smaller.
+    """Find codes with a smaller error than the given ones; the error of no item increases.
 
-    The nearest code is the best one only where the decoder spreads every error of the vectors evenly. As speech coders
-    do (Schroeder, Atal, 1985, "Code-excited linear prediction"), this looks at what comes out instead: with g the
-    gradient of the error at a code q, another code c promises a change of g (c - q) + h |c - q|^2 / 2. The most
-    promising changes are decoded in disjoint groups, which shrink from round to round; the best group, or the union of
-    those that helped, is kept where it helps. The curvature h of a position is what the trials there have shown.
-    Nothing is random, and items do not see one another.
+    The nearest code is the best one only where the decoder passes on all errors of the vectors alike. As speech coders
+    do (Schroeder, Atal, 1985, "Code-excited linear prediction"), this search looks at the decoded signal instead: with
+    g the gradient of the error at code q, another code c is expected to change the error by g (c - q) + h |c - q|^2 /
+    2. The changes with the best expectation are decoded in disjoint groups, which shrink from round to round; the best
+    group, or the union of all groups that reduced the error, is kept if it does reduce the error. The curvature h of
+    each position is estimated from the changes tried there. The search is deterministic, and items do not affect each
+    other.
 
-    A round takes one gradient, five or six decodings of the batch, and memory for about ten times batch x positions x
-    codebook in float32. ValueError for quantizers with several codes for a vector.
+    A round takes one gradient, five or six decodings of the batch, and memory for about ten arrays of batch x positions
+    x codebook in float32.
+
+    Args:
+        indices: Codes to start from, usually the nearest.
+        quantizer: Quantizer of the codes, with one code per vector.
+        error: Error `[B]` of the decoded code vectors, differentiable.
+        rounds: Number of rounds.
+
+    Returns:
+        Indices in the shape of `indices`.
+
+    Raises:
+        ValueError: The quantizer has several codes per vector.
     """
     if quantizer.index_axes or quantizer.downsampling > 1:
         raise ValueError(f"the search takes one code for a vector, {type(quantizer).__name__} gives several")
@@ -47,7 +60,7 @@ def search_codes(
 
 
 class _Search:
-    """The codes there are, `chosen` `[B, P]`, and what is known of changes to them."""
+    """State of the search: the current codes `chosen` `[B, P]` and what is known about changes to them."""
 
     def __init__(self, indices: Int[Tensor, "B *grid"], quantizer: Quantizer, error: Error):
         self.quantizer, self.error, self.grid = quantizer, error, indices.shape[1:]
@@ -55,10 +68,10 @@ class _Search:
         self.codes = quantizer.lookup(torch.arange(quantizer.codebook_size, device=indices.device))
         self.item = torch.arange(len(indices), device=indices.device)[:, None]
         self.resting = torch.zeros(*self.chosen.shape, len(self.codes), dtype=torch.int8, device=indices.device)
-        self.curvature = torch.empty(0)  # of each position; from the first round on
+        self.curvature = torch.empty(0)  # of each position; set in the first round
 
     def round(self, width: int) -> None:
-        """One gradient, the groups of up to `width` changes that it suggests, and the best of them."""
+        """One gradient, trials of groups of up to `width` changes, and the best of them."""
         now, gradient = self._gradient()
         slope, distance = self._to_other_codes(gradient)
         if not self.curvature.numel():
@@ -85,7 +98,7 @@ class _Search:
         return self.error(self.quantizer.indices_to_codes(chosen.unflatten(1, self.grid)))
 
     def _gradient(self) -> tuple[Float[Tensor, " B"], Float[Tensor, "B P D"]]:
-        """The error now, and its gradient at the codes there are."""
+        """Current error, and its gradient at the current codes."""
         vectors = self.quantizer.indices_to_codes(self.chosen.unflatten(1, self.grid)).detach().requires_grad_()
         with torch.enable_grad():
             now = self.error(vectors)
@@ -95,7 +108,7 @@ class _Search:
     def _to_other_codes(
         self, gradient: Float[Tensor, "B P D"]
     ) -> tuple[Float[Tensor, "B P K"], Float[Tensor, "B P K"]]:
-        """First-order change of the error, and squared distance, on the way to every code."""
+        """First-order change of the error, and squared distance, for a change to every other code."""
         here = self.codes[self.chosen]
         slope = gradient @ self.codes.T - (gradient * here).sum(dim=-1, keepdim=True)
         lengths = self.codes.square().sum(dim=1) + here.square().sum(dim=-1, keepdim=True)
@@ -104,7 +117,7 @@ class _Search:
     def _suggestions(
         self, slope: Float[Tensor, "B P K"], distance: Float[Tensor, "B P K"], care: float
     ) -> tuple[Int[Tensor, "B P"], Int[Tensor, "B P"]]:
-        """Positions, the most promising first, and the best other code of each position."""
+        """Positions by expected change, the best first, and the best other code at each position."""
         promised = slope + 0.5 * care * self.curvature[..., None] * distance
         promised.scatter_(2, self.chosen[..., None], torch.inf).masked_fill_(self.resting > 0, torch.inf)
         self.resting.sub_(1).clamp_(min=0)
@@ -112,7 +125,7 @@ class _Search:
         return best.argsort(dim=1), code
 
     def _learn(self, places: Int[Tensor, "B G"], measured: Float[Tensor, " B"]) -> None:
-        """Take a measured curvature into that of a group; what bends the other way only lessens it."""
+        """Update the curvature of a group by a measured one; a negative measurement only reduces it."""
         old = self.curvature.gather(1, places)
         new = torch.where(measured[:, None] > 0, old.lerp(measured[:, None].expand_as(old), LEARNING), 0.9 * old)
         self.curvature = self.curvature.scatter(1, places, new)

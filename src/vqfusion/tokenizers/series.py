@@ -1,4 +1,4 @@
-"""Series to codes and back."""
+"""Series tokenizer."""
 
 from vqfusion.config import SeriesTokenizerConfig
 from vqfusion.tokenizers.standardised import StandardisedTokenizer
@@ -7,18 +7,18 @@ from vqfusion.types import Sample, Tokens
 
 
 class SeriesTokenizer(StandardisedTokenizer):
-    """A 1-D VQ-VAE that takes each channel of a series `[C, T]` by itself, so that any number of them will do.
+    """1-D VQ-VAE over each channel of a series `[C, T]` separately, for any number of channels.
 
     Independent channels as in Nie, Nguyen, Sinthong, Kalagnanam (2023), "A time series is worth 64 words". Mean and
-    deviation of each channel travel with the tokens. The end is extended by its last value. The rate is not looked
-    at: codes stand for values, not for seconds.
+    standard deviation of each channel are stored with the tokens. The end is padded by repeating the last value. The
+    sampling rate is ignored: codes stand for values, not for seconds.
     """
 
     config_type = SeriesTokenizerConfig
     modality = "series"
 
     def encode(self, sample: Sample, search: int = 0) -> Tokens:
-        """Tokens `[C, T / downsampling]`."""
+        """Tokens `[C, T / downsampling]`; `search` as in `BaseTokenizer.encode`."""
         offset, scale = moments(sample.data)
         ids = self.encode_batch(standardised(sample.data, offset, scale)[:, None], search)
         return Tokens(ids, self.codebook_size, self.modality, offset=offset, scale=scale)

@@ -1,4 +1,4 @@
-"""What the tokenizers of signals share: pictures, sounds, volumes, series."""
+"""Base of the tokenizers of signals: pictures, sounds, volumes, series."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -13,13 +13,13 @@ from vqfusion.types import Sample
 
 
 class SignalTokenizer(TokenizerNetwork):
-    """A network over signals that are sampled along axes. `flat` says that its batches have no axis of channels."""
+    """A tokenizer network over signals that are sampled along axes; with `flat`, batches have no channel axis."""
 
     flat: ClassVar[bool] = False
 
     @abstractmethod
     def crop(self, image_size: int) -> tuple[int, ...]:
-        """The size of a training sample along each axis; pictures are `image_size` pixels wide and high."""
+        """Size of a training sample along each axis; pictures are `image_size` pixels wide and high."""
 
     @property
     def codebook(self) -> Float[Tensor, "K D"] | None:

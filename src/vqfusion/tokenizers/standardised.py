@@ -1,4 +1,4 @@
-"""Signals in a unit of their own to codes and back, of any rank."""
+"""Tokenizer of signals in any unit and of any rank."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +16,10 @@ from vqfusion.types import Sample, Tokens
 
 
 class StandardisedTokenizer(SignalTokenizer):
-    """A VQ-VAE over signals `[1, *size]` in any unit; their mean and deviation travel with the tokens.
+    """VQ-VAE over signals `[1, *size]` in any unit; mean and standard deviation are stored with the tokens.
 
-    `config.kind` is the modality, `config.crop` the length of a training sample along each axis. A side that is no
-    multiple of the downsampling is extended by its edge. The spacing is not looked at: codes stand for values, not
+    `config.kind` is the modality, `config.crop` the size of a training sample along each axis. A side that is not a
+    multiple of the downsampling is padded by repeating its edge. The spacing is ignored: codes stand for values, not
     for millimetres or seconds.
     """
 

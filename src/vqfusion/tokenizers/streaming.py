@@ -1,4 +1,7 @@
-"""Softmax over all codes in chunks of vectors, recomputed in backward: memory of one chunk, not of N x K scores."""
+"""Softmax over all codes in chunks of vectors, recomputed in the backward pass.
+
+Memory is that of one chunk of scores, not of all N x K.
+"""
 
 from collections.abc import Callable
 
@@ -15,9 +18,10 @@ Logits = Callable[[Tensor, Tensor, Tensor], Tensor]
 def distance_logits(
     x: Float[Tensor, "N D"], codebook: Float[Tensor, "K D"], scale: Float[Tensor, ""]
 ) -> Float[Tensor, "N K"]:
-    """-scale |x - c_k|^2 up to a number per vector, which a softmax does not see; centred against cancellation.
+    """Logits -scale |x - c_k|^2, up to a constant per vector that cancels in the softmax.
 
-    A Gaussian of standard deviation s has `scale = 1 / (2 s^2)`.
+    Vectors and codes are centred first, against cancellation in float32. A Gaussian of standard deviation s has `scale
+    = 1 / (2 s^2)`.
     """
     center = codebook.detach().mean(dim=0)
     codes, vectors = codebook - center, x - center
@@ -27,7 +31,7 @@ def distance_logits(
 def dot_logits(
     x: Float[Tensor, "N D"], codebook: Float[Tensor, "K D"], scale: Float[Tensor, ""]
 ) -> Float[Tensor, "N K"]:
-    """scale x . c_k: the cosine similarity for vectors and codes of length 1."""
+    """Logits scale x . c_k, the cosine similarity for vectors and codes of length 1."""
     return scale * (x @ codebook.t())
 
 
@@ -37,10 +41,20 @@ def soft_codes(
     scale: float | Float[Tensor, ""],
     logits: Logits = distance_logits,
 ) -> Float[Tensor, "N D"]:
-    """Mean of the codes under p(k | x) = softmax_k of the logits; differentiable in x, codebook and scale.
+    """Mean of the codes under p(k | x) = softmax_k of the logits.
 
-    Tends to the nearest code as `scale` grows. Computed in float32 at least, whatever the autocast setting.
-    Memory of forward and backward: one chunk of scores and a few arrays of the size of `x` and `codebook`.
+    Differentiable in x, codebook and scale; tends to the nearest code as `scale` grows. Computed in float32 or wider,
+    whatever the autocast setting. Forward and backward pass take the memory of one chunk of scores and a few arrays of
+    the sizes of `x` and `codebook`.
+
+    Args:
+        x: Vectors.
+        codebook: Code vectors.
+        scale: Factor of the logits.
+        logits: `distance_logits` or `dot_logits`.
+
+    Returns:
+        One vector for each of x.
     """
 
     def mean_code(chunk: Tensor, codebook: Tensor, scale: Tensor) -> Tensor:
@@ -59,9 +73,19 @@ def code_entropy(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Mean entropy of p(k | x) over the vectors, and entropy of the mean of p(k | x), in nats.
 
-    Their difference is the mutual information of vectors and codes: a loss that lowers the first makes choices
-    certain, one that raises the second spreads them over all codes (the entropy penalty of Yu et al. 2023,
-    MAGVIT-v2, eq. 4). `mask`, True = real, leaves vectors out of both. Differentiable in x, codebook and scale.
+    The second minus the first is the mutual information of vectors and codes: a loss that lowers the first makes
+    assignments certain, one that raises the second spreads them over all codes (entropy penalty of Yu et al., 2023,
+    "MAGVIT-v2", eq. 4). Differentiable in x, codebook and scale.
+
+    Args:
+        x: Vectors.
+        codebook: Code vectors.
+        scale: Factor of the logits.
+        mask: True = real; other vectors are excluded.
+        logits: `distance_logits` or `dot_logits`.
+
+    Returns:
+        Both entropies.
     """
     real = x.new_ones(len(x), dtype=torch.bool) if mask is None else mask
 
@@ -72,7 +96,7 @@ def code_entropy(
         return torch.cat([p.sum(dim=0), -(p * log_p).sum().reshape(1)])
 
     mean = torch.stack(_stream(sums, (x, real), codebook, scale)).sum(dim=0) / real.sum().clamp(min=1)
-    usage, smallest = mean[:-1], torch.finfo(mean.dtype).tiny  # a code that nobody chooses has a finite gradient
+    usage, smallest = mean[:-1], torch.finfo(mean.dtype).tiny  # keeps the gradient of unused codes finite
     return mean[-1], -(usage * usage.clamp(min=smallest).log()).sum()
 
 
@@ -82,7 +106,7 @@ def _stream(
     codebook: Float[Tensor, "K D"],
     scale: float | Float[Tensor, ""],
 ) -> list[Tensor]:
-    """`function(*chunks, codebook, scale)` of each chunk of rows; only the chunks are kept for backward."""
+    """Apply `function(*chunks, codebook, scale)` to chunks of rows; only the chunks are kept for the backward pass."""
     x, *others = rows
     wide = torch.promote_types(torch.promote_types(x.dtype, codebook.dtype), torch.float32)
     with torch.autocast(x.device.type, enabled=False):

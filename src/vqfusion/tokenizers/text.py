@@ -1,4 +1,4 @@
-"""Text to tokens and back: byte-level BPE, so that any Unicode string survives the round trip."""
+"""Text tokenizer: byte-level BPE, so that any Unicode string survives the round trip."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ from vqfusion.files import write_bytes
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.types import Sample, Tokens
 
-VOCABULARY = "vocabulary"  # the file of a tokenizer in a folder of its own
+VOCABULARY = "vocabulary"  # file name in a folder of its own
 
 
 class TextTokenizer(BaseTokenizer):
     """Byte-pair encoding over UTF-8 bytes: Sennrich, Haddow, Birch (2016); bytes as in Radford et al. (2019).
 
-    The 256 bytes are in every vocabulary, so nothing is unknown and `decode(encode(text)) == text`.
+    Every vocabulary has all 256 bytes, so that no text is unknown and `decode(encode(text)) == text`.
     """
 
     config_type = TextTokenizerConfig
@@ -34,9 +34,11 @@ class TextTokenizer(BaseTokenizer):
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary_size: int) -> "TextTokenizer":
-        """Learn merges until the vocabulary has this size (or no pair repeats)."""
+        """Learn merges until the vocabulary has `vocabulary_size` tokens or no pair repeats."""
         bpe = BPETokenizer(models.BPE())
-        words = pre_tokenizers.Split(Regex(r" ?\S+|\s+"), behavior="isolated")  # marks stay with their letters
+        words = pre_tokenizers.Split(
+            Regex(r" ?\S+|\s+"), behavior="isolated"
+        )  # keeps combining marks with their letters
         as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         bpe.pre_tokenizer = pre_tokenizers.Sequence([words, as_bytes])
         bpe.decoder = decoders.ByteLevel()
@@ -50,12 +52,14 @@ class TextTokenizer(BaseTokenizer):
 
     @classmethod
     def load(cls, path: Path) -> Any:
+        """Load a vocabulary; UserError where the file is not one."""
         try:
             return cls(BPETokenizer.from_file(str(path)))
-        except Exception as error:  # the library raises bare Exception
+        except Exception as error:  # the tokenizers library raises bare Exception
             raise UserError(f"{path}: not a readable BPE vocabulary ({error})") from None
 
     def save(self, path: Path) -> None:
+        """Write the vocabulary as JSON."""
         write_bytes(path, self.bpe.to_str().encode())
 
     def encode(self, sample: Sample, search: int = 0) -> Tokens:

@@ -1,4 +1,4 @@
-"""Text as bytes to fewer latent codes and back."""
+"""Tokenizer of text by a VQ-VAE over its bytes."""
 
 from collections.abc import Callable
 
@@ -12,15 +12,15 @@ from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
-END = 0  # no text holds the byte 0: it fills the last code
+END = 0  # padding of the last code; the byte 0 does not occur in text
 
 
 class TextVQVAETokenizer(TokenizerNetwork):
-    """A 1-D VQ-VAE over embeddings of UTF-8 bytes, with a categorical reconstruction of each byte.
+    """1-D VQ-VAE over embeddings of UTF-8 bytes, with a categorical distribution over each reconstructed byte.
 
-    One code for `downsampling` bytes. Unlike BPE it may lose: `decode(encode(text))` is the text where the codes say
-    enough, and bytes that make no character become U+FFFD. A reconstruction by cross-entropy as in the discrete
-    autoencoders of Kaiser et al. (2018), "Fast decoding in sequence models using discrete latent variables".
+    One code for `downsampling` bytes. Unlike BPE it may be lossy, and bytes that form no character become U+FFFD.
+    Reconstruction by cross-entropy as in the discrete autoencoders of Kaiser et al. (2018), "Fast decoding in sequence
+    models using discrete latent variables".
     """
 
     config_type = TextVQVAEConfig
@@ -43,7 +43,7 @@ class TextVQVAETokenizer(TokenizerNetwork):
         return Sample(self.modality, text.rstrip(b"\0").replace(b"\0", b"").decode(errors="replace"))
 
     def finish(self, signal: Float[Tensor, "B E T"]) -> Int[Tensor, "B T"]:
-        """The most probable byte at each place."""
+        """Most probable byte at each position."""
         return self.head(signal.movedim(1, -1)).argmax(dim=-1)
 
     def distortion(self, text: Int[Tensor, "B T"]) -> Callable[[Tensor], Float[Tensor, " B"]]:
@@ -57,7 +57,7 @@ class TextVQVAETokenizer(TokenizerNetwork):
         return distortion
 
     def loss(self, text: Int[Tensor, "B T"]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training loss: cross-entropy of the bytes plus the quantizer's; `accuracy` counts real bytes only."""
+        """Training loss: cross-entropy of the bytes plus the quantizer's loss; `accuracy` counts real bytes only."""
         out = self.vqvae(self.prepare(text))
         logits = self.head(out.signal.movedim(1, -1)).float()
         text = F.pad(text, (0, logits.shape[1] - text.shape[1]))
@@ -72,6 +72,6 @@ class TextVQVAETokenizer(TokenizerNetwork):
         }
 
     def prepare(self, text: Int[Tensor, "B T"]) -> Float[Tensor, "B E T2"]:
-        """Embeddings of rows of bytes, 0 where a text has ended."""
+        """Embeddings of byte sequences, padded with 0 to a whole number of codes."""
         padded = F.pad(text, (0, -text.shape[1] % self.vqvae.downsampling), value=END)
         return self.embedding(padded).movedim(-1, 1)

@@ -1,4 +1,4 @@
-"""Data in any unit, taken to mean 0 and deviation 1 for a network, and back."""
+"""Standardisation of data in any unit to mean 0 and standard deviation 1, and back."""
 
 from dataclasses import replace
 
@@ -10,28 +10,37 @@ from torch.nn import functional as F
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
-FAR = 1000.0  # deviations from zero
+FAR = 1000.0  # standard deviations from zero
 
 
 def moments(data: Float[Tensor, "C ..."]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
-    """Mean and standard deviation of each channel, 1 where it is constant."""
+    """Mean and standard deviation of each channel; the latter is 1 where the channel is constant."""
     flat = data.flatten(1).double()
-    deviation = flat.std(dim=1, correction=0)
-    return flat.mean(dim=1).float(), torch.where(deviation > 1e-12, deviation, 1.0).float()
+    std = flat.std(dim=1, correction=0)
+    return flat.mean(dim=1).float(), torch.where(std > 1e-12, std, 1.0).float()
 
 
 def standardised(
     data: Float[Tensor, "C ..."], offset: Float[Tensor, " C"], scale: Float[Tensor, " C"]
 ) -> Float[Tensor, "C ..."]:
-    """`(data - offset) / scale`, channel by channel, in float32."""
+    """Standardise `data` channel by channel, in float32.
+
+    Args:
+        data: Values in any unit.
+        offset: Mean of each channel.
+        scale: Standard deviation of each channel.
+
+    Returns:
+        `(data - offset) / scale`.
+    """
     shape = (-1, *[1] * (data.ndim - 1))
     return ((data - offset.view(shape)) / scale.view(shape)).float()
 
 
 def restored(sample: Sample, tokens: Tokens) -> Sample:
-    """The sample in the unit that its tokens remember; as it is where they remember none.
+    """Inverse of `standardised` with the offset and scale of the tokens; unchanged where they have none.
 
-    In float64 where a channel is so far from zero that float32 would round away what the codes say.
+    Computed in float64 where the offset is so much larger than the scale that float32 would round the values away.
     """
     if tokens.offset is None or tokens.scale is None:
         return sample
@@ -43,7 +52,7 @@ def restored(sample: Sample, tokens: Tokens) -> Sample:
 
 
 def standardised_loss(vqvae: VQVAE, x: Float[Tensor, "B C ..."]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean squared error in units of the deviation plus the quantizer's loss; the report has its signal-to-noise."""
+    """Training loss on standardised data: mean squared error plus the quantizer's loss; reports the SNR in dB."""
     out = vqvae(x)
     mse = F.mse_loss(out.signal.float(), x)
     snr = 10 * (x.square().mean() / mse.detach()).log10()

@@ -1,13 +1,13 @@
-"""Volumes to codes and back."""
+"""Volume tokenizer."""
 
 from vqfusion.config import VolumeTokenizerConfig
 from vqfusion.tokenizers.standardised import StandardisedTokenizer
 
 
 class VolumeTokenizer(StandardisedTokenizer):
-    """A 3-D VQ-VAE over volumes `[1, D, H, W]` in any unit; their mean and deviation travel with the tokens.
+    """3-D VQ-VAE over volumes `[1, D, H, W]` in any unit; mean and standard deviation are stored with the tokens.
 
-    A side that is no multiple of the downsampling is extended by its edge. The spacing is not looked at: codes
+    A side that is not a multiple of the downsampling is padded by repeating its edge. The spacing is ignored: codes
     stand for voxels, not for millimetres.
     """
 

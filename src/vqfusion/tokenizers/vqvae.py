@@ -17,17 +17,22 @@ from vqfusion.types import Quantized
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Output of the VQ-VAE: the signal `[B, C, *size]` and what the quantizer reports."""
+    """Output of a VQ-VAE.
+
+    Attributes:
+        signal: Reconstruction `[B, C, *size]`.
+        codes: Output of the quantizer.
+    """
 
     signal: Tensor
     codes: Quantized
 
 
 class VQVAE(nn.Module, Pretrained):
-    """Compress `[B, channels, *size]` to indices `[B, *grid]` and back: van den Oord et al. (2017).
+    """Compress signals `[B, channels, *size]` to code indices `[B, *grid]` and back: van den Oord et al. (2017).
 
-    Every axis of `size` must be a multiple of `downsampling`. A quantizer with several codes for a vector adds a last
-    axis to the indices. Latents are taken to the quantizer in float32.
+    Every axis of `size` must be a multiple of `downsampling`. A quantizer with several codes per vector adds a last
+    axis to the indices. Latents are quantized in float32.
     """
 
     kind = "vqvae"
@@ -43,35 +48,36 @@ class VQVAE(nn.Module, Pretrained):
         self.downsampling = self.encoder.downsampling * self.quantizer.downsampling
 
     def forward(self, x: Float[Tensor, "B C ..."]) -> Reconstruction:
+        """Encode, quantize and decode; gradients pass through the quantizer."""
         self._check(x)
         codes = self.quantizer(self.encoder(x).float())
         return Reconstruction(self.decoder(codes.quantized), codes)
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "B C ..."]) -> Int[Tensor, "B ..."]:
-        """Indices of the nearest codes; a signal of any size in bounded memory (see `nn/tiles.py`)."""
+        """Indices of the nearest codes, for signals of any size in bounded memory (see `nn/tiles.py`)."""
         self._check(x)
         return self.quantizer.encode(run_tiled(self.encoder, x, down=self.encoder.downsampling).float())
 
     @torch.no_grad()
     def decode(self, indices: Int[Tensor, "B ..."]) -> Float[Tensor, "B C ..."]:
-        """Signal of a grid of indices, of any size."""
+        """Signal of a grid of indices of any size, in bounded memory."""
         return run_tiled(self.decoder, self.quantizer.indices_to_codes(indices), up=self.encoder.downsampling)
 
     @property
     def latent_channels(self) -> int:
-        """Width of the vectors that codes stand for."""
+        """Dimension of the latents and code vectors."""
         return self.encoder.dim
 
     @torch.no_grad()
     def to_latents(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B D ..."]:
-        """Vectors of a signal before they are quantised, in float32."""
+        """Latents of a signal before quantization, in float32."""
         self._check(x)
         return run_tiled(self.encoder, x, down=self.encoder.downsampling).float()
 
     @torch.no_grad()
     def from_latents(self, z: Float[Tensor, "B D ..."], snap: bool = True) -> Float[Tensor, "B C ..."]:
-        """Signal of vectors; `snap` takes them to the nearest codes first, which is what the decoder was trained on."""
+        """Signal of latents; with `snap` they are quantized first, as the decoder saw them in training."""
         if snap:
             return self.decode(self.quantizer.encode(z))
         return run_tiled(self.decoder, z, up=self.encoder.downsampling)
@@ -85,7 +91,7 @@ class VQVAE(nn.Module, Pretrained):
 
 
 def build_quantizer(config: VQVAEConfig, channel_first: bool = True) -> Quantizer:
-    """The quantizer that a config names; UserError when it does not take the options."""
+    """Build the quantizer of a config; UserError where it does not take the options."""
     kind = QUANTIZERS[config.quantizer]
     shape = {key: getattr(config, key) for key in kind.config_keys}
     try:
