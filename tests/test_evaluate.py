@@ -345,3 +345,19 @@ def test_without_a_package_its_rows_are_skipped_with_the_reason(monkeypatch):
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     report = evaluate(vqfusion.load("emoji"), only=["speak"], limit=1)
     assert report.rows == () and "pip install" in report.skipped["speak"]
+
+
+def test_a_system_is_judged_on_its_own_data_and_without_the_targets_of_another(toy, tmp_path, monkeypatch):
+    own = System(toy.config.model_copy(update={"data": "digits"}), toy.tokenizers, toy.fusion)
+    report = evaluate(own, only=["image-tokenizer", "speak"], limit=2)
+    assert report.data == "digits" and report.judged_on == f"{own.config.name} on digits, split test"
+    assert report.rows and all(row.target is None and "target" not in row.note for row in report.rows)
+    assert "digits has no test records" in report.skipped["speak"]
+    assert "on digits" in report.to_markdown() and Report.from_json(report.to_json()) == report
+    lost = System(toy.config.model_copy(update={"data": "gone"}), toy.tokenizers, toy.fusion)
+    for judge in (evaluate, partial(run_demo, folder=tmp_path / "demo")):
+        with pytest.raises(
+            UserError, match="no data set 'gone'.*go to the folder where it was trained, or give --data"
+        ):
+            judge(lost)
+    assert not (tmp_path / "demo").exists()

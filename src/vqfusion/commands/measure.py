@@ -13,7 +13,9 @@ from vqfusion.files import write_bytes
 
 def evaluate(
     model: Model = "emoji",
-    data: Annotated[str, typer.Option(help="emoji, digits, a folder, or a manifest")] = "emoji",
+    data: Annotated[
+        str | None, typer.Option(help="emoji, digits, a folder, or a manifest; default: what the model was trained on")
+    ] = None,
     only: Annotated[list[str], typer.Option(help="a group of rows, such as speak; repeat for more")] = [],  # noqa: B006
     split: Annotated[str, typer.Option(help="test for results, val to choose by")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many items in each row")] = None,

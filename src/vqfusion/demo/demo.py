@@ -14,6 +14,7 @@ from vqfusion.demo import pictures, repairs, words
 from vqfusion.demo.overview import overview
 from vqfusion.demo.stage import Section, Stage
 from vqfusion.evaluate.report import Report
+from vqfusion.evaluate.table import data_of
 from vqfusion.files import write_bytes
 from vqfusion.pages import page
 from vqfusion.types import UserError
@@ -54,25 +55,25 @@ def run_demo(
     system: "System",
     folder: str | Path,
     seed: int = 0,
-    dataset: "Dataset | str" = "emoji",
+    dataset: "Dataset | str | None" = None,
     scores: Report | None = None,
     progress: Callable[[str], None] | None = None,
     prior: "Prior | None" = None,
 ) -> Path:
-    """Show every verb on held-out items; returns the path of `folder/index.html`.
+    """Show every verb on held-out items, of the data that the system was trained on unless `dataset` is another.
+
+    Returns the path of `folder/index.html`.
 
     Also writes `report.json` (the same in plain data, with times) and `overview.png` (a montage). The items are drawn
     at random with the seed. `scores` is a report of `vqfusion eval` to print beside them, `prior` repairs pictures
     beside the model. UserError when the folder cannot be written or the model fits no section.
     """
-    from vqfusion.data import open_dataset
-
+    data = data_of(system, dataset).limited(system.config.limit_keys)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
-    data = (open_dataset(dataset) if isinstance(dataset, str) else dataset).limited(system.config.limit_keys)
     stage = Stage(system, data, seed=seed, prior=prior)
     started, sections, seconds = time.perf_counter(), {}, {}
     for name, act in ACTS.items():
@@ -109,6 +110,7 @@ def _write_page(
     parameters = sum(p.numel() for p in stage.system.fusion.parameters()) / 1e6
     chips = [
         f"model {stage.system.config.name}",
+        f"data {stage.dataset.name}",
         f"{parameters:.1f} M parameters in the transformer",
         f"{len(stage.system.slots)} slots",
         f"{stage.system.device}, {torch.get_num_threads()} of {os.cpu_count()} cores",

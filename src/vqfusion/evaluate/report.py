@@ -55,6 +55,12 @@ class Report:
     skipped: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     machine: str = ""
+    data: str = ""
+
+    @property
+    def judged_on(self) -> str:
+        """The model, and the data and split that it was measured on."""
+        return f"{self.model}{f' on {self.data}' if self.data else ''}, split {self.split}"
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The report as JSON text, with `met` beside each row; also written to `path` when one is given."""
@@ -102,7 +108,7 @@ class Report:
         from rich.table import Table
 
         head, *lines = self.cells()
-        table = Table(title=f"{self.model}, split {self.split}, seed {self.seed}")
+        table = Table(title=f"{self.judged_on}, seed {self.seed}")
         for name in head:
             table.add_column(name, justify="right" if name in ("n", "ceiling", "s") else "left")
         for line, row in zip(lines, self.rows, strict=True):
@@ -116,7 +122,7 @@ class Report:
         text += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
         notes = [f"- {row.what}, {row.metric}: {row.note}" for row in self.rows if row.note]
         notes += [f"- {group}: not measured ({why})" for group, why in self.skipped.items()]
-        footer = f"Model {self.model}, split {self.split}, seed {self.seed}, {self.seconds:.0f} s"
+        footer = f"Model {self.judged_on}, seed {self.seed}, {self.seconds:.0f} s"
         notes.append(f"- {footer} on {self.machine}." if self.machine else f"- {footer}.")
         return "\n".join(text) + "\n\n" + "\n".join(notes) + "\n"
 

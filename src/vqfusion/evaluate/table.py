@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -45,24 +46,47 @@ GROUPS: dict[str, Group] = {
 }
 
 
+WITH_TARGETS = ("emoji", "emoji")  # the model and the data that the targets in the rows were set for
+
+
+def data_of(system: "System", dataset: "Dataset | str | None") -> "Dataset":
+    """The data set to judge a system on: the one given, or by default its own; UserError where that is not there."""
+    from vqfusion.data import open_dataset
+
+    if dataset is not None:
+        return open_dataset(dataset) if isinstance(dataset, str) else dataset
+    try:
+        return open_dataset(system.config.data)
+    except UserError as error:
+        raise UserError(
+            f"model {system.config.name!r} is judged on the data that it was trained on, and {error}; "
+            "go to the folder where it was trained, or give --data"
+        ) from None
+
+
+def without_target(row: Row) -> Row:
+    """A row of a model or of data that nobody set a target for."""
+    return replace(row, target=None, note=re.sub(r"(; )?target: [^;]*", "", row.note))
+
+
 def evaluate(
     system: "System",
     only: Iterable[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
     split: str = "test",
-    dataset: "Dataset | str" = "emoji",
+    dataset: "Dataset | str | None" = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Measure a system and return a `Report`.
 
     `only`: names of groups (the keys of `GROUPS`); all of them by default. `limit`: at most so many items in
-    each row; every row states its own n. `split`: "test" for results, "val" to choose by. `progress` is
+    each row; every row states its own n. `split`: "test" for results, "val" to choose by. `dataset`: what to
+    measure on, by default what the system was trained on. `progress` is
     called with one line of text before each group. Groups whose slots or records are missing are listed in
-    `Report.skipped` with the reason.
+    `Report.skipped` with the reason. The targets of the rows are those of the shipped model on its own data; other
+    models and data have none.
     """
-    from vqfusion.data import open_dataset
-
     names = list(GROUPS) if not only else list(only)
     if unknown := [name for name in names if name not in GROUPS]:
         raise UserError(f"no group called {unknown[0]!r}; there are: {', '.join(GROUPS)}")
@@ -70,7 +94,7 @@ def evaluate(
         raise UserError(f"split must be test or val, not {split!r}: training data says nothing about the model")
     if limit is not None and limit < 1:
         raise UserError(f"limit must be at least 1, not {limit}")
-    everything = open_dataset(dataset) if isinstance(dataset, str) else dataset
+    everything = data_of(system, dataset)
     data = everything.limited(system.config.limit_keys)
     say = progress or (lambda text: None)
     bench = Bench(system, data, split, limit, seed, say, everything)
@@ -92,6 +116,8 @@ def evaluate(
         except MissingExtra as error:
             skipped[name] = str(error)
             continue
+        if (system.config.name, data.name) != WITH_TARGETS:
+            found = [without_target(one) for one in found]
         if found:
             found[0] = replace(found[0], seconds=time.perf_counter() - begun)
         else:
@@ -99,6 +125,7 @@ def evaluate(
         rows += found
     return Report(
         model=system.config.name,
+        data=data.name,
         split=split,
         seed=seed,
         rows=tuple(rows),
