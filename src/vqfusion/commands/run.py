@@ -1,6 +1,8 @@
 """The one way from the inputs of a verb to its results."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ WAYS: dict[str, type[Way[Any, Any]]] = {"slots": SlotWay, "restoration": Restora
 
 def run(task: Task, arguments: list[str], request: Request) -> None:
     """Plan the outputs, read the inputs, ask the models, write or print the answers."""
+    from vqfusion.data.content import item_numbers
     from vqfusion.models.sampling import Sampling
 
     way = WAYS[task.way](task, request)
@@ -25,10 +28,11 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
     models = Models(way)
     kinds = {name: models.find(name) for name in dict.fromkeys(job.model for job in jobs)}
     sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
-    batches = way.batches(jobs, kinds)
+    batches, seen = way.batches(jobs, kinds), Counter[int]()
     for batch in tracked(batches, way.doing, way.bar and len(batches) > 1):
         given = [way.read(job) for job in batch if job.item is not None]
-        answer = task(models.load(batch[0].model), given or None, sampling)
+        numbered = replace(sampling, items=item_numbers(given, seen))
+        answer = task(models.load(batch[0].model), given or None, numbered)
         way.finish(batch, given, answer)
         del given, answer
     report = way.report()

@@ -76,7 +76,7 @@ class Restoration(Task):
     def __call__(self, system: "System | Prior", sample: "Samples", sampling: "Sampling") -> Answer:
         model: Any = system
         if model.kind == "prior":
-            return together([self.restored(model, one, sampling) for one in as_list(sample)])
+            return together([self.restored(model, one, sampling.of_item(i)) for i, one in enumerate(as_list(sample))])
         asked = [flag for flag, is_asked in self.beyond_codes.items() if is_asked]
         if asked:
             raise UserError(
@@ -145,7 +145,7 @@ class Restoration(Task):
         draws = INTERVAL_SAMPLES if mode == "interval" and sampling.samples == 1 else sampling.samples
         fitted = self.fitted(prior, sample)
         operator = self.operator(fitted)
-        generators = seeded(sampling.seed * 1_000_003, len(fitted.y))
+        generators = seeded(sampling.seed_of(0), len(fitted.y))
         coverage, channels = self.interval or COVERAGE, fitted.y.shape[1]
         shipped = shipped_intervals(prior, operator, coverage) if mode == "interval" else None
         group = shipped.group(channels) if shipped else "all"

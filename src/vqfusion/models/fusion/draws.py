@@ -28,12 +28,12 @@ def draw_slot(
 ) -> tuple[list[list[Tensor]], int]:
     """Token grids `[item][k]`, and the calls of the network.
 
-    Item i, sample k draws from its own generator, seeded by (seed, indices[i], k). `shapes` are None where
+    Item i, sample k draws from its own generator, seeded by `sampling.seed_of(indices[i], k)`. `shapes` are None where
     the lengths of the answers are to be found out as well, all of them or none.
     """
     slot, k = check_slot(target, fusion.config.slots), sampling.samples
     policy, device = Policy.of(sampling, slot), fusion.sink.device
-    generators = seeded_generators(sampling.seed, indices, k)
+    generators = seeded_generators(sampling, indices)
     wide = prefix.repeat(k)
     starts = [one for one in fixed for _ in range(k)]
     known = [one for one in shapes if one is not None]
@@ -58,9 +58,9 @@ def draw_slot(
     return [chosen[i * k : (i + 1) * k] for i in range(len(indices))], out.nfe + (0 if known else 1)
 
 
-def seeded_generators(seed: int, indices: Sequence[int], samples: int) -> list[torch.Generator]:
+def seeded_generators(sampling: Sampling, indices: Sequence[int]) -> list[torch.Generator]:
     """One generator for each sample of each item, item by item."""
-    seeds = [seed * 1_000_003 + index * 1009 + k for index in indices for k in range(samples)]
+    seeds = [sampling.seed_of(index, k) for index in indices for k in range(sampling.samples)]
     return [torch.Generator().manual_seed(torch_seed(one)) for one in seeds]
 
 

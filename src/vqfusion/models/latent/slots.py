@@ -57,7 +57,7 @@ class AskedBySlots:
         started, names, k = time.perf_counter(), self.labels("label") if given else [], sampling.samples
         wanted = given.get("label", Sample("label", None))
         items = [wanted] if isinstance(wanted, Sample) else list(wanted)
-        seeds = [sampling.seed * 1_000_003 + i * 1009 + n for i in range(len(items)) for n in range(k)]
+        seeds = [sampling.seed_of(i, n) for i in range(len(items)) for n in range(k)]
         labels = torch.tensor([names.index(item.data) for item in items for _ in range(k)]) if given else None
         made: list[Sample] = []
         nfe = 0
