@@ -224,8 +224,9 @@ class ChainConfig(Config):
     def _batches_fit_in_memory(self) -> "ChainConfig":
         for name, stage in self.tokenizer_stages.items():
             config = self.tokenizers.get(name)
-            crop, rank = getattr(config, "crop", 1), {"volume": 3}.get(getattr(config, "kind", ""), 1)
-            check_batch(name, stage, self.image_size**2 if name == "image" else crop**rank)
+            rank = config.vqvae.rank if config is not None and hasattr(config, "vqvae") else 1
+            side = getattr(config, "crop", self.image_size if rank > 1 else 1)
+            check_batch(name, stage, side**rank)
         tokens = max((prod(slot.shape) for slot in self.fusion.slots.values()), default=1)
         for draw in self.draws:
             batch = (draw.batch or self.fusion_stage.batch) * draw.masks * self.fusion_stage.draws_per_step
