@@ -11,11 +11,18 @@ import pytest
 import tifffile
 import torch
 
-from vqfusion.config import PriorConfig
+from vqfusion.config import ChainConfig, FusionConfig, PriorConfig, VolumeTokenizerConfig, VQVAEConfig
 from vqfusion.data import read, write
 from vqfusion.errors import UserError
+from vqfusion.models.codec.codec import Codec
+from vqfusion.models.codec.vqf import VqfFile, VqfHeader
+from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.restoration.prior import Prior
+from vqfusion.tokenizers.build import build_network
 from vqfusion.types import Sample
+
+NETWORK = VQVAEConfig(rank=3, channels=1, widths=(8, 8), depths=(0, 1), codebook_size=24, dim=4)
+TOKENIZER = VolumeTokenizerConfig(crop=8, vqvae=NETWORK)
 
 
 @pytest.fixture(autouse=True)
@@ -268,3 +275,17 @@ def test_complex_arrays_are_refused():
     np.save("a.npy", np.ones((2, 3, 4), complex))
     with pytest.raises(UserError, match=r"^a\.npy: holds complex128, not real numbers"):
         read("a.npy", "volume")
+
+
+@pytest.mark.parametrize("kind", ["<i2", ">u2", "<f4"])
+def test_codes_know_the_type_of_the_voxels(kind):
+    chain = ChainConfig(name="v", data="solids", tokenizers={"volume": TOKENIZER}, fusion=FusionConfig(), draws=())
+    torch.manual_seed(0)
+    codec = Codec(SlotTokenizers(chain, {"volume": build_network(TOKENIZER).eval()}))
+    np.save("a.npy", np.random.default_rng(0).normal(900, 90, (8, 8, 8)).astype(kind))
+    file = VqfFile.from_bytes(codec.encode(read("a.npy")).to_bytes())
+    write(codec.decode(file), "b.npy"), write(codec.decode(file), "b.nii")
+    assert np.load("b.npy").dtype.str == kind
+    assert nibabel.load("b.nii").get_data_dtype() == np.dtype(kind).newbyteorder("=")
+    with pytest.raises(ValueError, match="dtype"):
+        VqfHeader(**(file.header.model_dump() | {"dtype": "<V9999999"}))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ def encode(
     work = list(zip(items, planned, strict=True))
     for item, (path,) in tracked(work, "encoding", many):
         sample = item.read()
+        for note in sample.notes:
+            print(f"vqfusion: {item.source}: {note}", file=sys.stderr)
         codec = codec or _codec(model, device)
         started = time.perf_counter()
         file = codec.encode(sample, search)

@@ -105,12 +105,12 @@ def amplified(difference: Float[Tensor, "C H W"]) -> tuple[Float[Tensor, "C H W"
 
 
 def _picture(sample: Sample, like: Sample) -> Float[Tensor, "C H W"]:
-    """A picture of the size of `like`, or the middle slice of a volume in its range of grey."""
+    """A picture of the size of `like`, or the middle slice of a (first) volume in its range of grey."""
     data = sample.data.float()
     if MODALITIES[sample.modality].own_units:
-        middle = like.data[:, like.data.shape[1] // 2] if like.data.ndim == 4 else like.data
+        middle = like.data[:1, like.data.shape[1] // 2] if like.data.ndim == 4 else like.data
         low, high = float(middle.min()), float(middle.max())
-        data = data[:, data.shape[1] // 2] if data.ndim == 4 else data
+        data = data[:1, data.shape[1] // 2] if data.ndim == 4 else data
         data = (torch.nan_to_num(data, low) - low) / ((high - low) or 1.0)
         size = middle.shape[1:]
     else:

@@ -38,7 +38,7 @@ class Stored:
             with np.errstate(over="ignore"):
                 made = numbers.astype(kind)
         if values.shape != self.raw.shape:
-            return made
+            return made.astype(kind)
         return np.where(same | (np.isnan(values) & ~_known(self.raw)), self.raw, made).astype(kind)
 
     def real(self) -> "Stored":

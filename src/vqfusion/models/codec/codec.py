@@ -9,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from vqfusion.config import FusionConfig
+from vqfusion.data.io.stored import Stored
 from vqfusion.errors import UserError
 from vqfusion.models.codec.vqf import VqfFile, VqfHeader
 from vqfusion.models.fusion.pretrained import load_tokenizers
@@ -78,6 +79,7 @@ class Codec:
             size=tokenizer.extent(sample),
             sample_rate_hz=sample.sample_rate_hz,
             rate_hz=sample.rate_hz,
+            dtype=_whole(sample),
             spacing_mm=sample.spacing_mm,
             affine=sample.affine,
             channel_names=sample.channel_names,
@@ -109,6 +111,7 @@ class Codec:
                 tokenizer.cut(tokenizer.decode(tokens), header.size, header.sample_rate_hz),
                 sample_rate_hz=header.sample_rate_hz,
                 rate_hz=header.rate_hz,
+                extras=Stored(np.empty(0, header.dtype)) if header.dtype else None,
                 spacing_mm=header.spacing_mm,
                 affine=header.affine,
                 channel_names=header.channel_names,
@@ -149,3 +152,11 @@ class Codec:
 def _exact(values: Tensor | None) -> tuple[float, ...] | None:
     """Float32 numbers in the nine digits that give them back."""
     return None if values is None else tuple(float(f"{value:.9g}") for value in values.tolist())
+
+
+def _whole(sample: Sample) -> str | None:
+    """The type of integers that the values of a volume or series had in their file; None for other numbers."""
+    stored = sample.extras
+    if not isinstance(stored, Stored) or (stored.slope, stored.intercept) != (1.0, 0.0):
+        return None
+    return stored.raw.dtype.str if stored.raw.dtype.kind in "iu" else None

@@ -6,7 +6,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from vqfusion.config import Config
 from vqfusion.errors import UserError
@@ -30,7 +30,7 @@ class VqfHeader(Config):
     `size` is the extent of the original: image `[C, H, W]`, audio `[T]` at `sample_rate_hz`, volume `[D, H, W]`,
     series `[C, T]`, text in bytes. `grid` is the shape of the codes. `coding` is how they are packed: "packed"
     (bits), "adaptive" (counts) or "model:..." (the entropy model of that fingerprint). `offset` and `scale` are those
-    of `Tokens`.
+    of `Tokens`; `dtype` is the type of integers that values had in their file, such as "<i2".
     """
 
     modality: FileName
@@ -42,6 +42,7 @@ class VqfHeader(Config):
     size: tuple[int, ...]
     sample_rate_hz: int | None = None
     rate_hz: float | None = None
+    dtype: str | None = Field(None, pattern=r"^[<>|][iu][1248]$")
     spacing_mm: tuple[float, ...] | None = None
     affine: tuple[tuple[float, ...], ...] | None = None
     channel_names: tuple[str, ...] | None = None
