@@ -202,7 +202,7 @@ def test_the_factory_puts_together_what_is_asked_for():
 def test_mistakes_are_named_with_their_mend():
     with pytest.raises(ValueError, match=r"vectors of 3, the input has 4 \(vectors last\)"):
         VectorQuantizer(3, 8)(vectors(2, 5, 4))
-    with pytest.raises(ValueError, match="one truth value for each vector"):
+    with pytest.raises(ValueError, match="one boolean for each vector"):
         VectorQuantizer(3, 8)(vectors(2, 5, 3), torch.ones(2, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match="unknown estimator 'st'; known: ste, rotation, diveq"):
         VectorQuantizer(3, 8, estimator="st")

@@ -1,1 +1,1 @@
-"""Codes to bytes: entropy model and range coder."""
+"""Lossless coding of token grids to bytes: entropy model and range coder."""

@@ -1,4 +1,4 @@
-"""The entropy model: how probable each code is after its neighbours, in integers, for the range coder."""
+"""Entropy model for the range coder: the probability of each code given its neighbours, in integer arithmetic."""
 
 import binascii
 from collections.abc import Iterator
@@ -12,31 +12,37 @@ from torch import Tensor
 
 from vqfusion.tokenizers.codec.range_coder import RangeDecoder, RangeEncoder
 
-# neighbours of a code that come before it, by the number of axes of the grid
+# offsets of the neighbours that are coded before a code, by the number of axes of the grid
 NEIGHBOURS: dict[int, tuple[tuple[int, ...], ...]] = {
     1: ((-1,), (-2,)),
     2: ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0)),
     3: ((0, 0, -1), (0, -1, 0), (-1, 0, 0), (0, -1, -1), (-1, 0, -1), (-1, -1, 0)),
     4: ((0, 0, 0, -1), (0, 0, -1, 0), (0, -1, 0, 0), (-1, 0, 0, 0)),
 }
-# codes with equal sums of place times these depend on none of each other
+# positions p with equal p . FRONT form a front: none is among the neighbours of another, so they are coded together
 FRONT: dict[int, tuple[int, ...]] = {1: (1,), 2: (2, 1), 3: (1, 1, 1), 4: (1, 1, 1, 1)}
-REACH = 2  # the farthest neighbour along an axis
-FRACTION = 64  # steps of a bit in which log-probabilities are counted
-PEAK_BITS = 20  # the most probable code weighs 2^20, every code at least 1
+REACH = 2  # largest offset of a neighbour along an axis
+FRACTION = 64  # log-probabilities are integers in units of 1/64 bit
+PEAK_BITS = 20  # the most probable code has weight 2^20, every code at least 1
 EXP2 = np.array([1 + round(2 ** (PEAK_BITS - i / FRACTION)) for i in range(FRACTION * (PEAK_BITS + 2))], np.int32)
-EXACT = 2**24  # whole numbers below this are exact in float32
+EXACT = 2**24  # integers below this are exact in float32
 ENCODED_AT_ONCE = 2**20  # weights
 
 
 @dataclass(frozen=True)
 class EntropyModel:
-    """p(code | codes before it): one hidden layer over the neighbours, all weights whole numbers.
+    """p(code | neighbours coded before it): a network with one hidden layer and integer weights.
 
-    `table` int8 `[neighbours, K + 1, H]` (row K stands for a place outside the grid), `output` int8 `[K, H]`,
-    `bias` int16 `[K]` in bits / 64, `shift`: the score of code k is `bias_k + (output_k . relu(sum of table rows))
-    >> shift`, in bits / 64. Integers, because coder and decoder must agree to the last bit on every machine. The
-    hidden layer is that of a neural language model (Bengio, Ducharme, Vincent, Jauvin, 2003).
+    The score of code k is `bias_k + (output_k . relu(sum of table rows)) >> shift`, in bits / 64, with one row of
+    `table` for each neighbour. Integers, because encoder and decoder must agree to the last bit on every machine. The
+    architecture is that of a neural language model (Bengio, Ducharme, Vincent, Jauvin, 2003).
+
+    Attributes:
+        table: First layer, int8 `[neighbours, K + 1, H]`; row K stands for a position outside the grid.
+        output: Second layer, int8 `[K, H]`.
+        bias: Score of each code without context, int16 `[K]`, in bits / 64.
+        shift: Right shift of the product of hidden layer and `output`.
+        axes: Number of axes of the grid, which determines the neighbours.
     """
 
     table: Int[Tensor, "N K1 H"]
@@ -47,20 +53,21 @@ class EntropyModel:
 
     @property
     def codebook_size(self) -> int:
+        """Number of codes."""
         return len(self.bias)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Eight hex digits that change with any weight."""
+        """Checksum of all weights, eight hexadecimal digits."""
         state = self.shift * 8 + self.axes
         for tensor in (self.table, self.output, self.bias):
             state = binascii.crc32(tensor.numpy().tobytes(), state)
         return f"{state:08x}"
 
     def weights(self, contexts: Int[np.ndarray, "n N"]) -> Int[np.ndarray, "n K"]:
-        """Weight of every code at places whose neighbours are `contexts`; p = weight / sum of the row.
+        """Weight of every code for each row of neighbours; p = weight / sum of the row.
 
-        Sums of products stay under 2^24 and are therefore exact in float32, in whatever order they are added.
+        Sums of products stay below 2^24 and are therefore exact in float32, in any order of summation.
         """
         table, output, bias = self._arrays
         hidden = table[np.arange(len(table)), contexts].sum(axis=1).clip(min=0)
@@ -69,7 +76,7 @@ class EntropyModel:
         return EXP2.take(below, mode="clip")
 
     def encode(self, ids: Int[np.ndarray, "..."]) -> bytes:
-        """A grid of codes as bytes."""
+        """Encode a grid of codes as bytes."""
         coder = RangeEncoder()
         contexts = neighbours(torch.from_numpy(ids), self.codebook_size).numpy()
         order = np.concatenate([np.ravel_multi_index(places, ids.shape) for places in fronts(ids.shape)])
@@ -83,7 +90,7 @@ class EntropyModel:
         return coder.finish()
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> Int[np.ndarray, "..."]:
-        """Inverse of `encode`."""
+        """Decode a grid of the given shape; inverse of `encode`."""
         coder = RangeDecoder(data)
         if len(shape) != self.axes:
             raise ValueError(f"the entropy model is for grids of {self.axes} axes, not {len(shape)}")
@@ -103,7 +110,7 @@ class EntropyModel:
         return padded[tuple(slice(REACH, REACH + n) for n in shape)].copy()
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is stored."""
+        """All weights as tensors, for saving."""
         return {
             "table": self.table,
             "output": self.output,
@@ -113,7 +120,7 @@ class EntropyModel:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> "EntropyModel":
-        """Inverse of `tensors`; ValueError where they do not fit one another."""
+        """Inverse of `tensors`; ValueError where they do not form an entropy model."""
         try:
             table, output, bias = tensors["table"], tensors["output"], tensors["bias"]
             shift, axes = tensors["shift"].tolist()
@@ -132,7 +139,7 @@ class EntropyModel:
         return cls(table, output, bias, shift, axes)
 
     def _ends(self, contexts: Int[np.ndarray, "n N"]) -> Int[np.ndarray, "n K1"]:
-        """Where the interval of each code begins, and after the last where it ends."""
+        """Cumulative weights: code k has the interval from column k to column k + 1."""
         ends = np.zeros((len(contexts), self.codebook_size + 1), np.int64)
         np.cumsum(self.weights(contexts), axis=1, out=ends[:, 1:])
         return ends
@@ -147,7 +154,7 @@ class EntropyModel:
 
 
 def fronts(shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, ...]]:
-    """The places of a grid in the order of coding: those of a front depend on earlier fronts only."""
+    """Positions of a grid in coding order, one front at a time; a front depends on earlier fronts only."""
     yield from _order(shape)
 
 
@@ -161,7 +168,7 @@ def _order(shape: tuple[int, ...]) -> list[tuple[np.ndarray, ...]]:
 
 
 def neighbours(ids: Int[Tensor, "..."], codebook_size: int) -> Int[Tensor, "n N"]:
-    """The contexts of every code of a grid, in the order of its places; `codebook_size` stands for outside."""
+    """Neighbours of every code of a grid, in row-major order; `codebook_size` stands for outside the grid."""
     padded = torch.nn.functional.pad(ids, (REACH,) * (2 * ids.ndim), value=codebook_size)
     rows = []
     for offset in NEIGHBOURS[ids.ndim]:

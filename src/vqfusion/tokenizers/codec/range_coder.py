@@ -1,18 +1,18 @@
-"""Range coding: whole numbers to the fewest bytes that their probabilities allow, and back, exactly.
+"""Range coding: integers to nearly the fewest bytes that their probabilities allow, and back exactly.
 
-Integers only, so that every machine writes and reads the same bytes. A symbol is an interval `[start, start +
-size)` of `[0, total)`; its cost is log2(total / size) bits, and a message costs two bytes more at most.
+Integer arithmetic only, so that every machine writes and reads the same bytes. A symbol is an interval `[start, start +
+size)` of `[0, total)` and costs log2(total / size) bits; a message costs at most two bytes more than the sum.
 """
 
 import numpy as np
 from jaxtyping import Int
 
-BITS, LOW = 64, 2**56  # the interval is held between 2^56 and 2^64; totals up to 2^32 lose nothing that matters
+BITS, LOW = 64, 2**56  # the interval is kept between 2^56 and 2^64; rounding is negligible for totals up to 2^32
 MASK = 2**BITS - 1
 
 
 class RangeEncoder:
-    """G. N. N. Martin (1979), "Range encoding"; carries run back into the bytes that are already written."""
+    """Range encoder: G. N. N. Martin (1979), "Range encoding"; carries propagate into bytes already written."""
 
     def __init__(self) -> None:
         self.low, self.width, self.out = 0, MASK, bytearray()
@@ -30,8 +30,8 @@ class RangeEncoder:
             self.width <<= 8
 
     def finish(self) -> bytes:
-        """The shortest bytes of the message; zeros at the end are left out."""
-        for kept in range(BITS + 1):  # the roundest number of the interval
+        """Shortest byte string of the message; trailing zero bytes are omitted."""
+        for kept in range(BITS + 1):  # the number of the interval with the fewest significant bits
             step = 1 << (BITS - kept)
             value = -(-self.low // step) * step
             if value < self.low + self.width:
@@ -51,7 +51,7 @@ class RangeEncoder:
 
 
 class RangeDecoder:
-    """Reads what `RangeEncoder` wrote: ask for `target`, find the symbol that holds it, `consume` that symbol."""
+    """Range decoder: get `target`, find the symbol whose interval has it, `consume` that symbol."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.place = data, BITS // 8
@@ -59,11 +59,11 @@ class RangeDecoder:
         self.width = MASK
 
     def target(self, total: int) -> int:
-        """A number in `[0, total)` that lies in the interval of the next symbol."""
+        """Number in `[0, total)` that lies in the interval of the next symbol."""
         return min(self.code // (self.width // total), total - 1)
 
     def consume(self, start: int, size: int, total: int) -> None:
-        """Take the symbol out; the arguments are those of `encode`."""
+        """Remove the symbol from the message; arguments as in `RangeEncoder.encode`."""
         unit = self.width // total
         self.code -= start * unit
         self.width = size * unit
@@ -75,9 +75,9 @@ class RangeDecoder:
 
 
 class AdaptiveCounts:
-    """Counts of symbols seen so far, each starting at one, in a tree of partial sums: Fenwick (1994)."""
+    """Counts of the symbols seen so far, each starting at one, in a binary indexed tree: Fenwick (1994)."""
 
-    STEP = 24  # what one occurrence adds: 1 / 24 is the prior weight of a symbol (Krichevsky, Trofimov: 1 / 2)
+    STEP = 24  # count of one occurrence, so the prior count of a symbol is 1 / 24 (Krichevsky, Trofimov, 1981: 1 / 2)
 
     def __init__(self, size: int):
         self.size, self.total = size, size
@@ -85,12 +85,12 @@ class AdaptiveCounts:
         self.tree = [0] + [place & -place for place in range(1, size + 1)]
 
     def interval(self, symbol: int) -> tuple[int, int]:
-        """Start and size of a symbol."""
+        """Start and size of the interval of a symbol."""
         start = self._sum(symbol)
         return start, self._sum(symbol + 1) - start
 
     def find(self, target: int) -> int:
-        """The symbol whose interval holds `target`."""
+        """Symbol whose interval contains `target`."""
         place, step = 0, self.top
         while step:
             after = place + step

@@ -1,1 +1,1 @@
-"""Whether a quantizer or a tokenizer keeps its contract."""
+"""Conformance checks: whether a quantizer or a tokenizer keeps its contract."""

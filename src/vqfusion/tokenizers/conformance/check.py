@@ -1,4 +1,4 @@
-"""Conformance: whether a quantizer or a tokenizer, ours or yours, keeps the contract."""
+"""Conformance checks of quantizers and tokenizers, those of the package and your own."""
 
 import copy
 import math
@@ -16,7 +16,15 @@ from vqfusion.types import Sample, Tokenizer
 
 @dataclass(frozen=True)
 class Report:
-    """What was checked. `bits` are those of the indices of one vector; `skipped` says why a contract does not apply."""
+    """Result of a check.
+
+    Attributes:
+        name: Class of what was checked.
+        codebook_size: Number of codes.
+        bits: Bits of the indices: per vector for a quantizer, of the whole sample for a tokenizer.
+        kept: Contracts that hold.
+        skipped: Contracts that do not apply, with the reason.
+    """
 
     name: str
     codebook_size: int
@@ -26,9 +34,18 @@ class Report:
 
 
 def check_quantizer(quantizer: Quantizer) -> Report:
-    """Check every contract of `CONTRACTS` on copies of a quantizer, as it is, in seconds.
+    """Check every contract of `CONTRACTS` on copies of a quantizer, which takes seconds.
 
-    Raises AssertionError with one line that names the contract and what broke it.
+    The quantizer itself is not changed; it may be trained or untrained.
+
+    Args:
+        quantizer: The quantizer.
+
+    Returns:
+        Which contracts hold and which do not apply.
+
+    Raises:
+        AssertionError: One line that names the broken contract and how it broke.
     """
     name, kept, skipped = type(quantizer).__name__, [], {}
     for contract, check in CONTRACTS.items():
@@ -46,9 +63,18 @@ def check_quantizer(quantizer: Quantizer) -> Report:
 
 
 def check_tokenizer(tokenizer: Tokenizer, sample: Sample | None = None) -> Report:
-    """Check that a tokenizer keeps its contract on a sample (a made-up one of its modality by default).
+    """Check the contract of a tokenizer on one sample.
 
-    Raises AssertionError with one line that says what broke it.
+    Args:
+        tokenizer: The tokenizer.
+        sample: A sample of its modality; a synthetic one by default.
+
+    Returns:
+        What was checked.
+
+    Raises:
+        AssertionError: One line that says what broke the contract.
+        ValueError: There is no synthetic sample for this modality.
     """
     name = type(tokenizer).__name__
     sample = sample or made_up(tokenizer)
@@ -68,20 +94,20 @@ def check_tokenizer(tokenizer: Tokenizer, sample: Sample | None = None) -> Repor
         expect(back.data.shape == sample.data.shape, f"{name}: data come back as {tuple(back.data.shape)}")
         expect(bool(back.data.isfinite().all()), f"{name}: decoded data are not finite")
         expect(back.sample_rate_hz == sample.sample_rate_hz, f"{name}: the sample rate changes")
-        expect(tokenizer.encode(back).ids.shape == ids.shape, f"{name}: what was decoded has ids of another shape")
+        expect(tokenizer.encode(back).ids.shape == ids.shape, f"{name}: decoded data have ids of another shape")
     else:
         expect(again.data == back.data, f"{name}: decoding twice gives other data")
         expect(type(back.data) is type(sample.data), f"{name}: data come back as {type(back.data).__name__}")
-    if not isinstance(tokenizer, nn.Module):  # a network may lose something, a vocabulary may not
+    if not isinstance(tokenizer, nn.Module):  # networks may be lossy, vocabularies not
         expect(back.data == sample.data, f"{name}: {sample.data!r} comes back as {back.data!r}")
         expect(torch.equal(tokenizer.encode(back).ids, ids), f"{name}: ids do not survive decoding and encoding")
-    expect(bool(before) and tokenizer.fingerprint() == before, f"{name}: the fingerprint changes by use")
+    expect(bool(before) and tokenizer.fingerprint() == before, f"{name}: encoding or decoding changes the fingerprint")
     bits = ids.numel() * math.log2(max(2, tokenizer.codebook_size))
     return Report(name, tokenizer.codebook_size, bits, ("ids", "repeatability", "round trip", "fingerprint"))
 
 
 def made_up(tokenizer: Any) -> Sample:
-    """A sample of the tokenizer's modality, of a size that needs no padding; ValueError when we know none."""
+    """Synthetic sample of the tokenizer's modality, of a size that needs no padding; ValueError where there is none."""
     generator = torch.Generator().manual_seed(0)
     kind = MODALITIES.get(tokenizer.modality)
     if kind and kind.in_words:
@@ -95,4 +121,4 @@ def made_up(tokenizer: Any) -> Sample:
         vqvae = tokenizer.vqvae
         size = [(2 + i) * vqvae.downsampling for i in range(vqvae.config.rank)]
         return Sample(tokenizer.modality, torch.rand(vqvae.config.channels, *size, generator=generator))
-    raise ValueError(f"no made-up sample for the modality {tokenizer.modality!r}; give one: check_tokenizer(t, sample)")
+    raise ValueError(f"no synthetic sample of modality {tokenizer.modality!r}; pass one: check_tokenizer(t, sample)")

@@ -1,4 +1,4 @@
-"""The contracts that every quantizer keeps, each a function that raises AssertionError with what broke it."""
+"""The contracts of quantizers: functions that raise AssertionError with a message on how a contract is broken."""
 
 import copy
 import math
@@ -19,13 +19,13 @@ class NotApplicable(Exception):
 
 
 def grids(quantizer: Quantizer) -> list[tuple[int, ...]]:
-    """A small grid of each rank."""
+    """A small grid of each rank from 1 to 3."""
     f = quantizer.downsampling
     return [(5 * f,), (2 * f, 3 * f), (2 * f, f, 2 * f)]
 
 
 def example(quantizer: Quantizer, grid: tuple[int, ...], seed: int = 0, batch: int = 2) -> Tensor:
-    """Vectors `[B, *grid, dim]` around codes, in whatever range those have."""
+    """Vectors `[B, *grid, dim]`: random codes plus noise of 0.3 times the standard deviation of the codes."""
     generator = torch.Generator().manual_seed(seed)
     indices = torch.randint(quantizer.codebook_size, (batch, *quantizer.index_shape(grid)), generator=generator)
     codes = quantizer.lookup(indices).detach()
@@ -33,7 +33,7 @@ def example(quantizer: Quantizer, grid: tuple[int, ...], seed: int = 0, batch: i
 
 
 def trained(quantizer: Quantizer) -> Quantizer:
-    """The quantizer in training, after its first batch, so that it is initialised."""
+    """The quantizer in training mode after one batch and update, so that its codebook is initialised."""
     quantizer.train()
     call(quantizer, example(quantizer, grids(quantizer)[1], seed=9, batch=8))
     quantizer.update()
@@ -41,16 +41,17 @@ def trained(quantizer: Quantizer) -> Quantizer:
 
 
 def call(quantizer: Quantizer, x: Tensor, mask: Tensor | None = None) -> Quantized:
-    """The quantizer on vectors last, whatever its layout."""
+    """Quantize vectors `[B, *grid, dim]`, whatever the layout of the quantizer."""
     return quantizer(x.movedim(-1, 1) if quantizer.channel_first else x, mask)
 
 
 def last(quantizer: Quantizer, x: Tensor) -> Tensor:
-    """Its output with vectors last."""
+    """Output of the quantizer with the vector axis last."""
     return x.movedim(1, -1) if quantizer.channel_first else x
 
 
 def shapes(quantizer: Quantizer) -> None:
+    """Output shapes and types, range of the indices, one finite loss."""
     for grid in grids(quantizer):
         x = example(quantizer, grid)
         quantized, indices, loss = out = call(quantizer, x)
@@ -65,6 +66,7 @@ def shapes(quantizer: Quantizer) -> None:
 
 
 def idempotence(quantizer: Quantizer) -> None:
+    """Quantizing twice gives the same vectors as quantizing once."""
     if not quantizer.idempotent:
         raise NotApplicable("the search is greedy")
     for grid in grids(quantizer):
@@ -74,6 +76,7 @@ def idempotence(quantizer: Quantizer) -> None:
 
 
 def round_trip(quantizer: Quantizer) -> None:
+    """`indices_to_codes` gives the quantized vectors and `codes_to_indices` inverts it."""
     for grid in grids(quantizer):
         out = call(quantizer, example(quantizer, grid))
         codes = quantizer.indices_to_codes(out.indices)
@@ -84,6 +87,7 @@ def round_trip(quantizer: Quantizer) -> None:
 
 
 def layout(quantizer: Quantizer) -> None:
+    """Channels first and vectors last give the same indices and vectors."""
     for grid in grids(quantizer):
         x = example(quantizer, grid)
         outs = []
@@ -95,6 +99,7 @@ def layout(quantizer: Quantizer) -> None:
 
 
 def gradient(quantizer: Quantizer) -> None:
+    """The straight-through gradient is that of `surrogate`."""
     if any(part.estimator != "ste" for part in quantizer.modules() if isinstance(part, Quantizer)):
         raise NotApplicable("its estimator is not straight through")
     for grid in grids(quantizer):
@@ -105,6 +110,7 @@ def gradient(quantizer: Quantizer) -> None:
 
 
 def masks(quantizer: Quantizer) -> None:
+    """Masking a vector has the same effect as cutting it off, in output, statistics and update."""
     for training in (False, True):
         for grid in grids(quantizer):
             _masked_is_cropped(quantizer.train(training), grid)
@@ -131,7 +137,7 @@ def _masked_is_cropped(quantizer: Quantizer, grid: tuple[int, ...]) -> None:
 
 
 def nothing(quantizer: Quantizer) -> None:
-    """No real vector at all: a batch that is masked altogether, and one without items."""
+    """Batches without a real vector: one that is fully masked, and one without items."""
     for training in (False, True):
         quantizer.train(training)
         for grid in grids(quantizer):
@@ -144,6 +150,7 @@ def nothing(quantizer: Quantizer) -> None:
 
 
 def poison(quantizer: Quantizer) -> None:
+    """A vector with NaN, infinity or an overflow is counted and changes nothing else."""
     trained(quantizer)
     grid = grids(quantizer)[1]
     for bad in (math.nan, math.inf, 3e38):
@@ -160,6 +167,7 @@ def poison(quantizer: Quantizer) -> None:
 
 
 def training(quantizer: Quantizer) -> None:
+    """Gradients and state stay finite in training, also for vectors that equal their codes."""
     trained(quantizer)
     x = example(quantizer, grids(quantizer)[1]).requires_grad_()
     for codes in (x, last(quantizer, call(quantizer, x.detach()).quantized.detach()).requires_grad_()):
@@ -170,10 +178,11 @@ def training(quantizer: Quantizer) -> None:
 
 
 def one_update(quantizer: Quantizer) -> None:
+    """The codebook moves once per update, also with accumulated batches and activation checkpointing."""
     trained(quantizer)
     x = example(quantizer, grids(quantizer)[1], batch=4)
     whole, parts, recomputed = (copy.deepcopy(quantizer) for _ in range(3))
-    dropped = bool((call(whole, x).indices < 0).any())  # at random, and so otherwise in other batches
+    dropped = bool((call(whole, x).indices < 0).any())  # random, so other batches drop other codes
     call(parts, x[:1]), call(parts, x[1:])
     plain = pulled_back(lambda z: _outcome(copy.deepcopy(quantizer), z), x, torch.ones(()))
     again = pulled_back(lambda z: checkpoint(_outcome, recomputed, z, use_reentrant=False), x, torch.ones(()))
@@ -181,7 +190,7 @@ def one_update(quantizer: Quantizer) -> None:
     for one in (whole, parts, recomputed):
         one.update()
     if not dropped:
-        _same_state(whole, parts, "accumulated batches move the codebook otherwise than one batch")
+        _same_state(whole, parts, "accumulated batches move the codebook differently from one batch")
     _same_state(whole, recomputed, "activation checkpointing moves the codebook twice")
     before = copy.deepcopy(whole)
     whole.update()
@@ -189,12 +198,13 @@ def one_update(quantizer: Quantizer) -> None:
 
 
 def _outcome(quantizer: Quantizer, x: Tensor) -> Tensor:
-    """A number that depends on everything that comes out of training."""
+    """Scalar that depends on all outputs of training."""
     out = call(quantizer, x)
     return out.quantized.square().sum() + out.loss
 
 
 def repeatability(quantizer: Quantizer) -> None:
+    """Training does not draw from the global random generator."""
     trained(quantizer)
     x = example(quantizer, grids(quantizer)[1])
     torch.manual_seed(0)
@@ -205,6 +215,7 @@ def repeatability(quantizer: Quantizer) -> None:
 
 
 def autocast(quantizer: Quantizer) -> None:
+    """Autocast changes neither indices nor codes nor the type of the output."""
     x = example(quantizer, (64 * quantizer.downsampling,))
     plain = call(quantizer, x).indices
     with torch.autocast("cpu", torch.bfloat16):
@@ -216,6 +227,7 @@ def autocast(quantizer: Quantizer) -> None:
 
 
 def statistics(quantizer: Quantizer) -> None:
+    """Perplexity and usage agree with a count of the indices."""
     out = call(quantizer, example(quantizer, grids(quantizer)[1], batch=8))
     perplexity, usage = [], []
     for indices in quantizer.by_codebook(out.indices):
@@ -230,17 +242,19 @@ def statistics(quantizer: Quantizer) -> None:
 
 
 def state(quantizer: Quantizer) -> None:
+    """The `state_dict` holds the whole state."""
     x = example(quantizer, grids(quantizer)[1])
     other = trained(copy.deepcopy(quantizer)).eval()
     other.load_state_dict(quantizer.state_dict())
-    expect(torch.equal(call(other, x).indices, call(quantizer, x).indices), "its state is not all in its state_dict")
+    expect(torch.equal(call(other, x).indices, call(quantizer, x).indices), "its state_dict is incomplete")
 
 
 def exports(quantizer: Quantizer) -> None:
+    """Evaluation compiles with `fullgraph=True` and exports with `torch.export`, with the same result."""
     x = example(quantizer, grids(quantizer)[1])
     x = x.movedim(-1, 1) if quantizer.channel_first else x
     expected, whole = quantizer(x), Evaluation(quantizer)
-    torch.compiler.reset()  # the compiler gives up on a function after a few variants of it
+    torch.compiler.reset()  # the compiler stops compiling a function after a few variants
     for how, run in (
         ("torch.compile(fullgraph=True)", lambda: torch.compile(whole, backend="eager", fullgraph=True)(x)),
         ("torch.export", lambda: torch.export.export(whole, (x,)).module()(x)),
@@ -254,13 +268,14 @@ def exports(quantizer: Quantizer) -> None:
 
 
 class Evaluation(nn.Module):
-    """What evaluation needs of a quantizer: vectors and indices."""
+    """The part of a quantizer that evaluation needs: vectors and indices."""
 
     def __init__(self, quantizer: Quantizer):
         super().__init__()
         self.quantizer = quantizer
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantized vectors and indices."""
         out = self.quantizer(x)
         return out.quantized, out.indices
 
@@ -285,12 +300,13 @@ CONTRACTS: dict[str, Callable[[Quantizer], None]] = {
 
 
 def expect(condition: bool, otherwise: str) -> None:
+    """Raise AssertionError with the message `otherwise` unless the condition holds."""
     if not condition:
         raise AssertionError(otherwise)
 
 
 def near(a: Tensor, b: Tensor, otherwise: str) -> None:
-    """Equal up to rounding: two equal codes may take each other's place."""
+    """Expect equality up to rounding, because two equal codes may replace each other."""
     a, b = a.detach(), b.detach()
     expect(
         a.shape == b.shape and torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * float(b.abs().max())), otherwise

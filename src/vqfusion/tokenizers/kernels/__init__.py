@@ -1,1 +1,1 @@
-"""Fused searches for the nearest code: C++ for CPUs, Triton for CUDA. `nearest.py` decides which one runs."""
+"""Fused nearest-code searches: C++ for CPUs, Triton for CUDA. `nearest.py` selects one."""

@@ -1,4 +1,4 @@
-"""The Triton search for CUDA: one program holds a block of vectors and walks over the codebook."""
+"""Triton search for CUDA: each program holds a block of vectors and loops over the codebook."""
 
 from collections.abc import Callable
 from typing import no_type_check
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 ROWS, CODES, MOST_DIMS = 64, 64, 32  # vectors and codes of one block of scores, dimensions of one product
-OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}  # 64 KiB of shared memory, nothing spilt
+OPTIONS = {"num_warps": 4, "num_stages": 2, "enable_fp_fusion": True}  # 64 KiB of shared memory, no spilled registers
 
 
 @triton.jit
@@ -46,17 +46,17 @@ def _search(
             score = tl.dot(vectors, tile, score, input_precision=PRECISION)
         score -= tl.load(half_norms + code, mask=code < k, other=float("inf"))[None, :]
         value, place = tl.max(score, axis=1, return_indices=True)
-        better = value > best  # never for NaN, never for a tie with a lower index
+        better = value > best  # false for NaN and for ties with a lower index
         best = tl.where(better, value, best)
         index = tl.where(better, first + place.to(tl.int64), index)
     tl.store(indices + row, index, mask=row < n)
 
 
 def load() -> Callable[[Tensor, Tensor], Tensor]:
-    """The search as a function of vectors and codebook, both float32 on one CUDA device.
+    """Return the search as a function of vectors and codebook, both float32 on one CUDA device.
 
-    Products keep float32 accuracy on tensor cores by three TF32 products each (Ootomo, Yokota 2022). The
-    caller checks the search against float64 on first use, because compilers and devices differ. Importing
+    Each product is computed as three TF32 products, which keeps float32 accuracy on tensor cores (Ootomo, Yokota,
+    2022). The caller checks the search against float64 on first use, because compilers and devices differ. Importing
     this module raises `ImportError` where Triton is missing.
     """
     precision = "ieee" if torch.version.hip else "tf32x3"

@@ -1,4 +1,4 @@
-"""The C++ search: compiled on first use, kept in the cache of the user, loaded with ctypes."""
+"""C++ search: compiled on first use, stored in the user's cache folder, loaded with ctypes."""
 
 import ctypes
 import hashlib
@@ -26,12 +26,16 @@ COMPILER_SECONDS = 60
 
 
 def load() -> Callable[[Tensor, Tensor], Tensor]:
-    """The search as a function of vectors and codebook, both float32 on the CPU.
+    """Return the search as a function of vectors and codebook, both float32 on the CPU.
 
-    The library lies in `$XDG_CACHE_HOME/vqfusion` or `~/.cache/vqfusion` under a name that changes with the
-    source, the flags and the processor; it appears there whole or not at all, so processes may compile it at
-    the same time. Raises `OSError`, `RuntimeError` or `UserError`, with the reason, where there is no compiler, where
-    nothing compiles, where the cache cannot be written, or where others could have put a library there.
+    The library is stored in `$XDG_CACHE_HOME/vqfusion` or `~/.cache/vqfusion` under a name that depends on the source,
+    the flags and the processor. It is moved there when complete, so that several processes may compile it at the same
+    time.
+
+    Raises:
+        OSError: The cache folder cannot be written.
+        RuntimeError: There is no compiler, or none compiles the source.
+        UserError: Other users can write to the cache folder.
     """
     source = SOURCE.read_bytes()
     path = own_folder(_cache()) / f"nearest_code-{_digest(source)}.so"
@@ -39,7 +43,7 @@ def load() -> Callable[[Tensor, Tensor], Tensor]:
         _compile(source, path)
     try:
         function = ctypes.CDLL(str(path)).nearest_code
-    except (OSError, AttributeError):  # built for another system that shares this cache
+    except (OSError, AttributeError):  # built for another system that shares this cache folder
         _compile(source, path)
         function = ctypes.CDLL(str(path)).nearest_code
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
@@ -78,7 +82,7 @@ def _digest(source: bytes) -> str:
 
 
 def _processor() -> str:
-    """Model and instruction sets: a library for one processor may crash on another."""
+    """Model and instruction sets of the processor: a library compiled for one may crash on another."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     except OSError:

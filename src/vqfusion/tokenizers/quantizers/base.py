@@ -1,4 +1,4 @@
-"""The contract of every quantizer: layout, masks, poison, the gradient and the statistics."""
+"""Base class of all quantizers: layout, masks, non-finite input, gradient estimation and statistics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,23 +20,29 @@ from vqfusion.types import Quantized
 class Quantizer(nn.Module, Pretrained, ABC):
     """Maps vectors to the nearest of `codebook_size` codes.
 
-    Input `[B, *grid, dim]`, or `[B, dim, *grid]` when built with `channel_first=True`, at any rank; `mask`
-    `[B, *grid]`, True = real. Masked vectors come back as zeros with index 0 and enter neither loss nor statistics,
-    and so do vectors that are not finite in float32. Indices are `[B, *grid, *index_axes]`; a quantizer with several
-    codes for a vector has `index_axes = (Q,)`, and its `perplexity` and `usage` are means over its codebooks.
+    The input is `[B, *grid, dim]`, or `[B, dim, *grid]` with `channel_first=True`, of any rank; `mask` is `[B, *grid]`,
+    True = real. Masked vectors become zeros with index 0 and are excluded from loss and statistics, as are vectors that
+    are not finite in float32. Indices are `[B, *grid, *index_axes]`; a quantizer with several codes per vector has
+    `index_axes = (Q,)`, and its `perplexity` and `usage` are means over its codebooks.
 
-    Q(Q(z)) = Q(z) and indices survive the way to vectors and back, except where `idempotent` is False. Everything is
-    computed in float32 whatever autocast says. The gradient is that of `estimator` ("ste", "rotation", "diveq").
-    Random draws of training start from `generator`, or, without one, from a checksum of the vectors: a resumed run
-    or a recomputed activation draws the same numbers, and padding changes none.
+    Q(Q(z)) = Q(z), and indices survive the round trip through vectors, unless `idempotent` is False. Everything is
+    computed in float32 whatever the autocast setting. Random draws in training are seeded from `generator`, or else
+    from a checksum of the vectors: a resumed run or a recomputed activation draws the same numbers, and padding does
+    not change them.
 
-    Subclasses give `nearest`, `lookup` and `quantization_losses`, or `assign` as a whole.
+    Subclasses implement `nearest`, `lookup` and `quantization_losses`, or override `assign`.
+
+    Args:
+        dim: Dimension of the vectors.
+        codebook_size: Number of codes.
+        channel_first: Whether the vector axis is the second one instead of the last.
+        estimator: Gradient estimator: "ste", "rotation" or "diveq", see `estimators`.
     """
 
     idempotent = True
     draws = False  # whether training uses random numbers, apart from the estimator
     index_axes: tuple[int, ...] = ()
-    downsampling = 1  # of the grid of indices against the grid of vectors
+    downsampling = 1  # size of the grid of vectors / size of the grid of indices, along each axis
     config_keys: tuple[str, ...] = ("dim", "codebook_size")  # fields of VQVAEConfig that the constructor takes
     kind: ClassVar[str] = "quantizer"
     config_type = QuantizerConfig
@@ -58,44 +64,56 @@ class Quantizer(nn.Module, Pretrained, ABC):
 
     @abstractmethod
     def nearest(self, x: Float[Tensor, "N D"]) -> Int[Tensor, "N ..."]:
-        """Indices of the code of each vector."""
+        """Index of the nearest code for each vector, or indices where a vector has several."""
 
     @abstractmethod
     def lookup(self, indices: Int[Tensor, "..."]) -> Float[Tensor, "... D"]:
-        """Code vector of indices `[..., *index_axes]`."""
+        """Code vectors of indices `[..., *index_axes]`."""
 
     def quantization_losses(
         self, x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"], rows: Rows
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Weighted loss and its unweighted parts. `x`: transformed input; `codes`: the nearest codes."""
+        """Weighted loss and its unweighted terms.
+
+        Args:
+            x: Vectors after `transform`.
+            codes: Code vectors of the nearest codes.
+            rows: The vectors with their weights, for means over real vectors.
+
+        Returns:
+            The scalar loss and its terms by name.
+        """
         return x.new_zeros(()), {}
 
     def transform(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
-        """What is done to vectors before the search, with its gradient; must leave codes as they are."""
+        """Differentiable map of the vectors before the search, such as normalisation; must leave codes unchanged."""
         return x
 
     def surrogate(self, x: Float[Tensor, "B *grid D"]) -> Float[Tensor, "B *grid D"]:
-        """The map whose gradient a straight-through quantizer has in place of its own."""
+        """Map whose gradient a straight-through quantizer has instead of its own."""
         return self.transform(x)
 
     def prepare(self, x: Float[Tensor, "N D"]) -> None:
-        """Initialise from the first training batch; called in training for real, finite vectors."""
+        """Initialise from the first training batch; called in training with the real, finite vectors."""
 
     def observe(self, x: Float[Tensor, "N D"], indices: Int[Tensor, " N"]) -> None:
-        """Collect what a later `update` needs; called in training for real, finite vectors."""
+        """Collect what the next `update` needs; called in training with the real, finite vectors."""
 
     def update(self) -> None:
-        """Move what moves without gradients, once per optimizer step; without new data nothing happens."""
+        """Update everything that is not learned by gradient; call once per optimizer step.
+
+        Without new data it does nothing.
+        """
         for part in self.modules():
             if isinstance(part, Quantizer) and part is not self:
                 part.update()
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Call `update` after each step of this optimizer."""
+        """Call `update` automatically after each step of this optimizer."""
         optimizer.register_step_post_hook(lambda *_: self.update())
 
     def assign(self, rows: Rows) -> Assignment:
-        """Indices, codes and losses of rows."""
+        """Quantize rows: indices, codes and losses."""
         x = self.transform(rows.vectors)
         if self.training:
             self.prepare(x.detach())
@@ -109,11 +127,11 @@ class Quantizer(nn.Module, Pretrained, ABC):
     def output(
         self, x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"], rows: Rows
     ) -> tuple[Float[Tensor, "N D"], Float[Tensor, ""], dict[str, Tensor]]:
-        """What goes on to the decoder, the loss and its parts."""
+        """Vectors for the decoder, the loss and its terms; arguments as in `quantization_losses`."""
         return self.estimate(x, codes, rows), *self.quantization_losses(x, codes, rows)
 
     def estimate(self, x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"], rows: Rows) -> Float[Tensor, "N D"]:
-        """The codes with the gradient of the estimator."""
+        """Codes with the gradient of the estimator; arguments as in `quantization_losses`."""
         noisy = self.training and self.estimator == "diveq"
         return ESTIMATORS[self.estimator](x, codes, rows.generator() if noisy else None)
 
@@ -123,6 +141,19 @@ class Quantizer(nn.Module, Pretrained, ABC):
         mask: Bool[Tensor, "B ..."] | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        """Quantize a batch of vectors.
+
+        Args:
+            x: Vectors `[B, *grid, dim]`, or `[B, dim, *grid]` with `channel_first=True`.
+            mask: `[B, *grid]`, True = real; None means that all are real.
+            generator: Seeds the random draws of training.
+
+        Returns:
+            Codes, indices, loss and statistics.
+
+        Raises:
+            ValueError: Wrong dimension of the vectors, or wrong shape or type of the mask.
+        """
         vectors = self.vectors_last(x)
         grid, flat = vectors.shape[:-1], vectors.reshape(-1, self.dim).float()
         check_mask(mask, grid)
@@ -152,14 +183,14 @@ class Quantizer(nn.Module, Pretrained, ABC):
         )
 
     def indices_to_codes(self, indices: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Code vectors in the layout of the input: `[B, *grid, *index_axes]` to `[B, *grid, dim]` or channels first."""
+        """Code vectors, in the layout of the input, of indices `[B, *grid, *index_axes]`."""
         with torch.autocast(indices.device.type, enabled=False):
             codes = self.lookup(indices)
         return codes.movedim(-1, 1) if self.channel_first else codes
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "B ..."]) -> Int[Tensor, "B ..."]:
-        """Indices of the nearest codes as in evaluation: nothing is learned from x, and no code is dropped."""
+        """Indices of the nearest codes as in evaluation: nothing is learned from `x` and no code is dropped."""
         was_training = self.training
         self.eval()
         try:
@@ -175,7 +206,7 @@ class Quantizer(nn.Module, Pretrained, ABC):
         return indices.reshape(*vectors.shape[:-1], *indices.shape[1:])
 
     def vectors_last(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
-        """The input as `[B, *grid, dim]`; ValueError when its width is another."""
+        """The input as `[B, *grid, dim]`; ValueError where its vectors have another dimension."""
         vectors = x.movedim(1, -1) if self.channel_first else x
         width = vectors.shape[-1]
         if width != self.dim:
@@ -188,17 +219,20 @@ class Quantizer(nn.Module, Pretrained, ABC):
         return vectors
 
     def index_shape(self, grid: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of the indices of one item for a grid of vectors."""
+        """Shape of the indices of one item with the given grid of vectors."""
         return (*grid, *self.index_axes)
 
     def by_codebook(self, indices: Int[Tensor, "..."]) -> list[Int[Tensor, "..."]]:
-        """The indices of each codebook."""
+        """Indices of each codebook."""
         return list(indices.unbind(dim=-1)) if self.index_axes else [indices]
 
     def statistics(
         self, indices: Int[Tensor, "N ..."], counted: Bool[Tensor, " N"]
     ) -> tuple[Float[Tensor, " Q"], Float[Tensor, " Q"]]:
-        """Perplexity exp(entropy) and share of codes in use, for each codebook, from the counts of indices."""
+        """Perplexity exp(entropy) and fraction of codes in use, for each codebook.
+
+        `counted` is True for the vectors to count.
+        """
         perplexities, usages = [], []
         for column in self.by_codebook(indices):
             present = counted.reshape(-1, *[1] * (column.ndim - 1)) & (column >= 0)
@@ -217,11 +251,12 @@ class Quantizer(nn.Module, Pretrained, ABC):
 
     @property
     def config(self) -> QuantizerConfig:
-        """What `from_config` needs to build it; ValueError for a quantizer or an argument of one's own."""
+        """Name and arguments for `from_config`; ValueError where the class or an argument is not in the registry."""
         return stored_quantizer(self)
 
     @classmethod
     def from_config(cls, config: QuantizerConfig) -> Any:
+        """Build the untrained quantizer of a config."""
         made = built_quantizer(config)
         if not isinstance(made, cls):
             raise UserError(f"the config is of a {type(made).__name__}, not of a {cls.__name__}")
@@ -235,7 +270,7 @@ class Quantizer(nn.Module, Pretrained, ABC):
         items: int,
         generator: torch.Generator | None,
     ) -> tuple[Rows, Callable[[Tensor], Tensor]]:
-        """The rows to quantize, and the function that puts results of them back among all N."""
+        """The rows to quantize, and a function that scatters results for them back to all N vectors."""
         item = torch.arange(items, device=flat.device)[:, None].expand(-1, len(flat) // max(1, items)).reshape(-1)
         if not self.training:
             weight = valid.float() / valid.sum().clamp(min=1)

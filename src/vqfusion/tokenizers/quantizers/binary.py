@@ -12,16 +12,26 @@ from vqfusion.tokenizers.quantizers.codebook import all_mean
 from vqfusion.tokenizers.quantizers.relaxation import entropy_of, over_rows
 from vqfusion.tokenizers.quantizers.rows import Rows
 
-MOST_BITS = 24  # of one codebook; statistics count every code
+MOST_BITS = 24  # of one codebook, because the statistics have a count for every code
 
 
 class BinaryQuantizer(Quantizer):
-    """The sign of each of `dim` coordinates: 2^dim codes with entries +-`scale`, and no table.
+    """Sign of each of `dim` coordinates: 2^dim codes with entries +-`scale`, without a table.
 
     The loss is `entropy_weight` (mean entropy of p - `diversity_gamma` entropy of the mean of p) plus
-    `commitment_weight` |x - sg[c]|^2, with p_c = softmax_c(-|x - c|^2 / `temperature`) over all codes. p is a product
-    over bits, so the first entropy is a sum over bits; the second comes from a product of two matrices of
-    [N, 2^(dim/2)], and is exact too.
+    `commitment_weight`
+    |x - sg[c]|^2, with p_c = softmax_c(-|x - c|^2 / `temperature`) over all codes. p factorises over bits, so the first
+    entropy is a sum over bits; the second is computed exactly as well, from a product of two matrices `[N, 2^(dim/2)]`.
+
+    Args:
+        dim: Number of bits.
+        scale: Absolute value of the entries of a code.
+        entropy_weight: Weight of the entropy loss.
+        diversity_gamma: Weight of the entropy of the mean within it.
+        commitment_weight: Weight of the commitment loss.
+        temperature: Temperature of p.
+        estimator: Gradient estimator, see `Quantizer`.
+        channel_first: Layout, see `Quantizer`.
     """
 
     config_keys = ("dim",)
@@ -60,7 +70,7 @@ class BinaryQuantizer(Quantizer):
         logits = 4 * self.scale / self.temperature * x  # |x + s|^2 - |x - s|^2 = 4 s x
         sample_entropy = rows.mean(bit_entropy(logits).sum(dim=1))
         mean = mean_joint(logits, rows.weights())
-        if self.training:  # one process may validate by itself
+        if self.training:  # in evaluation, one process may run alone
             mean = all_mean(mean, len(x))
         batch_entropy = entropy_of(mean)
         loss = self.entropy_weight * (sample_entropy - self.diversity_gamma * batch_entropy)
@@ -69,16 +79,16 @@ class BinaryQuantizer(Quantizer):
 
 
 class LookupFreeQuantizer(BinaryQuantizer):
-    """Signs as codes: Yu et al. (2023), "Language model beats diffusion", section 3.1; codes are +-1."""
+    """Codes +-1: Yu et al. (2023), "Language model beats diffusion", section 3.1; arguments as in `BinaryQuantizer`."""
 
     def __init__(self, dim: int, **options: Any):
         super().__init__(dim, scale=1.0, **options)
 
 
 class BinarySphericalQuantizer(BinaryQuantizer):
-    """Signs of a unit vector: Zhao, Xiong, Krahenbuhl (2024), section 4; codes are +-1/sqrt(dim), of norm one.
+    """Signs of a unit vector: Zhao, Xiong, Krahenbuhl (2024), section 4; codes +-1/sqrt(dim), of norm one.
 
-    `temperature` is 2 / tau of the paper, where p_c = softmax_c(tau x.c).
+    `temperature` is 2 / tau of the paper, where p_c = softmax_c(tau x.c); other arguments as in `BinaryQuantizer`.
     """
 
     def __init__(self, dim: int, *, temperature: float = 0.02, **options: Any):
@@ -89,15 +99,15 @@ class BinarySphericalQuantizer(BinaryQuantizer):
 
 
 def bit_entropy(logits: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-    """Entropy in nats of a bit that is one with probability sigmoid(logit)."""
+    """Entropy in nats of bits that are one with probability sigmoid(logit)."""
     return F.softplus(logits) - logits * logits.sigmoid()
 
 
 def mean_joint(logits: Float[Tensor, "N D"], weight: Float[Tensor, " N"]) -> Float[Tensor, " K"]:
-    """Weighted mean over rows of the probabilities of all 2^D words of independent bits; sums to one.
+    """Weighted mean over rows of the probabilities of all 2^D words of D independent bits; sums to one.
 
-    A row's table of words is the outer product of the tables of its first and its last bits, and the sum of outer
-    products over rows is a matrix product: no array of N x 2^D is made.
+    The table of words of a row is the outer product of the tables of its first and last bits, and a sum of outer
+    products over rows is a matrix product, so that no array of N x 2^D is needed.
     """
 
     def chunk(weighted: Tensor, place: int) -> tuple[Tensor]:

@@ -1,4 +1,4 @@
-"""Codebooks: a table of code vectors, its start by k-means, its counts, and the revival of dead codes."""
+"""Learned codebooks: initialisation by k-means, usage counts, and replacement of dead codes."""
 
 import warnings
 from abc import abstractmethod
@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from vqfusion.tokenizers.nearest import nearest_code
 from vqfusion.tokenizers.quantizers.base import Quantizer
 
-CANDIDATES = 4096  # vectors of a step that k-means and the revival of dead codes may draw from
-MOST_BATCHES = 100  # in a step of the optimizer
+CANDIDATES = 4096  # vectors of a step from which k-means and replacements of dead codes are drawn
+MOST_BATCHES = 100  # batches per optimizer step that are expected at most
 GOLDEN_RATIO = (1 + 5**0.5) / 2
 
 
@@ -22,7 +22,7 @@ class CodebookQuantizer(Quantizer):
 
     @abstractmethod
     def codes(self) -> Float[Tensor, "K D"]:
-        """The code vectors."""
+        """Code vectors."""
 
     def nearest(self, x: Float[Tensor, "N D"]) -> Int[Tensor, " N"]:
         return nearest_code(x, self.codes())
@@ -32,13 +32,25 @@ class CodebookQuantizer(Quantizer):
 
 
 class LearnedCodebook(CodebookQuantizer):
-    """A codebook that starts by k-means, counts its use, and restarts codes that are not used.
+    """A codebook that is initialised by k-means, counts the use of its codes, and replaces those that are not used.
 
-    A training forward only collects; `update()` acts, once per optimizer step, whatever was recomputed, accumulated
-    or spread over processes in between. A code whose moving count falls under `threshold_ema_dead_code` times the
-    average restarts at a vector of the batch: a share, so that the batch size does not decide who lives. Vectors far
-    from their codes are drawn more often: Arthur, Vassilvitskii (2007), "k-means++". Subclasses hold `codebook`, as a
-    buffer or as a parameter.
+    A training forward pass only collects; `update()` acts once per optimizer step, whatever was recomputed, accumulated
+    or distributed over processes in between. A code whose moving count falls below `threshold_ema_dead_code` times the
+    average is replaced by a vector of the batch; the threshold is relative, so that it does not depend on the batch
+    size. Vectors far from their codes are drawn more often: Arthur, Vassilvitskii (2007), "k-means++". Subclasses hold
+    `codebook`, as a buffer or as a parameter.
+
+    Args:
+        dim: Dimension of the vectors.
+        codebook_size: Number of codes.
+        num_embeddings: Alias of `codebook_size`.
+        embedding_dim: Alias of `dim`.
+        commitment_weight: Weight of the commitment loss.
+        decay: Decay of the moving averages, in [0, 1].
+        kmeans_init: Whether k-means on the first batch initialises the codebook.
+        threshold_ema_dead_code: A code is dead below this fraction of the average count; 0 replaces none.
+        estimator: Gradient estimator, see `Quantizer`.
+        channel_first: Layout, see `Quantizer`.
     """
 
     codebook: Tensor
@@ -85,16 +97,16 @@ class LearnedCodebook(CodebookQuantizer):
             self.initialized.fill_(True)
 
     def start(self, codebook: Float[Tensor, "K D"], vectors: Float[Tensor, "N D"]) -> None:
-        """Take the codebook that k-means found in these vectors."""
+        """Take over the codebook that k-means found in these vectors."""
         self.codebook.copy_(codebook)
 
     @torch.no_grad()
     def observe(self, x: Float[Tensor, "N D"], indices: Int[Tensor, " N"]) -> None:
-        if torch._C._current_graph_task_id() == -1:  # activation checkpointing recomputes inside backward
+        if torch._C._current_graph_task_id() == -1:  # not in backward, where activation checkpointing recomputes
             self.collect(x, indices)
 
     def collect(self, x: Float[Tensor, "N D"], indices: Int[Tensor, " N"]) -> None:
-        """Add to the counts of this step; keep some vectors, and their squared distances, for dead codes to restart."""
+        """Add to the counts of this step, and keep some vectors with their squared distances to replace dead codes."""
         self._counts = self._counts.to(x.device).index_add_(0, indices, torch.ones_like(indices, dtype=torch.float32))
         some, chosen = thin(x, CANDIDATES), thin(indices, CANDIDATES)
         distances = (some - self.lookup(chosen)).square().sum(dim=1, keepdim=True)
@@ -103,14 +115,14 @@ class LearnedCodebook(CodebookQuantizer):
             self._candidates = [thin(torch.cat(self._candidates), CANDIDATES)]
             if not self.updates:
                 warnings.warn(
-                    f"{MOST_BATCHES} batches without an update: averages and dead codes stand still; call "
+                    f"{MOST_BATCHES} batches without an update: averages and dead codes are not updated; call "
                     "quantizer.attach(optimizer) once, or quantizer.update() after each of its steps",
                     stacklevel=2,
                 )
 
     @torch.no_grad()
     def update(self) -> None:
-        """Moving counts over all processes, movement of the codebook, revival of dead codes."""
+        """Update the counts over all processes, move the codebook, and replace dead codes."""
         if not self._candidates:
             return
         self.ema_counts.lerp_(all_sum(self._counts), 1 - self.decay)
@@ -120,15 +132,15 @@ class LearnedCodebook(CodebookQuantizer):
         self._counts, self._candidates = torch.zeros_like(self._counts), []
 
     def move(self) -> None:
-        """Move the codebook by what was observed; one that learns by gradient stays."""
+        """Move the codebook by the collected statistics; a codebook learned by gradient does not move here."""
 
     def restart(self, dead: Bool[Tensor, " K"], vectors: Float[Tensor, "M D"], count: Float[Tensor, ""]) -> None:
-        """Put dead codes on vectors, as if each had been found `count` times."""
+        """Replace `dead` codes by `vectors`, with the moving count `count`."""
         self.codebook[dead] = vectors
         self.ema_counts[dead] = count
 
     def _revive(self) -> None:
-        """Restart dead codes at vectors that are drawn by their squared distance to their codes."""
+        """Replace dead codes by vectors drawn in proportion to the squared distance to their codes."""
         average = self.ema_counts.mean()
         dead = self.ema_counts < self.threshold_ema_dead_code * average
         if not dead.any():
@@ -139,19 +151,19 @@ class LearnedCodebook(CodebookQuantizer):
             return
         generator = torch.Generator().manual_seed(int(self.updates))
         distances = candidates[:, -1].cpu().double()
-        weights = distances + 1e-6 * distances.mean() + 1e-30  # a batch of fewer vectors than dead codes serves twice
+        weights = distances + 1e-6 * distances.mean() + 1e-30  # all positive, so that every vector can be drawn
         drawn = torch.multinomial(weights, min(number, len(weights)), generator=generator)
-        chosen = drawn.repeat(-(-number // len(drawn)))[:number].to(candidates.device)
-        self.restart(dead, candidates[chosen, :-1], average)  # time to be found before it may die again
+        chosen = drawn.repeat(-(-number // len(drawn)))[:number].to(candidates.device)  # again where too few
+        self.restart(dead, candidates[chosen, :-1], average)  # the average count delays the next replacement
 
 
 def initial_codes(size: int, dim: int) -> Float[Tensor, "K D"]:
-    """Gaussian codes of expected norm one, the same for every call."""
+    """Gaussian codes of expected squared norm one, the same in every call."""
     return torch.randn(size, dim, generator=torch.Generator().manual_seed(0)) / dim**0.5
 
 
 def is_distributed() -> bool:
-    """Whether several processes work together now; never asked at construction."""
+    """Whether several processes train together; not asked in constructors, before the process group exists."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
@@ -163,9 +175,9 @@ def all_sum(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 
 def all_mean(x: Float[Tensor, "..."], count: int) -> Float[Tensor, "..."]:
-    """Mean over the vectors of all processes, from that over the `count` of this one.
+    """Mean over the vectors of all processes, from the mean `x` over the `count` vectors of this one.
 
-    The gradient is that of this process's share, which data-parallel training averages.
+    The gradient is that of this process's own mean; data-parallel training averages the gradients.
     """
     if not is_distributed():
         return x
@@ -175,10 +187,10 @@ def all_mean(x: Float[Tensor, "..."], count: int) -> Float[Tensor, "..."]:
 
 
 def thin(x: Shaped[Tensor, "N ..."], most: int) -> Shaped[Tensor, "M ..."]:
-    """At most `most` vectors, one of each of as many equal stretches of the batch.
+    """At most `most` rows, one from each of as many equal stretches of the batch.
 
-    Where in its stretch is told by multiples of the golden ratio: a fixed step would meet the same few columns of a
-    grid of vectors.
+    The position within a stretch follows multiples of the golden ratio: a fixed step would select the same few columns
+    of a grid of vectors again and again.
     """
     if len(x) <= most:
         return x
@@ -187,7 +199,7 @@ def thin(x: Shaped[Tensor, "N ..."], most: int) -> Shaped[Tensor, "M ..."]:
 
 
 def gather(x: Float[Tensor, "N D"]) -> Float[Tensor, "M D"]:
-    """The vectors of all processes in the order of their ranks."""
+    """Vectors of all processes in the order of their ranks."""
     if not is_distributed():
         return x
     parts: list[Tensor | None] = [None] * dist.get_world_size()
@@ -196,7 +208,7 @@ def gather(x: Float[Tensor, "N D"]) -> Float[Tensor, "M D"]:
 
 
 def kmeans(x: Float[Tensor, "N D"], size: int, iterations: int = 10) -> Float[Tensor, "K D"]:
-    """Lloyd's algorithm from random vectors; the same result on every process."""
+    """Lloyd's algorithm, initialised with random vectors; deterministic, so that all processes agree."""
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(max(len(x), size), generator=generator)[:size] % len(x)
     centers = x[order.to(x.device)].float().clone()

@@ -1,4 +1,4 @@
-"""Cosine codes: vectors and codes are compared by direction alone."""
+"""Vector quantization by cosine similarity."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,9 +12,10 @@ SMALLEST_NORM = 1e-6
 
 
 class OnSphere(LearnedCodebook):
-    """Puts vectors and codes of another quantizer on the unit sphere: Yu et al. (2021), "ViT-VQGAN", section 3.2.
+    """Mixin that normalises vectors and codes to length one: Yu et al. (2021), "ViT-VQGAN", section 3.2.
 
-    There the nearest code is the one of largest cosine similarity. The decoder sees unit vectors.
+    On the unit sphere the nearest code is the one with the largest cosine similarity. The decoder receives unit
+    vectors.
     """
 
     def transform(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
@@ -25,7 +26,7 @@ class OnSphere(LearnedCodebook):
 
 
 class CosineVectorQuantizer(OnSphere, VectorQuantizer):
-    """`VectorQuantizer` on the unit sphere: a code is the mean direction of the vectors that it stands for."""
+    """`VectorQuantizer` on the unit sphere: a code is the mean direction of its vectors."""
 
 
 class CosineGradientVectorQuantizer(OnSphere, GradientVectorQuantizer):

@@ -1,4 +1,4 @@
-"""Quantizers as configs: the name in the registry and the arguments of the constructor."""
+"""Quantizers as configs: name in the registry and arguments of the constructor."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -7,14 +7,14 @@ from typing import Any
 from vqfusion.config import QuantizerConfig
 from vqfusion.errors import UserError
 
-# the registry of the package, which fills it: classes by the name in configs
+# registry of quantizer classes by their name in configs; filled by the `__init__` of this package
 QUANTIZERS: dict[str, Any] = {}
-# quantizers that are put together from others, so that no VQVAEConfig names them
+# quantizers built from other quantizers, which a VQVAEConfig cannot name
 COMPOSED: dict[str, Any] = {}
 
 
 def arguments(init: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor by name; those that it passes on as `**options` under their own names."""
+    """Arguments of a constructor call by name, those within `**options` included."""
     signature = inspect.signature(init)
     bound = dict(signature.bind_partial(None, *args, **kwargs).arguments)
     del bound[next(iter(signature.parameters))]
@@ -25,7 +25,7 @@ def arguments(init: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
 
 
 def stored_quantizer(quantizer: Any) -> QuantizerConfig:
-    """The config of a quantizer; ValueError where a config cannot say it."""
+    """Config of a quantizer; ValueError where the class or an argument is not in the registry."""
     names = {kind: name for name, kind in (QUANTIZERS | COMPOSED).items()}
     if type(quantizer) not in names:
         raise ValueError(
@@ -37,7 +37,7 @@ def stored_quantizer(quantizer: Any) -> QuantizerConfig:
 
 
 def built_quantizer(config: QuantizerConfig) -> Any:
-    """The untrained quantizer of a config."""
+    """Build the untrained quantizer of a config."""
     known = QUANTIZERS | COMPOSED
     if config.quantizer not in known:
         raise UserError(f"no quantizer {config.quantizer!r}; known: {', '.join(known)}")
@@ -51,7 +51,7 @@ def _stored(value: Any) -> Any:
         return [_stored(one) for one in value]
     if isinstance(value, bool | int | float | str | None):
         return value
-    raise ValueError(f"no config can say an argument of type {type(value).__name__}: keep the state_dict instead")
+    raise ValueError(f"no config can hold an argument of type {type(value).__name__}: keep the state_dict instead")
 
 
 def _built(value: Any) -> Any:

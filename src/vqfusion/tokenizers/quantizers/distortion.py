@@ -1,4 +1,4 @@
-"""Mean squared distance between vectors and their codes, without a temporary of the size of the batch."""
+"""Mean squared distance between vectors and codes, without a temporary of the size of the batch."""
 
 import torch
 from jaxtyping import Float
@@ -6,14 +6,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-CHUNK = 2**18  # differences taken at once on a CPU: 1 MiB fits the cache and is used again and again
+CHUNK = 2**18  # differences per chunk on a CPU: a reused buffer of 1 MiB fits the cache
 
 
 def distortion(x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"]) -> Float[Tensor, ""]:
-    """`F.mse_loss(x, codes)` up to rounding, differentiable once in both.
+    """`F.mse_loss(x, codes)` up to rounding; differentiable once in both.
 
-    On a CPU fresh memory costs more than the arithmetic: a step that quantizes 16,384 vectors of 64 spends
-    3 ms on one temporary, most of it page faults, and 0.3 ms without it.
+    On a CPU allocating memory costs more than the arithmetic: quantizing 16,384 vectors of dimension 64 spends 3 ms on
+    one temporary, most of it page faults, and 0.3 ms without it.
     """
     if torch.compiler.is_compiling():
         return F.mse_loss(x, codes)

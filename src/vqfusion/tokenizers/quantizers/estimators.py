@@ -1,7 +1,7 @@
-"""Gradient estimators: the value of the code, and a gradient in place of the missing one of the nearest-code search.
+"""Gradient estimators: the value of the codes, with a gradient in place of the zero one of the nearest-code search.
 
-Each takes vectors `x` and their `codes`, `[N, D]`, and returns the codes with its own gradient. A generator is given
-in training to the one that adds noise.
+Each takes vectors `x` and their `codes`, both `[N, D]`, and returns the codes with its own gradient. In training a
+generator is passed to the estimator that adds noise.
 """
 
 from collections.abc import Callable
@@ -11,25 +11,25 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-EPSILON = 1e-6  # of a norm, below which an angle is not defined
+EPSILON = 1e-6  # norm below which an angle counts as undefined
 
-DIVEQ_VARIANCE = 1e-3  # of the noise on the direction; the paper asks for a small one
+DIVEQ_VARIANCE = 1e-3  # of the noise on the direction; the paper recommends a small value
 
 
 def straight_through(
     x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "N D"]:
-    """Gradient one: Bengio, Leonard, Courville (2013); van den Oord et al. (2017), section 3.2."""
+    """Straight-through, gradient one: Bengio, Leonard, Courville (2013); van den Oord et al. (2017), section 3.2."""
     return carried(x, codes)
 
 
 def rotation_trick(
     x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "N D"]:
-    """The code as a constant rotation and scaling of the vector: Fifty et al. (2024), section 4.
+    """Treat the code as a constant rotation and scaling of the vector: Fifty et al. (2024), section 4.
 
-    q = s R x with s = |q| / |x| and R the rotation in the plane of x and q; the gradient is s R^T g. Where the angle
-    is not defined (a zero vector, or opposite ones) the gradient is one.
+    q = s R x with s = |q| / |x| and R the rotation in the plane of x and q; the gradient is s R^T g. Where the angle is
+    undefined (a zero vector, or opposite vectors) the gradient is one.
     """
     with torch.no_grad():
         x_norm, code_norm = x.norm(dim=1, keepdim=True), codes.norm(dim=1, keepdim=True)
@@ -44,10 +44,10 @@ def rotation_trick(
 def directional(
     x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "N D"]:
-    """DiVeQ: the vector plus its distance to the code along a constant direction; Vali, Backstrom, Solin (2025).
+    """DiVeQ: the vector plus its distance to the code along a constant direction: Vali, Backstrom, Solin (2025).
 
-    x + |q - x| d with d the unit vector along v + q - x, v ~ N(0, `DIVEQ_VARIANCE`); without a generator v is zero and
-    the value is the code. The gradient reaches the codebook too, so that no further loss is needed.
+    x + |q - x| d with d the unit vector along v + q - x, v ~ N(0, `DIVEQ_VARIANCE`); without a generator v = 0 and the
+    value is the code. The gradient also reaches the codebook, so that no codebook loss is needed.
     """
     error = codes - x
     noise = torch.zeros_like(error)
@@ -66,7 +66,7 @@ ESTIMATORS: dict[str, Callable[..., Tensor]] = {
 
 
 def carried(path: Float[Tensor, "N D"], codes: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
-    """The value of the codes, exactly, with the gradient of the path."""
+    """Exact value of `codes` with the gradient of `path`."""
     if torch.compiler.is_compiling():
         return path + (codes - path).detach()
     return _Carried.apply(path, codes)

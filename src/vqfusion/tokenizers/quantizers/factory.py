@@ -1,4 +1,4 @@
-"""Vector quantizers put together from the arguments that users know."""
+"""Factory of vector quantizers with any combination of options."""
 
 from typing import Any
 
@@ -25,10 +25,29 @@ def make_quantizer(
     channel_first: bool = False,
     **options: Any,
 ) -> Quantizer:
-    """A vector quantizer with any of: cosine codes, a codebook that learns by gradient, a projection, heads, depth.
+    """Build a vector quantizer with any combination of cosine codes, learned codebook, projection, heads and depth.
 
-    Vectors are projected to `codebook_dim` numbers, these are split into `heads` equal parts, and each part is coded
-    `num_quantizers` deep. Further arguments go to each codebook.
+    Vectors are projected to dimension `codebook_dim`, split into `heads` equal parts, and each part is quantized with
+    `num_quantizers` residual quantizers.
+
+    Args:
+        dim: Dimension of the vectors.
+        codebook_size: Codes of each codebook.
+        use_cosine_sim: Compare by cosine similarity.
+        learnable_codebook: Learn the codebook by gradient instead of moving averages.
+        codebook_dim: Dimension to project to; none by default.
+        heads: Number of parts with a codebook each.
+        num_quantizers: Number of residual quantizers of each part.
+        quantizer_dropout: Probability that an item keeps only a random number of the residual codes in training.
+        estimator: Gradient estimator, see `Quantizer`.
+        channel_first: Layout, see `Quantizer`.
+        **options: Further arguments of each codebook, see `LearnedCodebook`.
+
+    Returns:
+        The quantizer.
+
+    Raises:
+        ValueError: The dimension is not a multiple of `heads`.
     """
     width = codebook_dim or dim
     if width % heads:

@@ -1,4 +1,4 @@
-"""Finite scalar quantization: a fixed grid instead of a learned codebook."""
+"""Finite scalar quantization: a fixed grid of codes instead of a learned codebook."""
 
 import math
 
@@ -13,9 +13,15 @@ from vqfusion.tokenizers.quantizers.rows import Rows
 class FiniteScalarQuantizer(Quantizer):
     """Rounds each of `len(levels)` coordinates to one of `levels[i]` equidistant values in [-1, 1].
 
-    Mentzer, Minnen, Agustsson, Tschannen (2023), "Finite scalar quantization: VQ-VAE made simple". The paper
-    bounds with tanh; here values are clamped, so that Q(Q(z)) = Q(z) and the gradient is exactly one, and
-    the distance to the cube is the commitment loss that keeps the encoder inside it.
+    Mentzer, Minnen, Agustsson, Tschannen (2023), "Finite scalar quantization: VQ-VAE made simple". The paper bounds
+    with tanh; here values are clamped, so that Q(Q(z)) = Q(z) and the gradient is exactly one. The commitment loss is
+    the squared distance to the cube [-1, 1]^D and keeps the encoder inside it.
+
+    Args:
+        levels: Number of values of each coordinate, at least 2.
+        commitment_weight: Weight of the commitment loss.
+        channel_first: Layout, see `Quantizer`.
+        estimator: Gradient estimator, see `Quantizer`.
     """
 
     config_keys = ("levels",)

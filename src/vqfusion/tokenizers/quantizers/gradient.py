@@ -14,7 +14,7 @@ class GradientVectorQuantizer(LearnedCodebook):
 
     The loss is `codebook_weight` |sg[x] - c|^2, which moves the codes, plus `commitment_weight` |x - sg[c]|^2, which
     moves the vectors. With `estimator="diveq"` the codes also learn from the decoder, and both weights may be zero.
-    Further arguments as in `LearnedCodebook`; `decay` is that of the counts by which dead codes are found.
+    Further arguments as in `LearnedCodebook`; `decay` is that of the counts that identify dead codes.
     """
 
     def __init__(

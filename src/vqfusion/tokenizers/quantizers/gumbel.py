@@ -1,4 +1,4 @@
-"""Quantizers that draw a code in training: Gumbel-softmax and SQ-VAE."""
+"""Quantizers that sample a code in training: Gumbel-softmax and SQ-VAE."""
 
 import math
 from typing import Any
@@ -14,11 +14,12 @@ from vqfusion.tokenizers.quantizers.rows import Rows
 
 
 class GumbelVectorQuantizer(RelaxedVectorQuantizer):
-    """Gumbel-softmax draw of a code: Jang, Gu, Poole (2016); as a VQ-VAE Ramesh et al. (2021), section 2.1.
+    """Gumbel-softmax sample of a code: Jang, Gu, Poole (2016); in a VQ-VAE Ramesh et al. (2021), section 2.1.
 
     The temperature falls geometrically from `temperature` to `min_temperature` in `anneal_steps` updates. With `hard`
-    the forward value of training is a code, with the gradient of the mixture. The loss is `kl_weight` KL(p | uniform),
-    in nats for each vector. Logits are negative squared distances, so that the most likely code is the nearest.
+    the forward value in training is a code, with the gradient of the mixture. The loss is `kl_weight` KL(p | uniform),
+    in nats per vector. Logits are negative squared distances, so that the most probable code is the nearest. Further
+    arguments as in `RelaxedVectorQuantizer`.
     """
 
     draws = True
@@ -44,7 +45,7 @@ class GumbelVectorQuantizer(RelaxedVectorQuantizer):
         self.kl_weight = kl_weight
 
     def temperature(self) -> Float[Tensor, ""]:
-        """Of the draw, by the number of updates."""
+        """Temperature of the sample after the current number of updates."""
         return self.max_temperature * (self.min_temperature / self.max_temperature) ** self.annealed
 
     def output(self, x: Float[Tensor, "N D"], codes: Float[Tensor, "N D"], rows: Rows):
@@ -61,7 +62,7 @@ class GumbelVectorQuantizer(RelaxedVectorQuantizer):
     def mixture_losses(
         self, entropy: Float[Tensor, ""], energy: Float[Tensor, ""]
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Weighted loss and its parts from the mean entropy of p and its mean energy, both in nats."""
+        """Weighted loss and its terms, from the mean entropy of p and its mean energy, both in nats."""
         kl = math.log(self.codebook_size) - entropy
         return self.kl_weight * kl, {"kl": kl}
 
@@ -69,10 +70,11 @@ class GumbelVectorQuantizer(RelaxedVectorQuantizer):
 class StochasticVectorQuantizer(GumbelVectorQuantizer):
     """SQ-VAE with Gaussian dequantization of one variance: Takida et al. (2022), section 4, eq. 10.
 
-    The two divergences of its bound are kept apart in `losses`, in nats for each vector: `kl_discrete` is the
-    negative entropy of p, `kl_continuous` the mean of |x - c|^2 / (2 variance) over p, in closed form instead of one
-    draw. The loss is `kl_weight` times their sum; beside a mean squared error over E elements for each code, the bound
-    with noise variance s^2 in the data asks for `kl_weight = 2 s^2 / E`. No noise is drawn in evaluation.
+    `losses` has the two divergences of the bound, in nats per vector: `kl_discrete` is the negative entropy of p,
+    `kl_continuous` the mean of |x - c|^2 / (2 variance) over p, in closed form instead of one sample. The loss is
+    `kl_weight` times their sum; beside a mean squared error over E elements per code, the bound with noise variance s^2
+    in the data requires `kl_weight = 2 s^2 / E`. Evaluation draws no noise. Further arguments as in
+    `GumbelVectorQuantizer`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Two levels of codes: a coarse grid for what is global, a fine one for details."""
+"""Two levels of codes: a coarse grid for global structure, a fine one for details."""
 
 from typing import Any
 
@@ -15,13 +15,20 @@ from vqfusion.types import Quantized
 class HierarchicalVectorQuantizer(Quantizer):
     """Top and bottom codes in the manner of Razavi, van den Oord, Vinyals (2019), "VQ-VAE-2", section 3.1.
 
-    The first half of the vectors, averaged over blocks of `factor` cells along each axis, is coded at the top. The
-    second half is coded at the bottom, as its difference from a learned linear prediction by the top code of the
-    block. Both halves go to the decoder, so Q(Q(z)) = Q(z).
+    The first half of each vector, averaged over blocks of `factor` cells along each axis, is quantized at the top
+    level. The second half is quantized at the bottom level, as its difference from a learned linear prediction from the
+    top code of the block. Both halves go to the decoder, so that Q(Q(z)) = Q(z).
 
-    Indices are `[B, *grid / factor, 1 + factor^rank]`: for each block its top code and then the codes of its cells.
-    Every axis of the grid must be a multiple of `factor`; a block is real where any of its cells is. Further arguments
-    go to both `VectorQuantizer`s. Values per depth are those of top and bottom.
+    Indices are `[B, *grid / factor, 1 + factor^rank]`: for each block its top code, then the codes of its cells. Every
+    axis of the grid must be a multiple of `factor`; a block is real where any of its cells is. Statistics per depth are
+    those of top and bottom.
+
+    Args:
+        dim: Dimension of the vectors.
+        codebook_size: Codes of each level.
+        factor: Side of a block in cells.
+        channel_first: Layout, see `Quantizer`.
+        **options: Further arguments of both `VectorQuantizer`s.
     """
 
     config_keys = ("dim", "codebook_size", "decay")
@@ -40,6 +47,7 @@ class HierarchicalVectorQuantizer(Quantizer):
         mask: Bool[Tensor, "B ..."] | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        """As `Quantizer.forward`; ValueError where an axis of the grid is not a multiple of `factor`."""
         vectors = self.vectors_last(x)
         shape = vectors.shape
         if any(size % self.downsampling for size in shape[1:-1]):
@@ -77,14 +85,14 @@ class HierarchicalVectorQuantizer(Quantizer):
         )
 
     def nearest(self, x: Float[Tensor, "B *grid D"]) -> Int[Tensor, "B *blocks Q"]:
-        """Indices of a whole grid of vectors."""
+        """Indices of whole grids of vectors."""
         coarse, fine = x.split(self.widths, dim=-1)
         top = self.top.codes_to_indices(self._average(coarse, torch.ones_like(x[..., 0], dtype=torch.bool)))
         predicted = self._cells(self.top.lookup(top)) @ self.prediction
         return torch.cat([top[..., None], self._blocks(self.bottom.codes_to_indices(fine - predicted))], dim=-1)
 
     def lookup(self, indices: Int[Tensor, "B *blocks Q"]) -> Float[Tensor, "B *grid D"]:
-        """Vectors of a whole grid of indices."""
+        """Vectors of whole grids of indices."""
         coarse = self._cells(self.top.lookup(indices[..., 0]))
         fine = self._join(self.bottom.lookup(indices[..., 1:]), indices.ndim - 2)
         return torch.cat([coarse, fine + coarse @ self.prediction], dim=-1)
@@ -128,7 +136,7 @@ class HierarchicalVectorQuantizer(Quantizer):
         return x.reshape(len(x), *(size * self.downsampling for size in coarse), *rest)
 
     def _cells(self, x: Float[Tensor, "B *blocks D"]) -> Float[Tensor, "B *grid D"]:
-        """The vector of a block in each of its cells."""
+        """Copy the vector of each block to all of its cells."""
         rank = x.ndim - 2
         repeated = x[..., None, :].expand(*x.shape[:-1], self.downsampling**rank, x.shape[-1])
         return self._join(repeated, rank)

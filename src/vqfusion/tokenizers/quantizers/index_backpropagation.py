@@ -1,4 +1,4 @@
-"""IBQ: the gradient of the decoder reaches every code through the index."""
+"""Index backpropagation quantization (IBQ): the gradient of the decoder reaches all codes."""
 
 from typing import Any
 
@@ -15,10 +15,11 @@ from vqfusion.tokenizers.quantizers.rows import Rows
 class IndexBackpropagationQuantizer(GradientVectorQuantizer):
     """Index backpropagation quantization: Shi et al. (2024), "IBQ", section 3.2.
 
-    Training gives q = (onehot + p - sg[p]) C: the nearest code, with the gradient of p = softmax(-|x - c|^2 / 2 t), t
-    the `temperature`, over all codes. (The paper has inner products, with which Q(Q(z)) need not be Q(z).) The loss
-    is |q - x|^2, the two losses of `GradientVectorQuantizer`, and `entropy_weight` times the mean entropy of p minus
-    the entropy of its mean, at `entropy_temperature`.
+    The output in training is q = (onehot + p - sg[p]) C: the value of the nearest code with the gradient of p =
+    softmax(-|x - c|^2 / (2 t)) over all codes, t the `temperature`. (The paper uses inner products, with which Q(Q(z))
+    need not be Q(z).) The loss is |q - x|^2, plus the two losses of `GradientVectorQuantizer`, plus `entropy_weight`
+    times the mean entropy of p minus the entropy of its mean, at `entropy_temperature`. Further arguments as in
+    `LearnedCodebook`.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class IndexBackpropagationQuantizer(GradientVectorQuantizer):
         return quantized, total, {**losses, "index": index, **entropies}
 
     def _scores(self, weighted: Tensor, place: int, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of a chunk: sum_k p_k sg[c_k], entropies, and the weighted sum of p as one row."""
+        """For a chunk: sum_k p_k sg[c_k], the entropies, and the weighted sum of p as one row."""
         x, weight = weighted[:, :-1], weighted[:, -1:]
         scores = centered_scores(x, table)
         log_p = (scores / self.entropy_temperature).log_softmax(dim=1)

@@ -1,4 +1,4 @@
-"""Product quantization: parts of a vector have codebooks of their own."""
+"""Product quantization: each part of a vector has its own codebook."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +13,13 @@ from vqfusion.tokenizers.quantizers.vector import VectorQuantizer
 
 
 class MultiHead(Quantizer):
-    """Splits vectors into consecutive parts, one for each quantizer: Jegou, Douze, Schmid (2011).
+    """Splits vectors into consecutive parts with a quantizer each: Jegou, Douze, Schmid (2011).
 
-    Indices have a trailing axis with those of all heads; losses are means over heads. All heads have codebooks of one
-    size.
+    Indices have a last axis over all heads; losses are means over heads. All heads need the same codebook size.
+
+    Args:
+        heads: One quantizer for each part.
+        channel_first: Layout, see `Quantizer`.
     """
 
     def __init__(self, heads: Sequence[Quantizer], channel_first: bool = False):
@@ -58,7 +61,7 @@ class MultiHead(Quantizer):
 
 
 class MultiHeadVectorQuantizer(MultiHead):
-    """`heads` times `VectorQuantizer`, to which further arguments go, over equal parts of a vector."""
+    """`heads` `VectorQuantizer`s over equal parts of a vector; further arguments as in `VectorQuantizer`."""
 
     config_keys = ("dim", "codebook_size", "decay")
 

@@ -1,4 +1,4 @@
-"""Codes in a learned subspace of the vectors: `codebook_dim`."""
+"""Vector quantization in a learned subspace of dimension `codebook_dim`."""
 
 from typing import Any
 
@@ -10,16 +10,21 @@ from vqfusion.tokenizers.quantizers.base import Quantizer
 from vqfusion.tokenizers.quantizers.rows import Assignment, Rows
 from vqfusion.tokenizers.quantizers.vector import VectorQuantizer
 
-ITERATIONS = 12  # enough for singular values down to a hundredth of the largest
+ITERATIONS = 12  # converges for singular values down to a hundredth of the largest
 
 
 class Projected(Quantizer):
-    """Another quantizer in a subspace: z = W x is quantized there and goes back as W^T z.
+    """Quantizes in a subspace: z = W x is quantized and mapped back by W^T.
 
-    The rows of W are kept orthonormal, so that W W^T = 1 and quantizing twice is quantizing once. Where a linear layer
-    precedes and follows, as in any VQ-VAE, this is as expressive as two free projections: Yu et al. (2021),
-    "ViT-VQGAN", section 3.2, and Kumar et al. (2023), "DAC", section 3.2, on small `codebook_dim`. What is left out
-    of the subspace gets no gradient.
+    The rows of W are kept orthonormal, so that W W^T = 1 and quantizing twice equals quantizing once. Between two
+    linear layers, as in any VQ-VAE, this is as expressive as two free projections: Yu et al. (2021), "ViT-VQGAN",
+    section 3.2, and Kumar et al. (2023), "DAC", section 3.2, on small `codebook_dim`. The component outside of the
+    subspace gets no gradient.
+
+    Args:
+        quantizer: Quantizer in the subspace.
+        dim: Dimension of the vectors, at least that of `quantizer`.
+        channel_first: Layout, see `Quantizer`.
     """
 
     def __init__(self, quantizer: Quantizer, dim: int, channel_first: bool = False):
@@ -51,7 +56,7 @@ class Projected(Quantizer):
 
 
 class ProjectedVectorQuantizer(Projected):
-    """`VectorQuantizer` with codes of `codebook_dim` numbers, to which further arguments go."""
+    """`VectorQuantizer` with codes of dimension `codebook_dim`, half of `dim` by default; other arguments as there."""
 
     config_keys = ("dim", "codebook_size", "decay")
 
@@ -63,12 +68,13 @@ class ProjectedVectorQuantizer(Projected):
 
 
 def orthonormal_rows(weight: Float[Tensor, "E D"]) -> Float[Tensor, "E D"]:
-    """The nearest matrix with orthonormal rows (the polar factor), by Newton-Schulz iteration: Higham (1986).
+    """Nearest matrix with orthonormal rows (the polar factor), by Newton-Schulz iteration: Higham (1986).
 
-    Only products of matrices: it exports, and half precision or averaging of `weight` leave the rows orthonormal.
+    Matrix products only: it can be exported, and rows stay orthonormal when `weight` is rounded to half precision or
+    averaged.
     """
     gram = weight @ weight.t()
-    weight = weight / gram.abs().sum(dim=1).max().sqrt()  # a bound of the largest singular value
+    weight = weight / gram.abs().sum(dim=1).max().sqrt()  # upper bound of the largest singular value
     for _ in range(ITERATIONS):
         weight = 1.5 * weight - 0.5 * (weight @ weight.t()) @ weight
     return weight

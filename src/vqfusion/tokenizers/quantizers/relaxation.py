@@ -1,4 +1,4 @@
-"""Scores of all codes, in chunks of rows: what quantizers need whose gradient reaches every code."""
+"""Scores of all codes in chunks of rows, for quantizers whose gradient reaches every code."""
 
 from collections.abc import Callable
 
@@ -7,14 +7,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-ROWS_PER_CHUNK = 1024  # of scores that are alive at once; the backward pass computes each chunk again
+ROWS_PER_CHUNK = 1024  # rows of scores in memory at once; the backward pass recomputes each chunk
 
 
 def over_rows(function: Callable[..., tuple[Tensor, ...]], x: Float[Tensor, "N D"], *shared: Tensor) -> tuple:
-    """`function(chunk, place, *shared)` over chunks of rows, its results joined along their first axis.
+    """Apply `function(chunk, place, *shared)` to chunks of rows and join the results along their first axis.
 
-    What a chunk computes is not kept but computed again in the backward pass, so that memory is
-    `ROWS_PER_CHUNK` times the number of codes. Random draws of a chunk must follow from its `place`.
+    Chunks are recomputed in the backward pass, so that memory is `ROWS_PER_CHUNK` times the number of codes. Random
+    draws of a chunk must be determined by its number `place`.
     """
     if torch.compiler.is_compiling() or len(x) <= ROWS_PER_CHUNK:
         return function(x, 0, *shared)
@@ -26,7 +26,7 @@ def over_rows(function: Callable[..., tuple[Tensor, ...]], x: Float[Tensor, "N D
 
 
 def centered_scores(x: Float[Tensor, "N D"], codes: Float[Tensor, "K D"]) -> Float[Tensor, "N K"]:
-    """-|x - c|^2 / 2 for every vector and code, without the cancellation that offset data suffer."""
+    """-|x - c|^2 / 2 for every vector and code; centred, so that data far from zero suffer no cancellation."""
     center = codes.detach().mean(dim=0, keepdim=True)
     x, codes = x - center, codes - center
     half = x.square().sum(dim=1, keepdim=True) / 2
@@ -34,7 +34,7 @@ def centered_scores(x: Float[Tensor, "N D"], codes: Float[Tensor, "K D"]) -> Flo
 
 
 def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Standard Gumbel noise, -log of a standard exponential."""
+    """Standard Gumbel noise: -log of a standard exponential variable."""
     return torch.empty(shape, device=generator.device).exponential_(generator=generator).log().neg()
 
 
@@ -44,7 +44,7 @@ def entropy(log_probabilities: Float[Tensor, "N K"]) -> Float[Tensor, " N"]:
 
 
 def entropy_of(probabilities: Float[Tensor, " K"]) -> Float[Tensor, ""]:
-    """Entropy in nats of one distribution, with a finite gradient where it is zero."""
+    """Entropy of one distribution in nats, with a finite gradient where a probability is zero."""
     return -(probabilities * probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()).sum()
 
 
@@ -55,12 +55,21 @@ def mixture_of_codes(
     temperature: Float[Tensor, ""],
     seed: int | None = None,
 ) -> tuple[Float[Tensor, "N D"], Int[Tensor, " N"], Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """Relaxed quantization by p_k = softmax_k(-`precision` |x - c_k|^2 / 2).
+    """Relaxed quantization with p_k = softmax_k(-`precision` |x - c_k|^2 / 2).
 
-    Returns the mixture sum_k w_k c_k, the index of the largest w_k, the entropy of p, and its mean energy
-    sum_k p_k `precision` |x - c_k|^2 / 2.
-    The weights w are p itself, or with a seed a Gumbel-softmax draw from p at `temperature`: Jang, Gu, Poole (2016);
-    Maddison, Mnih, Teh (2016).
+    The weights w of the mixture are p, or with a seed a Gumbel-softmax sample from p: Jang, Gu, Poole (2016); Maddison,
+    Mnih, Teh (2016).
+
+    Args:
+        x: Vectors.
+        codes: Code vectors.
+        precision: Inverse variance.
+        temperature: Temperature of the Gumbel-softmax sample.
+        seed: Seed of the sample; None takes p itself.
+
+    Returns:
+        The mixture sum_k w_k c_k, the index of the largest w_k, the entropy of p in nats, and its mean energy sum_k p_k
+        `precision` |x - c_k|^2 / 2.
     """
 
     def chunk(x: Tensor, place: int, codes: Tensor, precision: Tensor, temperature: Tensor):

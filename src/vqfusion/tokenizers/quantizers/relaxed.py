@@ -1,4 +1,4 @@
-"""Quantizers that mix codes in training and take the nearest one in evaluation."""
+"""Quantizers that mix codes in training and take the nearest code in evaluation."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from vqfusion.tokenizers.streaming import soft_codes
 
 
 class RelaxedVectorQuantizer(GradientVectorQuantizer):
-    """In training a mixture of codes by p_k = softmax_k(-|x - c_k|^2 / (2 variance)); the variance is learned.
+    """In training a mixture of codes with p_k = softmax_k(-|x - c_k|^2 / (2 variance)) and a learned variance.
 
-    It starts at the mean squared distance to the nearest code, so that several codes share a vector. The codebook
-    learns through the mixture, and by the losses of `GradientVectorQuantizer` where their weights are not zero. In
-    evaluation the nearest code is taken, and the gradient passes straight through. `anneal_steps` is the length, in
-    updates, of the schedule of a subclass.
+    The variance starts at the mean squared distance to the nearest code, so that several codes contribute to a vector.
+    The codebook learns through the mixture, and from the losses of `GradientVectorQuantizer` where their weights are
+    not zero. Evaluation takes the nearest code with the straight-through gradient. `anneal_steps` is the length, in
+    updates, of the schedule of a subclass; further arguments as in `GradientVectorQuantizer`.
     """
 
     def __init__(
@@ -35,20 +35,20 @@ class RelaxedVectorQuantizer(GradientVectorQuantizer):
 
     @property
     def annealed(self) -> Float[Tensor, ""]:
-        """Share of the schedule that is done, in [0, 1]."""
+        """Completed fraction of the schedule, in [0, 1]."""
         return torch.clamp(self.updates / self.anneal_steps, max=1)
 
     def precision(self) -> Float[Tensor, ""]:
-        """What half the squared distances are multiplied by."""
+        """Inverse variance, the factor of half the squared distances."""
         return torch.exp(-self.log_variance)
 
 
 class SoftVectorQuantizer(RelaxedVectorQuantizer):
-    """Kernel regression on the codes, Nadaraya (1964) and Watson (1964), with a learned bandwidth annealed to hard.
+    """Kernel regression on the codes, Nadaraya (1964) and Watson (1964), with a learned bandwidth annealed to zero.
 
-    q(x) = sum_k c_k phi(x - c_k) / sum_k phi(x - c_k), with phi(u) = exp(-|u|^2 / (2 h^2)) and
-    h = sqrt(variance) (1 - t / `anneal_steps`) after t updates. From `anneal_steps` on, and in evaluation, it is the
-    limit h -> 0: the nearest code, with the gradient passed straight through.
+    q(x) = sum_k c_k phi(x - c_k) / sum_k phi(x - c_k), with phi(u) = exp(-|u|^2 / (2 h^2)) and h = sqrt(variance) (1 -
+    t / `anneal_steps`) after t updates. From `anneal_steps` on, and in evaluation, it is the limit h -> 0: the nearest
+    code, with the straight-through gradient.
     """
 
     def precision(self) -> Float[Tensor, ""]:

@@ -1,4 +1,4 @@
-"""Residual quantization: each code stands for what the codes before it have left."""
+"""Residual quantization: each code approximates the residual of the codes before it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,16 +15,22 @@ from vqfusion.tokenizers.quantizers.vector import VectorQuantizer
 
 
 class Residual(Quantizer):
-    """A sequence of quantizers, each of the residual of those before: Juang, Gray (1982); Zeghidour et al. (2021),
-    "SoundStream", section 3.3.
+    """A sequence of quantizers, each of the residual of those before.
 
-    Indices have a trailing axis of depth; the first few of them decode too, to a coarser vector. In training each
-    item of the batch keeps, with probability `quantizer_dropout`, only a random number of codes, at least one: Kumar
-    et al. (2023), "DAC", section 3.3; dropped codes have index -1, which decodes to nothing. The losses of a depth are
-    sums over the rows that reach it, divided by all rows; the total is the sum over depths.
+    Juang, Gray (1982); Zeghidour et al. (2021), "SoundStream", section 3.3. Indices have a last axis over depth; a
+    prefix of it can be decoded too, to a coarser vector. In training each item of the batch keeps, with probability
+    `quantizer_dropout`, only a random number of codes, at least one: Kumar et al. (2023), "DAC", section 3.3; dropped
+    codes have index -1, which adds nothing in decoding. The losses of a depth are sums over the vectors that reach it,
+    divided by the number of all vectors; the total is the sum over depths.
 
-    The search is greedy, so Q(Q(z)) need not be Q(z): a sum of codes may lie nearer to another first code. The
-    gradient of the estimator is taken once, for the sum.
+    The search is greedy, so that Q(Q(z)) need not be Q(z): a sum of codes may lie nearer to another first code. The
+    gradient estimator is applied once, to the sum.
+
+    Args:
+        quantizers: The quantizers, of one dimension and codebook size.
+        quantizer_dropout: Probability of dropping the last codes of an item in training.
+        estimator: Gradient estimator, see `Quantizer`.
+        channel_first: Layout, see `Quantizer`.
     """
 
     idempotent = False
@@ -42,7 +48,7 @@ class Residual(Quantizer):
         own = [type(part).__name__ for part in quantizers if type(part).output is not Quantizer.output]
         if own:
             raise ValueError(
-                f"the codes of {own[0]} learn by an estimate of its own, which a sum of codes cannot carry"
+                f"{own[0]} has its own gradient for each code, which a sum of codes cannot pass on; use another one"
             )
         super().__init__(quantizers[0].dim, quantizers[0].codebook_size, channel_first, estimator)
         self.quantizers = nn.ModuleList(quantizers)
@@ -85,7 +91,7 @@ class Residual(Quantizer):
     def _stage(
         self, part: Quantizer, rows: Rows, sent: Tensor | None
     ) -> tuple[Assignment, Int[Tensor, " N"], Float[Tensor, "N D"]]:
-        """One quantizer on the rows that keep its code; indices and codes of all rows."""
+        """Apply one quantizer to the rows that keep its code; returns indices and codes of all rows."""
         if sent is None:
             out = part.assign(rows)
             return out, out.indices, out.codes
@@ -95,7 +101,7 @@ class Residual(Quantizer):
 
 
 class ResidualVectorQuantizer(Residual):
-    """`num_quantizers` times `VectorQuantizer`, to which further arguments go."""
+    """`num_quantizers` residual `VectorQuantizer`s; further arguments as there."""
 
     config_keys = ("dim", "codebook_size", "decay")
 
@@ -116,7 +122,8 @@ class ResidualVectorQuantizer(Residual):
 class GroupedResidualVectorQuantizer(MultiHead):
     """Residual quantization of `groups` equal parts of a vector: Yang et al. (2023), "HiFi-Codec", section 3.2.
 
-    Indices have a trailing axis of groups x depth. An item keeps the same depth in all groups.
+    Indices have a last axis of groups x depth. An item keeps the same depth in all groups. Further arguments as in
+    `ResidualVectorQuantizer`.
     """
 
     config_keys = ("dim", "codebook_size", "decay")
@@ -146,7 +153,7 @@ class GroupedResidualVectorQuantizer(MultiHead):
 
 
 def kept_depth(rows: Rows, most: int, dropout: float) -> Int[Tensor, " N"] | None:
-    """How many codes each row keeps, the same for all rows of an item; None when all keep all."""
+    """Number of codes that each row keeps, the same for all rows of an item; None where all rows keep all codes."""
     if rows.depth is not None or not dropout:
         return rows.depth
     generator = rows.generator()

@@ -1,4 +1,4 @@
-"""Residual finite scalar quantization: the digits of one fine grid."""
+"""Residual finite scalar quantization: the digits of an index in one fine grid."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,16 +8,17 @@ from vqfusion.tokenizers.quantizers.finite_scalar import FiniteScalarQuantizer
 from vqfusion.tokenizers.quantizers.residual import kept_depth
 from vqfusion.tokenizers.quantizers.rows import Assignment, Rows
 
-FINEST = 2**20  # values of a coordinate that float32 still tells apart
+FINEST = 2**20  # values of a coordinate that float32 still distinguishes
 
 
 class ResidualFiniteScalarQuantizer(FiniteScalarQuantizer):
     """`num_quantizers` finite scalar quantizers, each of the residual of those before.
 
     Depth q of coordinate i has `levels[i]` values with the step L^(Q-1-q) * 2 / (L^Q - 1), L = levels[i]: its codes are
-    the digits, first the most significant, of the index in one grid of L^Q values in [-1, 1]. So no cell of a depth
-    overlaps another, which the powers of 1/(L - 1) of common practice allow, Q(Q(z)) = Q(z), and the first few indices
-    decode to the middle of their cell. Trailing axis, `quantizer_dropout` and index -1 as in `Residual`.
+    the digits, the most significant first, of the index in one grid of L^Q values in [-1, 1]. Cells of a depth
+    therefore do not overlap, as they may with the usual step sizes, powers of 1/(L - 1); Q(Q(z)) = Q(z), and a prefix
+    of the indices decodes to the centre of its cell. The last axis of the indices, `quantizer_dropout` and index -1 are
+    as in `Residual`; other arguments as in `FiniteScalarQuantizer`.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class ResidualFiniteScalarQuantizer(FiniteScalarQuantizer):
         return self.contributions(indices).sum(dim=-2)
 
     def contributions(self, indices: Int[Tensor, "... Q"]) -> Float[Tensor, "... Q D"]:
-        """What each index adds to the vector."""
+        """Vector that each index adds to the sum."""
         digits = indices[..., None].clamp(min=0) // self.strides % self.sizes
         values = (2 * digits - (self.sizes - 1)) * self.places[: indices.shape[-1]] / self.finest
         return torch.where(indices[..., None] >= 0, values, 0.0)

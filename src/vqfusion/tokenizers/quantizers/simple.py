@@ -1,4 +1,4 @@
-"""SimVQ: one linear layer moves a whole codebook of frozen vectors."""
+"""SimVQ: a learned linear map of frozen codes."""
 
 import torch
 from jaxtyping import Float
@@ -11,8 +11,9 @@ from vqfusion.tokenizers.quantizers.rows import Rows
 class SimVectorQuantizer(CodebookQuantizer):
     """Codes are frozen Gaussian vectors times a learned matrix: Zhu et al. (2024), "SimVQ", section 3.
 
-    Every step moves all codes, those too that no vector chose, so that none dies. The loss is `codebook_weight`
-    |sg[x] - c|^2 + `commitment_weight` |x - sg[c]|^2.
+    Every step moves all codes, including those that no vector selected, so that no code dies. The loss is
+    `codebook_weight`
+    |sg[x] - c|^2 + `commitment_weight` |x - sg[c]|^2. Other arguments as in `Quantizer`.
     """
 
     def __init__(

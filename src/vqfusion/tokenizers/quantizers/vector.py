@@ -1,4 +1,4 @@
-"""Vector quantization with a codebook that follows the data by exponential moving averages."""
+"""Vector quantization with a codebook that is updated by exponential moving averages."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from vqfusion.tokenizers.quantizers.rows import Rows
 class VectorQuantizer(LearnedCodebook):
     """Nearest code of a learned codebook: van den Oord, Vinyals, Kavukcuoglu (2017), eq. 1-3, appendix A.1.
 
-    `codebook_size` (alias `num_embeddings`) codes of `dim` (alias `embedding_dim`); further arguments as in
-    `LearnedCodebook`. A training forward only collects counts and sums; `update()` moves the codebook by their moving
-    averages, and `attach(optimizer)` calls it by itself.
+    `codebook_size` (alias `num_embeddings`) codes of dimension `dim` (alias `embedding_dim`); further arguments as in
+    `LearnedCodebook`. A training forward pass only collects counts and sums; `update()` moves the codebook by their
+    moving averages, and `attach(optimizer)` calls it after each optimizer step.
     """
 
     def __init__(self, dim: int | None = None, codebook_size: int | None = None, **options: Any):
@@ -38,7 +38,7 @@ class VectorQuantizer(LearnedCodebook):
         self._sums = self._sums.to(x.device).index_add_(0, indices, x)
 
     def move(self) -> None:
-        """Codes are moving sums over moving counts, eq. 6-8; counts are smoothed by 1e-5."""
+        """Set codes to moving sums over moving counts, eq. 6-8 of the paper; counts are smoothed by 1e-5."""
         self.ema_sums.lerp_(all_sum(self._sums), 1 - self.decay)
         total = self.ema_counts.sum()
         smoothed = (self.ema_counts + 1e-5) / (total + self.codebook_size * 1e-5) * total
