@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqfusion.diffusion.noise import Generators, draw_noise, seeded
-from vqfusion.diffusion.operators import JPEG, Denoise, Operator
+from vqfusion.diffusion.operators import JPEG, Denoise, Downsample, Mask, Operator
 from vqfusion.diffusion.operators.noise_models import broadcast_level
 from vqfusion.diffusion.posterior.gradient import dps
 from vqfusion.diffusion.posterior.null_space import ddnm, ddrm
@@ -50,7 +50,9 @@ class Schedule:
 
 HOLES = Schedule(0.05, 0.01, 12, 0.7)
 SCHEDULES = {"mask": HOLES, "gaps": HOLES, "stft_mask": HOLES}
-OTHER = Schedule(0.1, 0.02, 8, 0.5)  # all four numbers were chosen on pictures kept from training: docs/restoration.md
+OTHER = Schedule(0.1, 0.02, 8, 0.5)
+PICTURE = Schedule(0.2, 0.01, 12, 0.5)  # of holes in pictures and of their enlargement
+# all numbers were chosen on pictures kept from training: docs/restoration.md, docs/restoring.md
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ def _mean(question: Question, steps: int | None) -> Tensor:
     if isinstance(operator, Denoise) and sigma[0].numel() == 1:
         return question.prior.denoise(question.y, sigma.flatten().expand(len(question.y)))
     schedule = SCHEDULES.get(operator.kind, OTHER)
+    if question.y.ndim == 4 and isinstance(operator, Mask | Downsample):
+        schedule = PICTURE
     if isinstance(operator, JPEG):
         schedule = Schedule(operator.level, operator.level / 2, 2, 0.0)
     start = operator.first_guess(question.y)
