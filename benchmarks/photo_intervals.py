@@ -120,14 +120,14 @@ def main() -> None:
                 own = [i for i, name in enumerate(groups) if name == group]
                 ends = calibration.apply(lower[own], upper[own], group=group)
                 result = coverage_by_group(*ends, truth[own])[EVERYTHING]
-                doubts = sum(
-                    bool(calibration.doubts(statistics(row["y"], row["mean"], Denoise(0.1), row["level"])[0]))
+                warned = sum(
+                    bool(calibration.warnings(statistics(row["y"], row["mean"], Denoise(0.1), row["level"])[0]))
                     for row in (made[part][i] for i in own)
                 )
                 held[part, group] = result.share
                 report["rows"].append(
                     {"asked": coverage, "data": part, "group": group, "held": round(result.share, 4),
-                     "width_255": round(255 * result.width, 2), "crops": len(own), "warned": doubts}
+                     "width_255": round(255 * result.width, 2), "crops": len(own), "warned": warned}
                 )  # fmt: skip
                 print(report["rows"][-1], flush=True)
         measured = {group: held["scikit-image", group] for group in ("colour", "grey")}

@@ -260,18 +260,18 @@ def intervals(table: Table, prior: HalfPrecision, bm3d_python: str | None) -> No
         calibration = Calibration.fit(
             m - torch.cat(halves), m + torch.cat(halves), torch.cat(seen["calibrate"]), found=told, band=band
         )
-        doubts = [
-            len(calibration.doubts(statistics(y, m, Denoise(sigma / 255), level)[0]))
+        warned = [
+            len(calibration.warnings(statistics(y, m, Denoise(sigma / 255), level)[0]))
             for m, y in zip(made["test"], given["test"], strict=True)
         ]
         coloured = [torch.nn.functional.avg_pool2d(x, 3, 1, 1) * 1.8 - 0.8 * x.mean() for x in given["test"]]
         odd = [restore(prior, y, Denoise(sigma / 255)).mean for y in coloured[:4]]
         alarms = [
-            len(calibration.doubts(statistics(y, m, Denoise(sigma / 255), level)[0]))
+            len(calibration.warnings(statistics(y, m, Denoise(sigma / 255), level)[0]))
             for m, y in zip(odd, coloured[:4], strict=True)
         ]
         return found | {
-            "test_pictures_with_a_warning": sum(d > 0 for d in doubts),
+            "test_pictures_with_a_warning": sum(d > 0 for d in warned),
             "of_4_pictures_with_smoothed_noise_warned": sum(a > 0 for a in alarms),
         }
 

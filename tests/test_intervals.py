@@ -1,4 +1,4 @@
-"""Intervals: conformal factors, coverage on a posterior that is known, groups, doubts, files."""
+"""Intervals: conformal factors, coverage on a posterior that is known, groups, warnings, files."""
 
 import pytest
 import torch
@@ -115,8 +115,8 @@ def test_inputs_unlike_the_calibration_data_are_said():
     found = statistics(y, made.mean, Denoise(SIGMA), made.sigma)
     calibration = Calibration.fit(made.lower, made.upper, x, centre=made.mean, found=found)
     smooth = torch.nn.functional.avg_pool2d(y[:1], 3, 1, 1) + 0.1  # noise that is not white, in a brighter picture
-    doubts = sampled(smooth, calibration=calibration).warnings
-    assert any("likeness" in line for line in doubts) and all("\n" not in line for line in doubts)
+    warnings = sampled(smooth, calibration=calibration).warnings
+    assert any("likeness" in line for line in warnings) and all("\n" not in line for line in warnings)
     assert not sampled(signals(1, 9)[1], calibration=calibration).warnings
 
 

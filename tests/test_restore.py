@@ -282,8 +282,8 @@ def test_no_noise_is_the_identity(shape, mode):
 
 def test_without_noise_there_is_no_residual_to_doubt():
     calibration = Calibration(0.9, {"all": 1.0}, {"all": 9}, {"sigma": (0.02, 0.2), "brightness": (0.0, 1.0)})
-    assert calibration.doubts({"brightness": 0.5}) == ()
-    assert "sigma is 0.9" in calibration.doubts({"brightness": 0.5, "sigma": 0.9})[0]
+    assert calibration.warnings({"brightness": 0.5}) == ()
+    assert "sigma is 0.9" in calibration.warnings({"brightness": 0.5, "sigma": 0.9})[0]
 
 
 class Flat:

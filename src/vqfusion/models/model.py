@@ -51,5 +51,5 @@ class SlotModel(Model, Protocol):
     def distribution(self, given: Mapping[str, Any], target: str) -> list[dict[str, float]]:
         """Probability of every name of a label slot, for each item."""
 
-    def doubts(self, given: Mapping[str, Any]) -> tuple[str, ...]:
+    def warnings(self, given: Mapping[str, Any]) -> tuple[str, ...]:
         """Lines for the user about what is given."""

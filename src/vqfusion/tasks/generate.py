@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vqfusion.data.io import read
 from vqfusion.errors import UserError
 from vqfusion.modalities import in_words, is_listed
-from vqfusion.tasks.task import LABEL_SLOTS, Answer, Task, named, option, task, text_slot
+from vqfusion.tasks.task import LABEL_SLOTS, Answer, Task, named, option, shown_in, task, text_slot
 
 if TYPE_CHECKING:
     from vqfusion.models.fusion.system import System
@@ -25,12 +25,16 @@ class Imagine(Task):
     accepts: ClassVar[tuple[str, ...]] = ("text",)
     gives: ClassVar[str] = "image"
     language: str = option("en", "language of the text")
-    style: str | None = option(None, "drawing style, see `vqfusion doctor`")
+    style: str | None = option(
+        None, "drawing style, see `vqfusion doctor`; default: one in which the name was drawn, by the seed"
+    )
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
         given: dict[str, Any] = {text_slot(system, self.language): sample}
-        if self.style is not None:
-            given["style"] = named(system, "style", self.style)
+        if self.style is None:
+            given, lines = shown_in(system, given, "image", "style", sampling.seed)
+            return self.generate(system, given, "image", sampling, warnings=lines)
+        given["style"] = named(system, "style", self.style)
         return self.generate(system, given, "image", sampling)
 
 

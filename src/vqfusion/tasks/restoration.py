@@ -117,7 +117,7 @@ class Restoration(Task):
 
         return FittedSample.of(sample, prior)
 
-    def doubts(self, prior: "Prior", sample: "Sample") -> tuple[str, ...]:
+    def warnings(self, prior: "Prior", sample: "Sample") -> tuple[str, ...]:
         """A line where the prior was made for another kind of signal."""
         known = prior.config.modality
         return () if known == sample.modality else (f"restored by a prior of {known}, not of {sample.modality}",)
@@ -174,7 +174,7 @@ class Restoration(Task):
             measured_on=shipped.measured_on if shipped else "",
             lower=None if made.lower is None else whole(made.lower),
             upper=None if made.upper is None else whole(made.upper),
-            warnings=(*sample.notes, *self.doubts(prior, sample), *fitted.doubts, *made.warnings),
+            warnings=(*sample.notes, *self.warnings(prior, sample), *fitted.warnings, *made.warnings),
         )
         results = made.samples if mode == "sample" and made.samples is not None else made.mean[None]
         return Answer(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.tasks.task import Answer, Task, named, option, task, text_slot
+from vqfusion.tasks.task import Answer, Task, as_list, named, option, shown_in, task, text_slot
 
 if TYPE_CHECKING:
     from vqfusion.models.fusion.system import System
@@ -20,13 +20,27 @@ class Speak(Task):
     accepts: ClassVar[tuple[str, ...]] = ("text",)
     gives: ClassVar[str] = "audio"
     language: str = option("en", "language of the text")
-    speaker: str | None = option(None, "voice, see `vqfusion doctor`; without it the model picks one")
+    speaker: str | None = option(
+        None, "voice, see `vqfusion doctor`; default: one that said the name in training, by the seed"
+    )
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
         given: dict[str, Any] = {text_slot(system, self.language): sample}
-        if self.speaker is not None:
-            given["speaker"] = named(system, "speaker", self.speaker)
-        return self.generate(system, given, "audio", sampling)
+        if self.speaker is None:
+            given, lines = shown_in(system, given, "audio", "speaker", sampling.seed)
+            return self.generate(system, given, "audio", sampling, warnings=lines)
+        given["speaker"] = named(system, "speaker", self.speaker)
+        return self.generate(system, given, "audio", sampling, warnings=self.unheard(system, given))
+
+    def unheard(self, system: "System", given: dict[str, Any]) -> tuple[str, ...]:
+        """A line for each given name that the chosen voice never said in training, where others did."""
+        slot, lines = f"text:{self.language}", []
+        for text in {one.data for one in as_list(given[slot])}:
+            heard = system.taught.labels_for("audio", slot, text, "speaker")
+            if heard and self.speaker not in heard:
+                some = ", ".join(heard[:3])
+                lines.append(f"{self.speaker} never said {text!r} in training, so it may not be understood; {some} did")
+        return tuple(lines)
 
 
 @task

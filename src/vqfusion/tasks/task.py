@@ -97,20 +97,26 @@ class Task(ABC):
         """Do the task for one sample or a list of them; UserError where the model cannot do it."""
 
     def generate(
-        self, system: "System", given: "dict[str, Any]", target: str, sampling: "Sampling", known: Any = None
+        self,
+        system: "System",
+        given: "dict[str, Any]",
+        target: str,
+        sampling: "Sampling",
+        known: Any = None,
+        warnings: tuple[str, ...] = (),
     ) -> Answer:
-        """Ask the model for samples of the target slot."""
+        """Ask the model for samples of the target slot; `warnings` come before those of the model."""
         made = system.generate(given, target, sampling, known=known)
-        doubts = system.doubts(given)
-        return Answer(self.name, target, samples=made.samples, nfe=made.nfe, seconds=made.seconds, warnings=doubts)
+        lines = (*warnings, *system.warnings(given))
+        return Answer(self.name, target, samples=made.samples, nfe=made.nfe, seconds=made.seconds, warnings=lines)
 
     def distribute(self, system: "System", given: "dict[str, Any]", target: str) -> Answer:
         """Ask the model how probable each name of a label slot is: one network evaluation."""
         start = perf_counter()
         distributions = system.distribution(given, target)
         seconds = perf_counter() - start
-        doubts = system.doubts(given)
-        return Answer(self.name, target, distributions=distributions, nfe=1, seconds=seconds, warnings=doubts)
+        lines = system.warnings(given)
+        return Answer(self.name, target, distributions=distributions, nfe=1, seconds=seconds, warnings=lines)
 
 
 def task(cls: type[Task]) -> type[Task]:
@@ -136,6 +142,36 @@ def named(system: "System", slot: str, name: str) -> "Sample":
     if name not in names:
         raise UserError(f"{slot} {name!r} is not one this model knows; {suggest(name, names)}")
     return Sample("label", name)
+
+
+def shown_in(
+    system: "System", given: "dict[str, Any]", target: str, kind: str, seed: int
+) -> "tuple[dict[str, Any], tuple[str, ...]]":
+    """Add a voice or style for each given text where nobody chose one, and lines for the user.
+
+    A model that is left to pick blends styles, and takes voices that never said a name, in which it is not understood.
+    The seed chooses among the labels with which the name was taught.
+
+    Args:
+        system: The model; without a slot of this kind nothing is added.
+        given: One text slot with its samples.
+        target: Slot that is asked for.
+        kind: Label slot, "speaker" or "style".
+        seed: Seed of the request.
+    """
+    from vqfusion.types import Sample
+
+    if kind not in system.slots:
+        return given, ()
+    ((slot, value),) = given.items()
+    chosen, lines = [], []
+    for sample in as_list(value):
+        known = system.taught.labels_for(target, slot, sample.data, kind)
+        if not known and target in system.taught.together and sample.data in system.taught.names.get(slot, ()):
+            lines.append(f"this model was not taught {sample.data!r} with any {kind}, so the answer is a guess")
+        labels = known or system.labels(kind)
+        chosen.append(Sample("label", labels[seed % len(labels)]))
+    return {**given, kind: chosen if isinstance(value, list) else chosen[0]}, tuple(dict.fromkeys(lines))
 
 
 def suggest(name: str, names: Sequence[str], most: int = 12) -> str:

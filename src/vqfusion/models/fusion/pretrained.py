@@ -24,7 +24,7 @@ from vqfusion.nn.weights import (
 )
 from vqfusion.tokenizers.build import load_tokenizer
 
-NAMES = "names.json"
+NAMES, TOGETHER = "names.json", "names_together.json"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ def save_parts(parts: Parts, folder: Path) -> dict[str, Any]:
         save_weights(folder / "fusion.safetensors", half_precision(parts.fusion.state_dict()))
     if parts.taught.names:
         save_json(folder / NAMES, parts.taught.names)
+    if parts.taught.together:
+        save_json(folder / TOGETHER, parts.taught.stored_together())
     return {"fingerprints": {name: tokenizer.fingerprint() for name, tokenizer in tokenizers.items()}}
 
 
@@ -63,7 +65,7 @@ def load_parts(stored: Stored, device: torch.device) -> Parts:
     with buildable(folder):
         fusion = Fusion(config.fusion, slots.vocabularies)
     load_into(fusion, load_weights(path), path)
-    return Parts(config, slots, fusion.to(device), _load_taught(folder / NAMES))
+    return Parts(config, slots, fusion.to(device), _load_taught(folder))
 
 
 def load_tokenizers(stored: Stored, device: torch.device) -> SlotTokenizers:
@@ -86,9 +88,13 @@ def load_tokenizers(stored: Stored, device: torch.device) -> SlotTokenizers:
     return SlotTokenizers(config, tokenizers)
 
 
-def _load_taught(path: Path) -> Taught:
-    """The names that a system learned, where it learned names."""
+def _load_taught(folder: Path) -> Taught:
+    """The names that a system learned, and with which labels, where it learned names."""
+    path, more = folder / NAMES, folder / TOGETHER
     names = load_json(path) if path.exists() else {}
     if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in names.values()):
         raise UserError(f"{path}: not lists of names; restore the original file")
-    return Taught(names)
+    try:
+        return Taught.from_stored(names, load_json(more) if more.exists() else {})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(f"{more}: does not fit {NAMES}; restore the original file") from None

@@ -179,13 +179,13 @@ class System(Pretrained):
         texts = [wanted] * count if isinstance(wanted, Sample) else list(wanted)
         return Likelihood.of(bits, tokens, [one.data for one in texts] if slot.startswith("text:") else [])
 
-    def doubts(self, given: Given) -> tuple[str, ...]:
+    def warnings(self, given: Given) -> tuple[str, ...]:
         """Lines for the user about given texts that are not among the names that the model was taught."""
         lines = []
         for slot, value in given.items():
             samples = as_sample(value)
             for one in [samples] if isinstance(samples, Sample) else samples:
-                if in_words(one.modality) and (line := self.taught.doubt(slot, one.data)):
+                if in_words(one.modality) and (line := self.taught.warning(slot, one.data)):
                     lines.append(line)
         return tuple(dict.fromkeys(lines))
 

@@ -75,7 +75,7 @@ class AskedBySlots:
         rows = [made[i * k : (i + 1) * k] for i in range(len(items))]
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
-    def doubts(self, given: Mapping[str, Sample | Sequence[Sample]]) -> tuple[str, ...]:
+    def warnings(self, given: Mapping[str, Sample | Sequence[Sample]]) -> tuple[str, ...]:
         """None: a class that it does not know is refused."""
         return ()
 

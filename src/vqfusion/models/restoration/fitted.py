@@ -106,7 +106,7 @@ class FittedSample:
         return self if stronger == 1.0 else replace(self, y=picture[None], sigma=level, stronger=stronger)
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """A line where the noise of the sample is not what priors and error bars were made for."""
         own = "its colours share their noise, as in a JPEG; noise was added between them first"
         return tuple(line for line in (self.remark, own if self.stronger != 1.0 else "") if line)

@@ -1,4 +1,4 @@
-"""Intervals that hold what they promise: split-conformal calibration, coverage by group, doubts about new inputs."""
+"""Intervals that hold what they promise: split-conformal calibration, coverage by group, warnings about new inputs."""
 
 import json
 import math
@@ -97,7 +97,7 @@ class Calibration:
         below, above = (side.clamp(min=LEAST_WIDTH) for side in (middle - lower, upper - middle))
         return middle - scale * below, middle + scale * above
 
-    def doubts(self, found: dict[str, float]) -> tuple[str, ...]:
+    def warnings(self, found: dict[str, float]) -> tuple[str, ...]:
         """A line for each statistic that lies outside of what calibration saw, by more than a quarter of its range."""
         lines = []
         for name, (low, high) in self.ranges.items():

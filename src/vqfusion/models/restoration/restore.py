@@ -149,7 +149,7 @@ def restore(
         assert lower is not None and upper is not None
         lower, upper = calibration.apply(lower, upper, mean, group)
         for found in statistics(y, mean, operator, sigma):
-            warnings += [line for line in calibration.doubts(found) if line not in warnings]
+            warnings += [line for line in calibration.warnings(found) if line not in warnings]
     if isinstance(problem.operator, Denoise):
         exact = (broadcast_level(sigma, y) == 0).expand_as(y)
         mean, drawn, lower, upper = (
