@@ -21,6 +21,7 @@ from vqfusion.nn.conv import VQVAEDecoder, VQVAEEncoder
 from vqfusion.nn.pretrained import WEIGHTS, Pretrained
 from vqfusion.nn.weights import load_into, load_weights, save_weights
 from vqfusion.tokenizers.quantizers import Quantizer, VectorQuantizer
+from vqfusion.tokenizers.quantizers.watch import watch_usage
 from vqfusion.tokenizers.vqvae import build_quantizer
 from vqfusion.types import PredictionKind, Quantized
 
@@ -80,6 +81,7 @@ class DiffusionModel(nn.Module, Pretrained):
         in_codec = int(getattr(encoder, "downsampling", 1))
         self.downsampling = in_codec * self.quantizer.downsampling
         self.network = network or make_network("unet", decoder, in_codec, width)
+        watch_usage(self.quantizer)
         self.register_buffer("residual_std", torch.tensor(1.0))
         self.register_buffer("draws", torch.tensor(0))
 

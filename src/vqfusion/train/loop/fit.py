@@ -26,6 +26,7 @@ from vqfusion.config import StageConfig
 from vqfusion.errors import UserError
 from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.tokenizers.quantizers import Quantizer
+from vqfusion.tokenizers.quantizers.watch import watch_usage
 from vqfusion.train.loop.contract import MAY_CHANGE
 from vqfusion.train.loop.metrics import Metrics, OnMetrics
 from vqfusion.train.loop.optimizers import make_optimizers
@@ -112,6 +113,7 @@ def fit(
         _tell_changes(folder.name, resumed, stage)
     wrapped = accelerator.prepare_model(_Loss(module, stage.precision)) if step < stage.steps else None
     quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]
+    watches = watch_usage(module) if first and show else []
     metrics = Metrics(folder, step, resumed.metrics, first, on_metrics)
 
     def save() -> None:
@@ -175,6 +177,8 @@ def fit(
                     + usable,
                     128 + (signals.number or signal.SIGINT),
                 )
+    for watch in watches:
+        watch.remove()
     average.copy_to(module)
     return module.eval()
 
