@@ -168,13 +168,6 @@ def test_resampling_keeps_length_pitch_and_level(tmp_path, rate):
     assert abs(sound.data.square().mean().sqrt() - 0.5 / 2**0.5) < 2e-3
 
 
-def test_stereo_is_averaged_and_a_loud_float_file_scaled(tmp_path):
-    stereo = np.stack([np.linspace(-4, 4, 100), np.zeros(100)], 1).astype(np.float32)
-    soundfile.write(tmp_path / "a.wav", stereo, 8000, subtype="FLOAT")
-    sound = read(tmp_path / "a.wav").data
-    torch.testing.assert_close(sound[0], torch.linspace(-1, 1, 100))
-
-
 @pytest.mark.parametrize("form, subtype", [("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")])
 def test_compressed_sounds_are_read(form, subtype):
     buffer = BytesIO()
@@ -241,7 +234,6 @@ BAD_FILES = {
     "truncated sound": ("a.wav", wav([0.1] * 99)[:30], "broken"),
     "sound of no samples": ("a.wav", wav([]), "no samples"),
     "sound with NaN": ("a.wav", wav([0.0, float("nan"), 0.0]), "NaN or infinity at sample 1"),
-    "sound of an hour": ("a.wav", wav([0.0] * 8000 * 601), "max_seconds"),
     "broken FLAC": ("a.flac", b"fLaC" + bytes(100), "broken"),
     "empty text": ("a.txt", b"", "empty"),
     "blank text": ("a.txt", b" \n", "white space"),

@@ -100,6 +100,8 @@ def test_speak_takes_a_voice_that_said_the_name_and_imagine_one_style():
 
 def test_a_name_that_no_voice_says_is_announced():
     system = Asked()
-    system.taught = Taught({"text:en": ["cat", "pig"]}, {"audio": {"text:en": {"speaker": {"ada": frozenset({"cat"})}}}})
+    system.taught = Taught(
+        {"text:en": ["cat", "pig"]}, {"audio": {"text:en": {"speaker": {"ada": frozenset({"cat"})}}}}
+    )
     answer = TASKS["speak"]()(system, Sample("text", "pig"), Sampling())
     assert "not taught 'pig' with any speaker" in answer.warnings[0] and len(system.given["speaker"].data) == 3

@@ -72,9 +72,12 @@ class Modality:
         """Read the `Sample` from the bytes of a file; `keep` as in `data.io.read`."""
         return imported(self.reader)(data, **({"keep": True} if keep and self.keeps else {}))
 
-    def write(self, sample: Any, path: Any, force: bool) -> None:
-        """Write a `Sample` in the format that the suffix of `path` names; `force` overwrites."""
-        imported(self.writer)(sample, path, force)
+    def write(self, sample: Any, path: Any, force: bool) -> tuple[str, ...]:
+        """Write a `Sample` in the format that the suffix of `path` names; `force` overwrites.
+
+        Returns a line for each thing that the format does not hold.
+        """
+        return imported(self.writer)(sample, path, force) or ()
 
 
 def imported(place: str) -> Callable[..., Any]:
@@ -105,11 +108,12 @@ _ROWS = (
         plural="sounds",
         unit="sample",
         rank=1,
-        suffixes=(".wav", ".flac", ".ogg", ".opus", ".mp3"),
-        written=(".wav", ".flac", ".ogg"),
+        suffixes=(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".au", ".caf"),
+        written=(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".w64", ".au", ".caf"),
         reader="vqfusion.data.io.sound:read_sound",
         writer="vqfusion.data.io.sound:write_sound",
         tokenizer="vqfusion.tokenizers.audio:AudioTokenizer",
+        keeps=True,
         prior="sound",
         prior_recipe="sound-prior",
     ),

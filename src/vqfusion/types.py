@@ -23,15 +23,15 @@ class Sample:
 
     Attributes:
         modality: A name of `vqfusion.modalities.MODALITIES`, or of a slot of labels such as "speaker".
-        data: Image `[C, H, W]` in [0, 1]; audio `[1, T]` in [-1, 1]; volume `[C, D, H, W]` and series `[C, T]` in any
-            unit; text, and the class name of a label, as `str`.
+        data: Image `[C, H, W]` in [0, 1]; audio `[C, T]` of full scale 1; volume `[C, D, H, W]` and series `[C, T]` in
+            any unit; text, and the class name of a label, as `str`.
         sample_rate_hz: Sample rate of audio.
         rate_hz: Sampling rate of a series.
         spacing_mm: Voxel size of a volume along each axis.
         affine: Matrix that maps homogeneous voxel coordinates (i, j, k, 1) to millimetres, where the file has one.
         channel_names: Names of the channels of a series.
         extras: What a file holds beside the values and gets back when it is written: `data.io.picture.Extras`,
-            `data.io.stored.Stored` (volumes and arrays) or `data.io.table.Table`.
+            `data.io.sound.SoundExtras`, `data.io.stored.Stored` (volumes and arrays) or `data.io.table.Table`.
         notes: Messages for the user about what was added or left out while reading.
     """
 

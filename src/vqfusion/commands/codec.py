@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqfusion.commands import outputs
-from vqfusion.commands.inputs import collect, files_in
+from vqfusion.commands.inputs import Item, collect, files_in
 from vqfusion.commands.options import Device, Force, Json, Model, Output
 from vqfusion.commands.progress import tracked
 from vqfusion.data.io.file import read_bytes
@@ -44,12 +44,12 @@ def encode(
     many = len(items) > 1 or any(item.from_folder for item in items)
     planned = outputs.plan([item.name for item in items], "codes", "encode", output, 1, folder=many, force=force)
     codec: Codec | None = None
-    rows = []
+    rows: list[dict[str, Any]] = []
     work = list(zip(items, planned, strict=True))
     for item, (path,) in tracked(work, "encoding", many):
-        sample = item.read()
-        for note in sample.notes:
-            print(f"vqfusion: {item.source}: {note}", file=sys.stderr)
+        sample, lines = _taken(item)
+        for line in lines:
+            print(f"vqfusion: {item.source}: {line}", file=sys.stderr)
         codec = codec or _codec(model, device)
         started = time.perf_counter()
         file = codec.encode(sample, search)
@@ -57,6 +57,7 @@ def encode(
         seconds = time.perf_counter() - started
         write_bytes(path, data, force)
         rows.append(_report(item.source, path, sample, file, data, seconds))
+        rows[-1]["warnings"] = lines
     if as_json:
         print(json.dumps({"verb": "encode", "model": model, "items": rows}, ensure_ascii=False))
         return
@@ -155,6 +156,19 @@ def _codec(model: str, device: str | None, named_by: str | None = None) -> "Code
         mend = "which is not here; give its folder with --model, or --trust the file to name a folder or a hub model"
         raise UserError(f"{named_by}: was made with model {model[:100]!r}, {mend}")
     return Codec.from_pretrained(find_model(model), device)
+
+
+def _taken(item: Item) -> "tuple[Sample, list[str]]":
+    """The sample as codes can hold it, and a line for each thing that they cannot."""
+    from vqfusion.tasks.restoration import over_white
+
+    picture = not item.is_text and item.source != "-" and MODALITIES[item.modality()].pictured
+    sample = item.read(keep=picture)
+    lines = list(sample.notes)
+    if picture and sample.extras.beside_colours:
+        white = " (put over white)" if sample.extras.alpha is not None else ""
+        lines.append(f"codes hold colours alone: left out {', '.join(sample.extras.beside_colours)}{white}")
+    return over_white(sample) if picture else sample, lines
 
 
 def _report(source: str, path: Path, sample: "Sample", file: "VqfFile", data: bytes, seconds: float) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         jobs = []
         for i, (item, kind) in enumerate(zip(items, kinds, strict=True)):
             row = MODALITIES[kind]
-            own = suffix_of(item.source) if row.own_units else ""
+            own = "" if row.pictured else suffix_of(item.source)
             suffix = own if own in outputs.SUFFIXES[kind] else None
             [paths] = outputs.plan([item.name], kind, task.name, request.output, count, many, request.force, suffix)
             bounds = {}
@@ -99,7 +99,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         return job.item.read(keep=not MODALITIES[job.modality].own_units or isinstance(self.task, Inpaint))
 
     def finish(self, batch: Sequence[RestorationJob], given: "Sequence[Sample]", answer: Answer) -> None:
-        self.rows += [write(job, answer, i, self.request.force) for i, job in enumerate(batch)]
+        self.rows += [write(job, given[i], answer, i, self.request.force) for i, job in enumerate(batch)]
         if self.page is not None:
             from vqfusion.commands.restoration_page import show
 
@@ -138,18 +138,20 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             print(f"vqfusion: {text}", file=sys.stderr)
 
 
-def write(job: RestorationJob, answer: Answer, i: int, force: bool) -> dict[str, Any]:
+def write(job: RestorationJob, given: "Sample", answer: Answer, i: int, force: bool) -> dict[str, Any]:
     """Write the results of item `i` of an answer; what is to be reported of it."""
     from vqfusion.data.io import write as write_file
 
+    lines = list(given.notes)
     for sample, path in zip(answer.samples[i], job.paths, strict=True):
-        write_file(sample, path, force)
+        lines += write_file(sample, path, force)
     row: dict[str, Any] = {"input": job.item.source, "modality": job.modality, "model": job.model}
     row |= {"outputs": [str(path) for path in job.paths], "nfe": answer.nfe, "seconds": answer.seconds}
-    if not answer.findings:
+    finding = answer.findings[i] if answer.findings else None
+    row["warnings"] = list(dict.fromkeys([*lines, *(finding.warnings if finding else answer.warnings)]))
+    if finding is None:
         return row
-    finding = answer.findings[i]
-    row |= {"sigma": finding.sigma, "warnings": list(finding.warnings)}
+    row["sigma"] = finding.sigma
     if job.bounds and finding.lower is not None and finding.upper is not None:
         row |= {"coverage": finding.coverage, "mean_width": _width(finding)}
         row |= {"measured_coverage": finding.measured, "measured_on": finding.measured_on}

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from vqfusion.commands import outputs
@@ -55,6 +55,9 @@ class SlotWay(Way[Task, Job]):
         return job.item.read()
 
     def finish(self, batch: Sequence[Job], given: "Sequence[Sample]", answer: Answer) -> None:
+        pairs = zip([job.item for job in batch if job.item], given, strict=True)
+        left_out = [f"{item.source}: {line}" for item, one in pairs for line in one.notes]
+        answer = replace(answer, warnings=(*left_out, *answer.warnings))
         if self.prints:
             show([job.item.source if job.item and len(self.jobs) > 1 else "" for job in batch], answer)
             warn(line for line in answer.warnings if not any(line in earlier.warnings for earlier in self.answers))

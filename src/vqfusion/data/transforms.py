@@ -49,7 +49,7 @@ def fit_picture(image: Float[Tensor, "C H W"], size: int) -> Float[Tensor, "3 S 
 
 
 def resample(sound: Sample, sample_rate_hz: int) -> Sample:
-    """The same sound `[1, T]` at another rate (libsoxr, high quality), `round(T * new / old)` samples.
+    """The same sound `[C, T]` at another rate (libsoxr, high quality), `round(T * new / old)` samples.
 
     Raises UserError if the sound has no rate, or the new one is not positive.
     """
@@ -59,9 +59,9 @@ def resample(sound: Sample, sample_rate_hz: int) -> Sample:
     if sample_rate_hz == old:
         return sound
     length = max(1, round(sound.data.shape[1] * sample_rate_hz / old))
-    out = soxr.resample(sound.data[0].detach().cpu().numpy(), old, sample_rate_hz).astype(np.float32)[:length]
-    out = np.pad(out, (0, length - len(out)))
-    return replace(sound, data=torch.from_numpy(out)[None], sample_rate_hz=sample_rate_hz)
+    channels = [soxr.resample(channel.numpy(), old, sample_rate_hz)[:length] for channel in sound.data.detach().cpu()]
+    data = np.stack([np.pad(channel, (0, length - len(channel))) for channel in channels])
+    return replace(sound, data=torch.from_numpy(data).to(sound.data.dtype), sample_rate_hz=sample_rate_hz)
 
 
 def add_noise(data: Float[Tensor, "..."], sigma: float, generator: torch.Generator) -> Float[Tensor, "..."]:

@@ -82,7 +82,11 @@ class Restoration(Task):
             raise UserError(
                 f"{asked[0]}: model {model.config.name!r} draws codes and cannot; choose a prior as --model"
             )
-        return self.in_codes(model, [over_white(one) for one in as_list(sample)], sampling)
+        given = as_list(sample)
+        answer = self.in_codes(model, [over_white(one) for one in given], sampling)
+        clear = any(MODALITIES[one.modality].pictured and one.extras and one.extras.alpha is not None for one in given)
+        line = ("codes hold no transparency: it was put over white",) if clear else ()
+        return replace(answer, warnings=(*answer.warnings, *line))
 
     @property
     def beyond_codes(self) -> dict[str, bool]:
@@ -99,13 +103,15 @@ class Restoration(Task):
         """The answer of a model over codes."""
 
     def clean_view(self, system: "System", sample: "list[Sample]", view: str, sampling: "Sampling") -> Answer:
-        """Samples of the clean view given `modality@view`; sounds last as long as they did."""
+        """Samples of the clean view given `modality@view`; each channel of a sound on its own, as long and as loud."""
         modality = sample[0].modality
-        answer = self.generate(system, {f"{modality}@{view}": sample}, modality, sampling)
+        slot = f"{modality}@{view}"
         if not MODALITIES[modality].heard:
-            return answer
-        pairs = zip(sample, answer.samples, strict=True)
-        return replace(answer, samples=[[as_long_as(given, one) for one in made] for given, made in pairs])
+            return self.generate(system, {slot: sample}, modality, sampling)
+        channels = [channel for one in sample for channel in channels_of(one)]
+        answer = self.generate(system, {slot: channels}, modality, sampling)
+        made = iter(zip(channels, answer.samples, strict=True))
+        return replace(answer, samples=[joined(one, [next(made) for _ in one.data]) for one in sample])
 
     @abstractmethod
     def operator(self, fitted: "FittedSample") -> "Operator":
@@ -126,9 +132,9 @@ class Restoration(Task):
         """The noise level that was used, in the units of the sample; `sigma` is what restoration says of it."""
         return fitted.level_back(sigma)
 
-    def finished(self, sample: "Sample") -> "Sample":
-        """The restored sample with what else has changed about it."""
-        return sample
+    def finished(self, made: "Sample", given: "Sample") -> "Sample":
+        """The restored sample with what else has changed about it, and what was known of it before."""
+        return made
 
     def restored(self, prior: "Prior", sample: "Sample", sampling: "Sampling") -> Answer:
         """The answer of a prior for one sample."""
@@ -165,7 +171,7 @@ class Restoration(Task):
         )
 
         def whole(x: "Tensor") -> "Sample":
-            return self.finished(fitted.back(x))
+            return self.finished(fitted.back(x), sample)
 
         found = Finding(
             sigma=self.used_level(fitted, operator, made.sigma),
@@ -203,10 +209,37 @@ def parse_level(given: str | float | None) -> float | None:
 
 def over_white(sample: "Sample") -> "Sample":
     """A picture with its transparency put over white; other samples as they are."""
-    alpha = sample.extras.alpha if sample.extras is not None else None
+    if not MODALITIES[sample.modality].pictured or sample.extras is None:
+        return sample
+    alpha = sample.extras.alpha
     if alpha is None:
         return replace(sample, extras=None)
     return replace(sample, data=sample.data * alpha + (1 - alpha), extras=None)
+
+
+def channels_of(sound: "Sample") -> "list[Sample]":
+    """The channels of a sound as sounds."""
+    return [replace(sound, data=channel[None].float(), extras=None) for channel in sound.data]
+
+
+def joined(given: "Sample", channels: "list[tuple[Sample, list[Sample]]]") -> "list[Sample]":
+    """Sounds of several channels from the answers `[channel][k]` for each, as long and as loud as they were given."""
+    import torch
+
+    answers = [[as_long_as(one, as_loud_as(one, made)) for made in answers] for one, answers in channels]
+    sounds = zip(*answers, strict=True)
+    return [replace(sound[0], data=torch.cat([one.data for one in sound]), extras=given.extras) for sound in sounds]
+
+
+def as_loud_as(model: "Sample", sound: "Sample") -> "Sample":
+    """What was made of a sound that was brought to a gain to be heard, back at the level of that; silence as it is."""
+    from vqfusion.data.loudness import gain_to_be_heard
+
+    assert model.sample_rate_hz
+    silent = not bool(model.data.any())
+    return replace(
+        sound, data=sound.data * (0 if silent else 1 / gain_to_be_heard(model.data[0], model.sample_rate_hz))
+    )
 
 
 def as_long_as(model: "Sample", sound: "Sample") -> "Sample":

@@ -1,6 +1,7 @@
 """Tasks that make a damaged signal whole: denoise, upscale, inpaint, enhance."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, ClassVar
 
@@ -57,7 +58,7 @@ class Denoise(Restoration):
             return fitted
         if prior.config.channels == fitted.y.shape[1]:
             fitted = fitted.with_independent_noise(self.level)
-        return fitted.with_noise_above(self.level)
+        return fitted.with_noise_above(self.level).judged_where_seen(self.level)
 
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion import operators
@@ -125,18 +126,18 @@ class Upscale(Restoration):
             raise UserError("upscale needs depth, and these are single slices; save them as pictures (.png)")
         return Downsample(self.factor, sigma=fitted.level(self.level or 0.0))
 
-    def finished(self, sample: "Sample") -> "Sample":
+    def finished(self, made: "Sample", given: "Sample") -> "Sample":
         """Transparency at the new size; voxels of the new spacing, with the volume's outer faces where they were."""
-        if sample.extras is not None:
-            sample = replace(sample, extras=sample.extras.resized(*sample.data.shape[1:]))
-        spacing, affine = sample.spacing_mm, sample.affine
+        if made.extras is not None:
+            made = replace(made, extras=made.extras.resized(*made.data.shape[1:]))
+        spacing, affine = made.spacing_mm, made.affine
         if spacing is not None:
             spacing = tuple(size / self.factor for size in spacing)
         if affine is not None:
             move = (1 / self.factor - 1) / 2  # of the first voxel's middle, in old voxels
             rows = [[*(value / self.factor for value in row[:3]), row[3] + move * sum(row[:3])] for row in affine[:3]]
             affine = (*(tuple(row) for row in rows), affine[3])
-        return replace(sample, spacing_mm=spacing, affine=affine)
+        return replace(made, spacing_mm=spacing, affine=affine)
 
 
 @task
@@ -148,13 +149,15 @@ class Inpaint(Restoration):
     accepts: ClassVar[tuple[str, ...]] = SIGNALS
     gives: ClassVar[str] = "image"
     mask: str | None = option(
-        None, "file of the same size, white (or 1) where to fill in; volumes and series may hold NaN there instead"
+        None,
+        "file of the same size, white, 1 or painted on a transparent layer where to fill in; volumes and series may "
+        "hold NaN there instead",
     )
 
     def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
         if self.mask is None:
             raise UserError("inpaint needs --mask: a picture of the same size, white where to fill in")
-        keep = read(self.mask, "image").data.mean(0) < 0.5
+        keep = self._unmarked(sample[0])[0]
         return self.generate(system, {}, "image", sampling, known=(sample, keep))
 
     def operator(self, fitted: "FittedSample") -> "Operator":
@@ -221,19 +224,68 @@ class Inpaint(Restoration):
                 need = f"{kind.noun} of the same size, white or 1 where to fill in{gaps}"
                 raise UserError(f"inpaint needs --mask: {need}")
             return seen
-        filled = read(self.mask, None if kind.heard else kind.name).data
-        filled = filled.mean(0) if kind.pictured else filled if kind.by_channel or len(filled) > 1 else filled[0]
-        size = sample.data.shape[-filled.ndim :]
-        if kind.by_channel and len(filled) == 1:
-            filled = filled.expand(size)
-        if filled.shape != size:
-            mask, wanted = (" x ".join(map(str, shape)) for shape in (filled.shape, size))
-            raise UserError(f"{self.mask}: the mask measures {mask} and the input {wanted}; give one of the same size")
-        keep = filled < 0.5
+        keep = self._unmarked(sample)
         if kind.heard and fitted.y.shape[-1] != keep.shape[-1]:  # at the rate of the prior
             places = torch.arange(fitted.y.shape[-1]) * keep.shape[-1] // fitted.y.shape[-1]
-            keep = keep[places]
-        return seen & (keep[:, None] if keep.shape == sample.data.shape else keep)
+            keep = keep[:, places]
+        return seen & (keep[:, None] if keep.shape == sample.data.shape and not kind.pictured else keep)
+
+    def _unmarked(self, sample: "Sample") -> "Tensor":
+        """True where the mask leaves the sample as it is, `[1 or C, *size]`; UserError where sizes differ."""
+        assert self.mask is not None
+        kind = MODALITIES[sample.modality]
+        if kind.pictured:
+            keep = ~self._picture_mask[0][None]
+        else:
+            if kind.name not in self._other_masks:
+                self._other_masks[kind.name] = read(self.mask, None if kind.heard else kind.name).data
+            filled = self._other_masks[kind.name]
+            keep = filled < 0.5
+        size = sample.data.shape if len(keep) > 1 else (1, *sample.data.shape[1:])
+        if keep.shape != size:
+            mask, wanted = (" x ".join(map(str, shape[1:])) for shape in (keep.shape, sample.data.shape))
+            raise UserError(f"{self.mask}: the mask measures {mask} and the input {wanted}; give one of the same size")
+        return keep.expand(sample.data.shape) if kind.by_channel else keep
+
+    @cached_property
+    def _picture_mask(self) -> "tuple[Tensor, tuple[str, ...]]":
+        from vqfusion.data.io.mask import read_picture_mask
+
+        assert self.mask is not None
+        return read_picture_mask(self.mask)
+
+    @cached_property
+    def _other_masks(self) -> "dict[str, Tensor]":
+        """What the file of the mask holds as each modality that it was asked for, so that it is read once."""
+        return {}
+
+    def warnings(self, prior: "Prior", sample: "Sample") -> tuple[str, ...]:
+        lines = self._picture_mask[1] if self.mask and MODALITIES[sample.modality].pictured else ()
+        return (*super().warnings(prior, sample), *lines)
+
+    def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
+        """What is under the mask of a sound is bridged first, so that it changes neither its level nor its edges."""
+        if not MODALITIES[sample.modality].heard or self.mask is None:
+            return super().fitted(prior, sample)
+        import numpy as np
+        import torch
+
+        keep = self._unmarked(sample).expand(sample.data.shape).numpy()
+        places = np.arange(keep.shape[1])
+        if not keep.any(1).all():
+            raise UserError(f"{self.mask}: nothing is left to restore from; mask a part only")
+        channels = zip(keep, sample.data.numpy(), strict=True)
+        bridged = [np.interp(places, places[there], channel[there]) for there, channel in channels]
+        fitted = super().fitted(prior, replace(sample, data=torch.from_numpy(np.stack(bridged)).to(sample.data)))
+        return replace(fitted, sample=sample)
+
+    def finished(self, made: "Sample", given: "Sample") -> "Sample":
+        """Pictures and sounds without noise stay as they are outside the mask, to the last bit."""
+        import torch
+
+        if self.level or MODALITIES[given.modality].own_units:
+            return made
+        return replace(made, data=torch.where(self._unmarked(given), given.data, made.data.to(given.data)))
 
 
 @task

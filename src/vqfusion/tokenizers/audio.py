@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.config import AudioTokenizerConfig
+from vqfusion.data.loudness import gain_to_be_heard
 from vqfusion.data.transforms import resample
 from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, stft
 from vqfusion.tokenizers.signal import SignalTokenizer
@@ -74,12 +75,13 @@ class AudioTokenizer(SignalTokenizer):
     def encode_fitting(
         self, samples: Sequence[Sample], shape: tuple[int, ...], step: int
     ) -> list[Int[Tensor, " n"] | None]:
-        """As `BaseTokenizer.encode_fitting`, for sounds at any rate; sounds of equal length form one batch."""
+        """As `BaseTokenizer.encode_fitting`, for sounds at any rate and of any level; equal lengths form one batch."""
         whole = self.samples_per_code * step
         out: list[Tensor | None] = [None] * len(samples)
         by_length: dict[int, list[tuple[int, Tensor]]] = {}
         for i, sample in enumerate(samples):
             sound = resample(sample, self.config.sample_rate_hz).data
+            sound = sound.float() * gain_to_be_heard(sound[0], self.config.sample_rate_hz)
             sound = F.pad(sound, (0, -sound.shape[1] % whole))
             if 0 < sound.shape[1] <= shape[0] * self.samples_per_code:
                 by_length.setdefault(sound.shape[1], []).append((i, sound))

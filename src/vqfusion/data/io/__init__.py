@@ -15,8 +15,8 @@ def read(path: str | Path, modality: str | None = None, keep: bool = False):
     """The `Sample` in a file, or in standard input if `path` is `"-"`.
 
     Without `modality` ("image", "audio", "text", "volume" or "series") the first bytes decide, whatever the suffix
-    says; where they say nothing the suffix decides, and standard input counts as text. With `keep` pictures come with
-    their `extras`, and what is missing in volumes and series is NaN.
+    says; where they say nothing the suffix decides, and standard input counts as text. With `keep` pictures and sounds
+    come with their `extras`, sounds with all their channels, and what is missing in volumes and series is NaN.
 
     Raises UserError for a file that is missing, empty, broken or of no supported kind.
     """
@@ -37,17 +37,17 @@ def read(path: str | Path, modality: str | None = None, keep: bool = False):
         raise UserError(f"{name_of(path)}: damaged, or not {MODALITIES[found].noun} ({reason})") from error
 
 
-def write(sample, path: str | Path, force: bool = False) -> None:
+def write(sample, path: str | Path, force: bool = False) -> tuple[str, ...]:
     """Write a `Sample` in the format of the suffix.
 
-    Pictures .png .jpg .webp, sounds .wav .flac .ogg, texts and labels .txt, volumes .nii.gz .nii .tif .npy .npz,
-    series .csv .npy .npz.
+    Pictures .png .jpg .webp, sounds .wav .flac .ogg .opus .mp3 .aiff .w64 .au .caf, texts and labels .txt, volumes
+    .nii.gz .nii .tif .npy .npz, series .csv .npy .npz. Returns a line for each thing that the format does not hold.
 
     Raises UserError if the file exists and not `force`, or the suffix does not fit.
     """
     if sample.modality not in MODALITIES:
         raise UserError(f"cannot write {sample.modality!r} to a file: write one of {', '.join(MODALITIES)}")
-    MODALITIES[sample.modality].write(sample, path, force)
+    return MODALITIES[sample.modality].write(sample, path, force)
 
 
 def __getattr__(name: str) -> Any:

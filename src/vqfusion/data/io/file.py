@@ -11,6 +11,7 @@ from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
 
 MAX_BYTES = 2**30
+W64 = b"riff\x2e\x91\xcf\x11"
 
 
 def suffix_of(path: str | Path) -> str:
@@ -61,7 +62,8 @@ def modality_of_bytes(data: bytes) -> str | None:
     inner = data[8:12] if data[:4] in (b"RIFF", b"RF64") else b""
     if data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or inner == b"WEBP":
         return "image"
-    if data.startswith((b"fLaC", b"OggS", b"ID3")) or inner == b"WAVE":
+    sounds = (b"fLaC", b"OggS", b"ID3", b".snd", b"caff", W64)
+    if data.startswith(sounds) or inner == b"WAVE" or (data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC")):
         return "audio"
     if data.startswith(b"\xff\xfe"):  # text in UTF-16, not an MPEG frame of layer I
         return None

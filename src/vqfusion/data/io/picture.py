@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqfusion.data.io.file import check_target, name_of, read_bytes
-from vqfusion.data.io.png import encode_png16
+from vqfusion.data.io.png import compressed_rows, encode_png16
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.modalities import MODALITIES
@@ -45,6 +45,12 @@ class Extras:
     icc: bytes | None = None
     bits: int = 8
     dpi: tuple[float, float] | None = None
+
+    @property
+    def beside_colours(self) -> tuple[str, ...]:
+        """What there is of it, in words for the user."""
+        named = {"transparency": self.alpha, "colour profile": self.icc, "EXIF notes": self.exif}
+        return tuple(name for name, what in named.items() if what is not None)
 
     def resized(self, height: int, width: int) -> "Extras":
         """The same for the picture at another size, by bicubic interpolation of its transparency."""
@@ -77,6 +83,7 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
             pixels = _wide(data, picture, layout) if "16" in layout else _narrow(picture)
             orientation, exif = _notes(picture, keep)
             extras = _extras(picture, layout, exif) if keep else None
+            left_out = _left_out(picture)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(f"{name}: has over {limit} million pixels; make it smaller") from None
@@ -97,7 +104,9 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
         pixels = pixels @ LUMA[:, None]
     if channels == 3 and pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)
-    return Sample("image", torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), extras=extras)
+    return Sample(
+        "image", torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))), extras=extras, notes=left_out
+    )
 
 
 def write_picture(sample: Sample, path: str | Path, force: bool = False) -> None:
@@ -187,6 +196,17 @@ def _upright(exif: bytes | None, height: int, width: int) -> bytes | None:
     return None
 
 
+def _left_out(picture: Image.Image) -> tuple[str, ...]:
+    """A line for each thing in the file that is not taken."""
+    lines = []
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1:
+        lines.append(f"holds {frames} frames: the first is taken, the others are left out")
+    if picture.mode == "CMYK":
+        lines.append("its CMYK colours were converted to RGB")
+    return tuple(lines)
+
+
 def _layout(picture: Image.Image) -> str:
     """How the bytes of a PNG that is not loaded yet stand for its pixels, e.g. "RGB;16B"; "" for others."""
     if isinstance(picture, PngImagePlugin.PngImageFile) and picture.tile:
@@ -222,12 +242,9 @@ def _wide(data: bytes, picture: Image.Image, raw: str) -> np.ndarray:
 
 
 def _unpack(data: bytes, mode: str, raw: str) -> np.ndarray:
-    """Decode a PNG as if its bytes were laid out as `raw`."""
-    picture = Image.open(BytesIO(data), formats=("PNG",))
-    picture._mode = mode
-    picture.tile = [tile._replace(args=raw) for tile in picture.tile]
-    picture.info.pop("transparency", None)
-    return np.asarray(picture)
+    """The pixels of a PNG as if its bytes were laid out as `raw`."""
+    size, interlaced, packed = compressed_rows(data)
+    return np.asarray(Image.frombytes(mode, size, packed, "zip", raw, interlaced))
 
 
 def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:

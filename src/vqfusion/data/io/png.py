@@ -39,5 +39,17 @@ def encode_png16(
     return b"".join(parts)
 
 
+def compressed_rows(data: bytes) -> tuple[tuple[int, int], int, bytes]:
+    """Width and height, whether the rows are interlaced (0 or 1), and the rows as they are compressed in a PNG."""
+    width, height, *_, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    rows, place = [], 8
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind == b"IDAT":
+            rows.append(data[place + 8 : place + 8 + length])
+        place += 12 + length
+    return (width, height), interlaced, b"".join(rows)
+
+
 def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -1,12 +1,16 @@
-"""WAV, FLAC, Ogg (Vorbis, Opus) and MP3 <-> `Sample("audio")`."""
+"""WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, W64, AU and CAF <-> `Sample("audio")`."""
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vqfusion.data.io.file import check_target, name_of, read_bytes
 from vqfusion.data.transforms import resample
@@ -14,65 +18,162 @@ from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.types import Sample
 
-MAX_SECONDS = 600.0
-HOW = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
+MOST_VALUES = 2**27  # 46 minutes at 48 kHz, 2.3 hours at 16 kHz
+CHUNK = 65536  # samples that are written at once: libvorbis overflows its stack on one long write
+FORMATS = {
+    ".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3", ".aiff": "AIFF", ".aif": "AIFF",
+    ".w64": "W64", ".au": "AU", ".caf": "CAF",
+}  # fmt: skip
+USUAL = {".ogg": "VORBIS", ".opus": "OPUS", ".mp3": "MPEG_LAYER_III"}  # else PCM_16
+NEAREST = {"FLOAT": "PCM_24", "DOUBLE": "PCM_24", "PCM_32": "PCM_24", "PCM_U8": "PCM_S8", "PCM_S8": "PCM_U8"}
+BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "PCM_U8": 8, "PCM_S8": 8, "ULAW": 16, "ALAW": 16}
+BITS |= {f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)}
+FLOATS = ("FLOAT", "DOUBLE")
 
 
-def read_sound(
-    source: str | Path | bytes, sample_rate_hz: int | None = None, max_seconds: float = MAX_SECONDS
-) -> Sample:
-    """A sound `[1, T]` float32 in [-1, 1] from a path, `"-"` for standard input, or bytes.
+@dataclass(frozen=True)
+class SoundExtras:
+    """What the file of a sound is beside its samples, in the words of libsndfile.
 
-    Channels are averaged to one. `sample_rate_hz` resamples; None keeps the file's rate. A sound whose peak
-    is over 1 (a float file can be) is divided by its peak.
+    `format` is the container such as "WAV", `subtype` how a sample is stored, such as "PCM_24", and `endian` the
+    order of its bytes. `tags` are its title, artist and the like.
+    """
+
+    format: str = ""
+    subtype: str = ""
+    endian: str = "FILE"
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, keep: bool = False) -> Sample:
+    """A sound `[C, T]` from a path, `"-"` for standard input, or bytes, at the level of the file.
+
+    Full scale is 1; files of floats may go beyond it. `sample_rate_hz` resamples; None keeps the file's rate. Without
+    `keep` the channels are mixed into one (see `mixed`), float32. With it all of them stay, in float64 where the file
+    has more than 24 bits, and the sample has `extras`.
 
     Raises UserError for a file that is missing, empty, broken, not a supported sound, holds no samples or
-    NaN, or lasts longer than `max_seconds`.
+    NaN, or more than 2^27 values.
     """
     data, name = read_bytes(source), name_of(source)
     try:
         with soundfile.SoundFile(BytesIO(data)) as file:
-            rate, seconds = file.samplerate, file.frames / file.samplerate
-            if seconds > max_seconds:
+            rate, values = file.samplerate, file.frames * file.channels
+            if values > MOST_VALUES:
                 raise UserError(
-                    f"{name}: lasts {seconds:.0f} s, over the limit of {max_seconds:g} s; cut it or raise max_seconds"
+                    f"{name}: lasts {file.frames / rate:.0f} s, {values // 10**6} million values; up to "
+                    f"{MOST_VALUES // 10**6} million are taken: cut it into pieces"
                 )
-            sound = file.read(int(max_seconds * rate) + 1, dtype="float32", always_2d=True).mean(1)
+            exact = keep and file.subtype in ("PCM_32", "DOUBLE")
+            sound = file.read(dtype="float64" if exact else "float32", always_2d=True).T
+            extras = SoundExtras(file.format, file.subtype, file.endian, file.copy_metadata()) if keep else None
     except soundfile.SoundFileError as error:
         reason = str(error).split(": ")[-1].strip().rstrip(".")
         raise UserError(f"{name}: is not a WAV, FLAC, Ogg or MP3 sound, or is broken ({reason})") from None
     if sound.size == 0:
         raise UserError(f"{name}: holds no samples")
-    if not np.isfinite(sound).all():
-        raise UserError(f"{name}: holds NaN or infinity at sample {int(np.argmin(np.isfinite(sound)))}")
-    sample = Sample("audio", torch.from_numpy(sound)[None], sample_rate_hz=rate)
-    sample = resample(sample, sample_rate_hz or rate)
-    return replace(sample, data=sample.data / sample.data.abs().max().clamp(min=1))
+    finite = np.isfinite(sound).all(0)
+    if not finite.all():
+        raise UserError(f"{name}: holds NaN or infinity at sample {int(np.argmin(finite))}")
+    sample = Sample("audio", torch.from_numpy(np.ascontiguousarray(sound)), sample_rate_hz=rate, extras=extras)
+    sample = sample if keep else mixed(sample)
+    return resample(sample, sample_rate_hz or rate)
 
 
-def write_sound(sample: Sample, path: str | Path, force: bool = False) -> None:
-    """Write `[1, T]` in [-1, 1]: WAV and FLAC with 16 bits, .ogg as Vorbis.
+def mixed(sample: Sample) -> Sample:
+    """The sound in one channel: the mean of those that are not silent.
 
-    Values outside [-1, 1] are clipped. The file appears whole or not at all. Raises UserError if the file
-    exists and not `force`, for another suffix, NaN, no samples, or no sample rate.
+    A channel that runs against the loudest one (their product is negative on average) is turned over first, so that
+    opposite channels do not cancel. Where channels differ, `notes` says that they were mixed.
     """
-    path = check_target(path, tuple(HOW), force)
-    if sample.data.ndim != 2 or sample.data.shape[0] != 1 or sample.data.numel() == 0:
-        raise UserError(f"{path}: a sound is [1, T], not {list(sample.data.shape)}")
+    data = sample.data
+    if len(data) == 1:
+        return sample
+    heard = data[(data != 0).any(1)]
+    if len(heard) == 0 or bool((heard == heard[:1]).all()):
+        one = data[:1] if len(heard) == 0 else heard[:1]
+    else:
+        loudest = heard[heard.square().sum(1).argmax()]
+        signs = torch.where(heard @ loudest < 0, -1.0, 1.0)
+        one = (heard * signs[:, None]).mean(0, keepdim=True)
+    differ = not bool((data == data[:1]).all())
+    line = (f"its {len(data)} channels were mixed into one",) if differ else ()
+    return replace(sample, data=one, notes=(*sample.notes, *line))
+
+
+def write_sound(sample: Sample, path: str | Path, force: bool = False) -> tuple[str, ...]:
+    """Write `[C, T]` of full scale 1 in the format of the suffix.
+
+    Samples are stored as the `extras` of the sample say where the format can, else in the nearest way that it has;
+    without extras with 16 bits (.ogg as Vorbis). Floats keep their level, all else is clipped at full scale. The file
+    appears whole or not at all. Returns a line for each thing that the format does not hold. Raises UserError if the
+    file exists and not `force`, for another suffix, NaN, no samples, or no sample rate.
+    """
+    path = check_target(path, tuple(FORMATS), force)
+    if sample.data.ndim != 2 or sample.data.numel() == 0:
+        raise UserError(f"{path}: a sound is [C, T], not {list(sample.data.shape)}")
     if not sample.sample_rate_hz:
         raise UserError(f"{path}: the sound has no sample rate")
     if not torch.isfinite(sample.data).all():
         raise UserError(f"{path}: the sound holds NaN or infinity")
-    sound = sample.data[0].detach().cpu().float().clamp(-1, 1).numpy()
-    form, subtype = HOW[path.suffix.lower()]
-    if form != "OGG":  # libsndfile reads 16 bits as n / 32768: write them so, rounded
-        sound = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
+    sound, extras = sample.data.detach().cpu(), sample.extras or SoundExtras()
+    failed: soundfile.SoundFileError | None = None
+    for subtype, endian in _ways(path, extras):
+        try:
+            content = _encoded(sound, sample.sample_rate_hz, FORMATS[path.suffix.lower()], subtype, endian, extras.tags)
+        except soundfile.SoundFileError as error:
+            failed = failed or error
+            continue
+        write_bytes(path, content, force)
+        return _lost(sound, subtype, content, extras)
+    reason = str(failed).split(": ")[-1].strip().rstrip(".")
+    raise UserError(f"{path}: this format cannot hold the sound ({reason}); use .wav")
+
+
+def _ways(path: Path, extras: SoundExtras) -> Iterator[tuple[str, str]]:
+    """How samples may be stored in this file, best first."""
+    suffix = path.suffix.lower()
+    form, usual = FORMATS[suffix], USUAL.get(suffix, "PCM_16")
+    known = soundfile.available_subtypes(form)
+    own = () if suffix in (".opus", ".mp3") else (extras.subtype, NEAREST.get(extras.subtype))
+    for subtype in dict.fromkeys((*own, usual)):
+        if subtype in known:
+            if form == extras.format and extras.endian != "FILE":
+                yield subtype, extras.endian
+            yield subtype, "FILE"
+
+
+def _encoded(
+    sound: Float[Tensor, "C T"], rate: int, form: str, subtype: str, endian: str, tags: Mapping[str, str]
+) -> bytes:
+    """The bytes of a file. Whole numbers n of b bits are n / 2^(b - 1), as libsndfile reads them."""
+    values = sound.T.contiguous().numpy()
+    if subtype in BITS:
+        half = 2.0 ** (BITS[subtype] - 1)
+        whole = np.clip(np.rint(values.astype(np.float64) * half), -half, half - 1).astype(np.int64)
+        values = (whole << (32 - BITS[subtype])).astype(np.int32)
+    elif subtype not in FLOATS:
+        values = np.clip(values, -1, 1)
     buffer = BytesIO()
-    try:
-        with soundfile.SoundFile(buffer, "w", sample.sample_rate_hz, 1, subtype, format=form) as file:
-            for start in range(0, len(sound), 65536):  # libvorbis overflows its stack on one long write
-                file.write(sound[start : start + 65536])
-    except soundfile.SoundFileError as error:
-        reason = str(error).split(": ")[-1].strip().rstrip(".")
-        raise UserError(f"{path}: this format cannot hold the sound ({reason}); use .wav") from None
-    write_bytes(path, buffer.getvalue(), force)
+    with soundfile.SoundFile(buffer, "w", rate, len(sound), subtype, endian, form) as file:
+        for name, text in tags.items():
+            if name != "software":  # libsndfile puts its own name there
+                with suppress(soundfile.SoundFileError):  # a format without tags, see _lost
+                    setattr(file, name, text)
+        for start in range(0, len(values), CHUNK):
+            file.write(values[start : start + CHUNK])
+    return buffer.getvalue()
+
+
+def _lost(sound: Float[Tensor, "C T"], subtype: str, content: bytes, extras: SoundExtras) -> tuple[str, ...]:
+    """A line for samples beyond full scale and one for tags that the written file does not hold."""
+    lines = []
+    beyond = int((sound.abs() > 1).sum()) if subtype not in FLOATS else 0
+    if beyond and extras.subtype in FLOATS:
+        lines.append(f"{beyond} samples beyond full scale were clipped; .wav keeps them")
+    if extras.tags:
+        with soundfile.SoundFile(BytesIO(content)) as file:
+            kept = file.copy_metadata()
+        gone = [name for name in extras.tags if name != "software" and name not in kept]
+        lines += [f"this format holds no {', '.join(gone)}"] if gone else []
+    return tuple(lines)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vqfusion.config import FusionConfig
 from vqfusion.data.io.stored import Stored
+from vqfusion.data.loudness import gain_to_be_heard
 from vqfusion.errors import UserError
 from vqfusion.models.codec.vqf import VqfFile, VqfHeader
 from vqfusion.models.fusion.pretrained import load_tokenizers
@@ -66,7 +67,11 @@ class Codec:
             known = ", ".join(self.modalities) or "nothing"
             raise UserError(f"model {self.model!r} has no tokenizer for {sample.modality}; it encodes {known}")
         tokenizer = self.tokenizers[name]
-        tokens = tokenizer.encode(tokenizer.fitted(sample), search)
+        taken, gain = sample, 1.0
+        if sample.sample_rate_hz:
+            gain = gain_to_be_heard(sample.data[0], sample.sample_rate_hz)
+            taken = replace(sample, data=sample.data * gain)
+        tokens = tokenizer.encode(tokenizer.fitted(taken), search)
         ids = tokens.ids.cpu().numpy()
         coding, payload = self._shortest(name, ids, tokens.codebook_size)
         header = VqfHeader(
@@ -84,7 +89,7 @@ class Codec:
             affine=sample.affine,
             channel_names=sample.channel_names,
             offset=_exact(tokens.offset),
-            scale=_exact(tokens.scale),
+            scale=_exact(tokens.scale) if gain == 1 else (1 / gain,),
             coding=coding,
         )
         return VqfFile(header, payload)
@@ -107,8 +112,11 @@ class Codec:
             if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < tokenizer.codebook_size:
                 raise ValueError(f"a code above {tokenizer.codebook_size - 1}")
             tokens = Tokens(ids.to(tokenizer.device), header.codebook_size, header.modality, offset=offset, scale=scale)
+            made = tokenizer.cut(tokenizer.decode(tokens), header.size, header.sample_rate_hz)
+            if header.sample_rate_hz and header.scale:  # back at the level that the sound had
+                made = replace(made, data=made.data * header.scale[0])
             return replace(
-                tokenizer.cut(tokenizer.decode(tokens), header.size, header.sample_rate_hz),
+                made,
                 sample_rate_hz=header.sample_rate_hz,
                 rate_hz=header.rate_hz,
                 extras=Stored(np.empty(0, header.dtype)) if header.dtype else None,

@@ -31,16 +31,17 @@ def channel_noise(picture: Float[Tensor, "C H W"]) -> tuple[Float[Tensor, "C C"]
 
 
 def independent_noise(
-    picture: Float[Tensor, "C H W"], sigma: float | None, generator: torch.Generator
+    picture: Float[Tensor, "C H W"], sigma: float | None, generator: torch.Generator, judged: Tensor | None = None
 ) -> tuple[Float[Tensor, "C H W"], float, float]:
     """The picture with noise added where it has less than in its noisiest direction of colour; the deviation of its
     own noise (that of `sigma`, if given), a mean over the channels; and how many times as strong it is now.
 
     A prior that was trained on independent noise takes the same noise in all channels for texture. What comes out has
     independent noise of the same strength everywhere: a grey picture in three equal channels becomes one of sqrt(3)
-    the noise. Pictures whose noise is independent already come back as they are, 1 time as strong.
+    the noise. Pictures whose noise is independent already come back as they are, 1 time as strong. The noise is read
+    off `judged` `[C, h, w]`, a part of the picture, if given.
     """
-    directions, levels = channel_noise(picture)
+    directions, levels = channel_noise(picture if judged is None else judged)
     own = float(levels.square().mean().sqrt())
     strongest = float(levels.max())
     if own < FAINT or strongest < UNEQUAL * own:

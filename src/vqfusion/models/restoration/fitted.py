@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from vqfusion.data.loudness import SPEECH, loudness
 from vqfusion.data.transforms import resample
 from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.errors import UserError
@@ -14,6 +15,7 @@ from vqfusion.modalities import MODALITIES, Modality
 from vqfusion.models.restoration.channel_noise import independent_noise
 from vqfusion.models.restoration.noise_seen import noise_seen
 from vqfusion.models.restoration.prior import Prior
+from vqfusion.models.restoration.transparency import Backdrop
 from vqfusion.types import Sample
 
 NEAR_ENDS = 0.001  # a volume's range is that between these quantiles
@@ -26,10 +28,11 @@ DEVIATION = 0.1  # of a series, in half the range of the prior
 class FittedSample:
     """`y` `[B, C, *size]` is the sample in the units of a prior: what is missing holds a mean value there.
 
-    A value of the sample is `y * scale + offset`, with one scale and one offset for each item of `y`: the channels of
-    series are items, so are those of volumes. `seen` is True where there is something; None: everywhere.
-    `sample_rate_hz` is that of `y`; `sigma` the noise level of the sample where it had to be found out early, and
-    `stronger` how many times as strong the noise of `y` is, and `remark` a line on it.
+    A value of the sample is `y * scale + offset`, with one scale and one offset for each channel of sounds, series and
+    volumes, which are items of `y` (channels of sound that the prior knows together are one item). `seen` is True
+    where there is something; None: everywhere. `sample_rate_hz` is that of `y`; `sigma` the noise level of the sample
+    where it had to be found out early, `stronger` how many times as strong the noise of `y` is, `remark` a line on
+    it, and `backdrop` what a transparent picture is shown over.
     """
 
     sample: Sample
@@ -38,13 +41,16 @@ class FittedSample:
     offset: Float[Tensor, " B"]
     seen: Bool[Tensor, "B C ..."] | None = None
     sample_rate_hz: int | None = None
-    sigma: float | None = None
+    sigma: float | Float[Tensor, " B"] | None = None
     stronger: float = 1.0
     remark: str = ""
+    backdrop: Backdrop | None = None
 
     @classmethod
     def of(cls, sample: Sample, prior: Prior, from_zero: bool = False) -> "FittedSample":
-        """Pictures as they are, sound at the rate of the prior, volumes and series by their own range.
+        """Pictures as they are seen (grey ones in one channel), sound at the rate of the prior and as loud as speech.
+
+        The rest by their own range.
 
         `from_zero` keeps zero where it is, for noise that depends on the brightness. Raises UserError where the
         prior is for signals of another number of axes.
@@ -56,12 +62,15 @@ class FittedSample:
         data = sample.data if sample.data.dtype == torch.float64 else sample.data.float()
         kind = MODALITIES[sample.modality]
         if kind.pictured:
+            colours = data.float()
+            alpha = sample.extras.alpha if sample.extras is not None else None
+            backdrop = None if alpha is None else Backdrop.of(colours, alpha)
+            shown = colours if backdrop is None else backdrop.shown
+            grey = bool((shown == shown[:1]).all())
             one = torch.ones(1)
-            return cls(sample, data[None].float(), one, 0 * one)
+            return cls(sample, shown[None, :1] if grey else shown[None], one, 0 * one, backdrop=backdrop)
         if kind.heard:
-            heard = resample(sample, prior.config.sample_rate_hz or sample.sample_rate_hz or 0)
-            one = torch.ones(1)
-            return cls(sample, heard.data.float()[None], one, 0 * one, sample_rate_hz=heard.sample_rate_hz)
+            return cls._of_sound(sample, prior)
         known = torch.isfinite(data)
         ranges = [_range(channel[there], kind, from_zero) for channel, there in zip(data, known, strict=True)]
         low, high = prior.config.value_range
@@ -74,6 +83,21 @@ class FittedSample:
         y = torch.where(known, (data - shift) / spread, (low + high) / 2).float()
         return cls(sample, y[:, None], scale, offset, None if bool(known.all()) else known[:, None])
 
+    @classmethod
+    def _of_sound(cls, sample: Sample, prior: Prior) -> "FittedSample":
+        """Each channel without its mean, and as loud as speech; all by one gain where the prior knows them together."""
+        own = sample.sample_rate_hz or 0
+        offset = sample.data.mean(1).float()
+        scale = torch.tensor([loudness(channel, own) / SPEECH or 1.0 for channel in sample.data])
+        still = replace(sample, data=sample.data.float() - offset[:, None])
+        heard = resample(still, prior.config.sample_rate_hz or own)
+        if len(scale) > 1 and len(scale) == prior.config.channels:
+            scale = scale.max().expand(len(scale))
+            y = (heard.data / scale[:, None])[None]
+        else:
+            y = (heard.data / scale[:, None])[:, None]
+        return cls(sample, y, scale, offset, sample_rate_hz=heard.sample_rate_hz)
+
     def with_noise_above(self, sigma: float | None) -> "FittedSample":
         """Sound of a lower rate than the prior's with noise in the band that it lacks, as strong as in its own.
 
@@ -83,13 +107,16 @@ class FittedSample:
         own = self.sample.sample_rate_hz
         if own is None or self.sample_rate_hz is None or own >= self.sample_rate_hz:
             return self
-        level = float(estimate_noise(self.sample.data[None].float())) if sigma is None else sigma
-        stronger = level * (self.sample_rate_hz / own) ** 0.5
-        noise = stronger * torch.randn(self.y[0].shape, generator=torch.Generator().manual_seed(0))
+        items = len(self.y)
+        given = self.sample.data.float().view(items, -1, self.sample.data.shape[1])
+        level = estimate_noise(given) if sigma is None else torch.full((items,), sigma)
+        stronger = torch.as_tensor(self.level(level)).view(-1, 1, 1)
+        length = self.y.shape[-1]
+        noise = torch.randn(1, length, generator=torch.Generator().manual_seed(0))
         white = replace(self.sample, data=noise, sample_rate_hz=self.sample_rate_hz)
         below = resample(resample(white, own), self.sample_rate_hz).data
-        below = functional.pad(below, (0, max(0, noise.shape[1] - below.shape[1])))[:, : noise.shape[1]]
-        return replace(self, y=self.y + (noise - below), sigma=level)
+        below = functional.pad(below, (0, max(0, length - below.shape[1])))[:, :length]
+        return replace(self, y=self.y + stronger * (noise - below), sigma=level)
 
     def with_independent_noise(self, sigma: float | None) -> "FittedSample":
         """A picture in colour with noise between its channels where they share theirs; other samples as they are.
@@ -98,49 +125,76 @@ class FittedSample:
         """
         if not MODALITIES[self.sample.modality].pictured or self.y.shape[1] == 1 or min(self.y.shape[2:]) < SMALLEST:
             return self
+        judged = None if self.backdrop is None else self.backdrop.visible_square(self.y[0])
+        if judged is not None and judged.shape[1] < SMALLEST:
+            return self
         if sigma is None:
-            seen = noise_seen(self.y[0])
+            seen = noise_seen(self.y[0] if judged is None else judged)
             if seen.line:
                 return replace(self, sigma=seen.level, remark=seen.line)
-        picture, level, stronger = independent_noise(self.y[0], sigma, torch.Generator().manual_seed(0))
+        picture, level, stronger = independent_noise(self.y[0], sigma, torch.Generator().manual_seed(0), judged)
         return self if stronger == 1.0 else replace(self, y=picture[None], sigma=level, stronger=stronger)
+
+    def judged_where_seen(self, sigma: float | None) -> "FittedSample":
+        """A transparent picture with its noise level (None: not given) estimated where it is seen; others as they are.
+
+        Where no square of it is seen that noise could be read off, the level is 0.
+        """
+        if self.backdrop is None or sigma is not None or self.sigma is not None:
+            return self
+        square = self.backdrop.visible_square(self.y[0])
+        found = float(estimate_noise(square[None])) if square.shape[1] >= SMALLEST else 0.0
+        return replace(self, sigma=found)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A line where the noise of the sample is not what priors and error bars were made for."""
-        own = "its colours share their noise, as in a JPEG; noise was added between them first"
-        return tuple(line for line in (self.remark, own if self.stronger != 1.0 else "") if line)
+        """A line where noise is not what priors and error bars were made for, and where a band is left out."""
+        lines = [self.remark] if self.remark else []
+        if self.stronger != 1.0:
+            lines.append("its colours share their noise, as in a JPEG; noise was added between them first")
+        own = self.sample.sample_rate_hz
+        if own and self.sample_rate_hz and own > self.sample_rate_hz:
+            half = f"{self.sample_rate_hz / 2:g} Hz"
+            lines.append(f"restored up to {half}, the band of the model; what lies above {half} is left out")
+        return tuple(lines)
 
-    def level(self, sigma: float) -> float | Float[Tensor, " B"]:
+    def level(self, sigma: float | Float[Tensor, " B"]) -> float | Float[Tensor, " B"]:
         """A standard deviation in the units of the sample in those of `y`; of sound at the rate of the prior."""
         sigma = sigma * self.stronger
         if self.sample_rate_hz and self.sample.sample_rate_hz:
-            return sigma * (self.sample_rate_hz / self.sample.sample_rate_hz) ** 0.5
-        return sigma if len(self.scale) == 1 and float(self.scale) == 1.0 else (sigma / self.scale).float()
+            sigma = sigma * (self.sample_rate_hz / self.sample.sample_rate_hz) ** 0.5
+        if len(self.scale) == 1 and float(self.scale) == 1.0:
+            return sigma
+        return (sigma / self.scale[: len(self.y)]).float()
 
     def level_back(self, sigma: float | Tensor) -> float:
         """A standard deviation, or the mean of several, in the units of the sample."""
         levels = torch.as_tensor(sigma, dtype=torch.float32).cpu() / self.stronger
         if self.sample_rate_hz and self.sample.sample_rate_hz:
             levels = levels * (self.sample.sample_rate_hz / self.sample_rate_hz) ** 0.5
-        if levels.ndim <= 1 and levels.numel() in (1, len(self.scale)):
-            return float((levels.reshape(-1) * self.scale).mean())
+        if levels.ndim <= 1 and levels.numel() in (1, len(self.y)):
+            return float((levels.reshape(-1) * self.scale[: len(self.y)]).mean())
         return float(levels.mean() * self.scale.mean())
 
     def back(self, x: Float[Tensor, "B C ..."]) -> Sample:
         """An answer `[B, C, *size]`, of `y` or of a finer grid, as a sample with all that the given one knows."""
         sample, kind = self.sample, MODALITIES[self.sample.modality]
-        dtype = torch.float64 if sample.data.dtype == torch.float64 else torch.float32
-        shift, spread = (number.view(-1, *[1] * (x.ndim - 1)).to(dtype) for number in (self.offset, self.scale))
-        x = x.cpu().to(dtype) * spread + shift
         if kind.pictured:
-            return replace(sample, data=x[0].float())
+            made = x[0].cpu().float().expand(len(sample.data), *x.shape[2:])
+            if self.backdrop is not None:
+                made = self.backdrop.removed(made, sample.extras.resized(*made.shape[1:]).alpha)
+            return replace(sample, data=made)
+        dtype = torch.float64 if sample.data.dtype == torch.float64 else torch.float32
+        made = x.cpu().to(dtype).flatten(0, 1)
+        offset, scale = (number.view(-1, *[1] * (made.ndim - 1)).to(dtype) for number in (self.offset, self.scale))
         if not kind.heard:
-            return replace(sample, data=x[:, 0])
+            return replace(sample, data=made * scale + offset)
         assert sample.sample_rate_hz is not None
-        heard = replace(sample, data=x[0].float(), sample_rate_hz=self.sample_rate_hz)
+        heard = replace(sample, data=(made * scale).float(), sample_rate_hz=self.sample_rate_hz)
         sound, length = resample(heard, sample.sample_rate_hz).data, sample.data.shape[1]
-        return replace(sample, data=functional.pad(sound, (0, max(0, length - sound.shape[1])))[:, :length])
+        sound = functional.pad(sound, (0, max(0, length - sound.shape[1])))[:, :length] + offset
+        constant = (sample.data == sample.data[:, :1]).all(1, keepdim=True)  # silence, which nothing is to be added to
+        return replace(sample, data=torch.where(constant, sample.data, sound))
 
 
 def _range(values: Float[Tensor, " N"], kind: Modality, from_zero: bool) -> tuple[float, float]:
