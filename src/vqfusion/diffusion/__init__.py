@@ -1,0 +1,1 @@
+"""DATA <-> NOISE: Gaussian and masked diffusion, measurement operators and posterior sampling."""

@@ -1,4 +1,4 @@
-"""Noise that each item draws from a generator of its own, so that it does not depend on the batch."""
+"""Random noise, drawn for each item from its own generator, so that it does not depend on the batch."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,23 @@ def draw_noise(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Float[Tensor, "B ..."]:
-    """Standard normal numbers `[B, *shape]`, one generator for each item, drawn on the generators' device."""
+    """Standard normal numbers `[B, *shape]`, drawn on the device of the generators.
+
+    Args:
+        shape: Shape of one item.
+        generators: One generator for each item.
+        dtype: Type of the numbers.
+        device: Device of the result; that of the generators by default.
+
+    Returns:
+        The noise.
+    """
     drawn = [torch.randn(*shape, generator=g, dtype=dtype, device=g.device) for g in generators]
     return torch.stack(drawn).to(device) if device else torch.stack(drawn)
 
 
 def torch_seed(seed: int) -> int:
-    """A seed that torch takes, from any whole number: those within 64 bits stay what they are, larger ones wrap."""
+    """Seed for torch from any integer: unchanged within 64 bits, wrapped around otherwise."""
     return seed % 2**64
 
 

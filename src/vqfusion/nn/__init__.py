@@ -1,0 +1,1 @@
+"""PARTS: blocks, convolutional networks, U-Net, transformer, tiling, and weights on disk."""

@@ -1,12 +1,12 @@
-"""Which devices multiply in bfloat16 by themselves."""
+"""Detection of devices with native bfloat16 arithmetic."""
 
 import torch
 
 
 def has_bfloat16(device: str = "cpu") -> bool:
-    """Whether a type of device ("cpu", "cuda", "mps") multiplies in bfloat16 by itself, so that it is faster there.
+    """Whether a device type ("cpu", "cuda", "mps") has native bfloat16 products, so that they are faster than float32.
 
-    A processor without such products emulates them, tens of times slower than float32 (docs/decisions.md).
+    A processor without them emulates bfloat16, tens of times slower than float32 (docs/decisions.md).
     """
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -10,17 +10,17 @@ TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3
 
 
 def convolution(rank: int, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> nn.Module:
-    """Convolution over `rank` axes with "same" padding."""
+    """Convolution over `rank` axes with "same" padding; arguments as in `torch.nn.Conv2d`."""
     return CONVOLUTION[rank](channels_in, channels_out, kernel, stride, padding=(kernel - 1) // 2)
 
 
 def downsample(rank: int, channels_in: int, channels_out: int) -> nn.Module:
-    """Halves each axis."""
+    """Strided convolution that halves each axis."""
     return CONVOLUTION[rank](channels_in, channels_out, 4, 2, padding=1)
 
 
 def upsample(rank: int, channels_in: int, channels_out: int) -> nn.Module:
-    """Doubles each axis."""
+    """Transposed convolution that doubles each axis."""
     return TRANSPOSED[rank](channels_in, channels_out, 4, 2, padding=1)
 
 
@@ -31,7 +31,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 def extend_to_multiple(x: Float[Tensor, "B C ..."], multiple: int) -> Float[Tensor, "B C ..."]:
-    """Every axis to the next multiple, by repeating the edge."""
+    """Pad every axis at its end to the next multiple, by repeating the edge."""
     extra = [-n % multiple for n in x.shape[2:]]
     if not any(extra):
         return x
@@ -39,7 +39,7 @@ def extend_to_multiple(x: Float[Tensor, "B C ..."], multiple: int) -> Float[Tens
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(act(norm(conv(act(norm(x)))))), channels kept: He et al. (2016), pre-activation form."""
+    """x + conv(act(norm(conv(act(norm(x)))))) with constant width: He et al. (2016), pre-activation form."""
 
     def __init__(self, rank: int, channels: int, dilation: int = 1):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The card of a model: README.md in its folder and on the hub."""
+"""Model cards: the README.md in the folder of a model and on the hub."""
 
 import json
 from pathlib import Path
@@ -11,22 +11,28 @@ MARK = "<!-- written by vqfusion: a card without this line is yours and is left 
 
 
 def write_card(model: Any, folder: Path) -> None:
-    """Write the card of a model, unless the folder has one that somebody wrote by hand."""
+    """Write the card of a model, unless the folder has one written by hand."""
     if own_card(folder) is None:
         (folder / CARD).write_text(card(model, folder), encoding="utf-8")
 
 
 def own_card(folder: Path) -> str | None:
-    """The card that somebody wrote by hand; None where there is none."""
+    """Card that was written by hand; None where there is none."""
     path = folder / CARD
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else MARK
     return None if MARK in text else text
 
 
 def card(model: Any, folder: Path, name: str | None = None) -> str:
-    """What a model is, what it takes and gives, how it scored and how to load it, as Markdown.
+    """Model card in Markdown: what the model is, its inputs and outputs, measured results, and how to load it.
 
-    `name` is what `vqfusion.load` is given: the folder by default, `owner/name` on the hub.
+    Args:
+        model: The model.
+        folder: Folder of the model, with `eval.json` where it was evaluated.
+        name: Argument of `vqfusion.load` in the example: the folder by default, `owner/name` on the hub.
+
+    Returns:
+        The text of the card.
     """
     doc = (type(model).__doc__ or type(model).__name__).strip().split("\n\n")[0]
     facts = {"kind": model.kind, "modalities": ", ".join(modalities(model)), "parameters": f"{parameters(model):,}"}
@@ -70,7 +76,7 @@ What it takes and gives, and what it was built from; `config.json` holds the sam
 
 
 def modalities(model: Any) -> list[str]:
-    """The modalities of a model: of its slots, its tokenizers or its own."""
+    """Modalities of a model, from its slots, its own config or its tokenizers."""
     slots = getattr(model, "slots", ())
     named = [slot.partition(":")[0].partition("@")[0] for slot in slots]
     own = getattr(model, "modality", None) or getattr(model.config, "modality", None)
@@ -79,14 +85,14 @@ def modalities(model: Any) -> list[str]:
 
 
 def parameters(model: Any) -> int:
-    """How many numbers the networks of a model hold."""
+    """Number of parameters of all networks of a model."""
     if isinstance(model, nn.Module):
         return sum(one.numel() for one in model.parameters())
     return sum(parameters(part) for part in getattr(model, "networks", ()))
 
 
 def measured(folder: Path) -> str:
-    """The section of what was measured, from eval.json; nothing where there is none."""
+    """Section of measured results, from `eval.json`; empty where there is none."""
     path = folder / "eval.json"
     if not path.is_file():
         return ""

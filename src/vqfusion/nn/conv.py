@@ -1,4 +1,4 @@
-"""Convolutional encoder and decoder of the VQ-VAE, at rank 1, 2 or 3."""
+"""Convolutional encoder and decoder of the VQ-VAE, of rank 1, 2 or 3."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,14 @@ from vqfusion.nn.blocks import ResidualBlock, convolution, downsample, group_nor
 
 
 class VQVAEEncoder(nn.Module):
-    """Signal `[B, in_channels, *size]` to latents `[B, dim, *size / 2^(len(widths) - 1)]`.
+    """Convolutional encoder: signals `[B, in_channels, *size]` to latents `[B, dim, *size / 2^(len(widths) - 1)]`.
 
-    `widths[0]` is the number of channels at full resolution; each further width halves every axis.
-    `depths[i]` residual blocks follow at that resolution.
+    Args:
+        in_channels: Channels of the signal.
+        dim: Dimension of the latents.
+        widths: Channels at each resolution, the full one first; each further width halves every axis.
+        depths: Residual blocks at each resolution.
+        rank: Number of axes beside channels.
     """
 
     def __init__(
@@ -39,11 +43,20 @@ class VQVAEEncoder(nn.Module):
         self.downsampling = 2 ** (len(widths) - 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Latents of signals `[B, in_channels, *size]`; every axis must be a multiple of `downsampling`."""
         return self.layers(x)
 
 
 class VQVAEDecoder(nn.Module):
-    """Latents `[B, dim, *grid]` to a signal `[B, out_channels, *grid * 2^(len(widths) - 1)]`; mirrors the encoder."""
+    """Convolutional decoder: latents `[B, dim, *grid]` to signals `[B, out_channels, *grid * 2^(len(widths) - 1)]`.
+
+    Args:
+        out_channels: Channels of the signal.
+        dim: Dimension of the latents.
+        widths: Channels at each resolution, the full one first, as in `VQVAEEncoder`.
+        depths: Residual blocks at each resolution.
+        rank: Number of axes beside channels.
+    """
 
     def __init__(
         self,
@@ -68,4 +81,5 @@ class VQVAEDecoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Signals of latents `[B, dim, *grid]`."""
         return self.layers(z)

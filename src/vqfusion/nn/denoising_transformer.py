@@ -1,4 +1,4 @@
-"""Transformer denoiser over patches at rank 1, 2 or 3."""
+"""Transformer denoiser over patches, of rank 1, 2 or 3."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from vqfusion.nn.unet import Given, check_given, count_heads, grid_positions
 
 
 class AdaptiveTransformerBlock(Block):
-    """The block of `Transformer` with both norms scaled and shifted and both outputs gated by the time.
+    """Transformer block whose norms are scaled and shifted, and whose outputs are gated, by the time embedding.
 
     Peebles, Xie (2023), "adaLN-Zero": the gates start at zero, so that the block starts as the identity.
     """
@@ -39,11 +39,21 @@ class AdaptiveTransformerBlock(Block):
 
 
 class DenoisingTransformer(nn.Module):
-    """`[B, channels, *size]`, times `[B]` and given grids to `[B, out_channels, *size]`, any size.
+    """Transformer denoiser: `[B, channels, *size]`, times `[B]` and conditions to `[B, out_channels, *size]`.
 
-    `width` is the dial; a token is a patch of `patch` values along each axis. Given grids (see `UNet`) are brought to
-    the size of x and join it before the patches are cut; None is the same as zeros. Sizes that are no multiple
-    of `patch` are extended by their edge inside and cropped. The output starts at zero.
+    Conditions (grids `[B, given_channels[j], *grid_j]`, see `UNet`) are resized to the size of x and concatenated with
+    it; None equals zeros. Sizes that are not multiples of `patch` are padded inside by repeating the edge. The output
+    is zero at initialisation.
+
+    Args:
+        channels: Channels of x.
+        width: Width of the transformer.
+        layers: Number of blocks.
+        patch: Side of a patch along each axis; each patch is one token.
+        rank: Number of axes beside channels.
+        out_channels: Channels of the output; `channels` by default.
+        given_channels: Channels of each condition.
+        head_dim: Approximate width of an attention head.
     """
 
     def __init__(
@@ -71,6 +81,7 @@ class DenoisingTransformer(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Float[Tensor, "B C ..."], t: Float[Tensor, " B"], given: Given = None) -> Tensor:
+        """Output for noisy `x` `[B, channels, *size]` at times `t` `[B]`, 0 = data and 1 = noise."""
         size = x.shape[2:]
         grids = check_given(given, self.given_channels)
         if self.given_channels and not grids:

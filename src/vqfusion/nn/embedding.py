@@ -1,4 +1,4 @@
-"""Embedding of diffusion time."""
+"""Embedding of diffusion times."""
 
 import math
 
@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-SLOWEST, FASTEST = 1.0, 1000.0  # radians over the whole of [0, 1]
+SLOWEST, FASTEST = 1.0, 1000.0  # angular frequencies, in radians per unit of time
 
 
 class TimeEmbedding(nn.Module):
-    """Times `[B]` in [0, 1] to `[B, dim]`: sines and cosines (Vaswani et al., 2017), then two layers."""
+    """Times `[B]` in [0, 1] to `[B, dim]`: sines and cosines (Vaswani et al., 2017), then two linear layers."""
 
     def __init__(self, dim: int, features: int = 64):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Convolutions over grids of tokens: what neighbours know of each other before and after they share a position."""
+"""Convolutions over grids of tokens, before and after several tokens are merged into one position."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,7 +9,10 @@ from vqfusion.nn.blocks import convolution
 
 
 class LocalBlock(nn.Module):
-    """x + conv(silu(conv(norm(x)))) over `[B, width, *grid]`; tokens are normalised one by one, padding is zero."""
+    """x + conv(silu(conv(norm(x)))) over `[B, width, *grid]`, with each token normalised separately.
+
+    `real` `[B, 1, *grid]` is 1 for real tokens and 0 for padding, which enters the convolutions as zeros.
+    """
 
     def __init__(self, rank: int, width: int):
         super().__init__()
@@ -26,7 +29,7 @@ class LocalBlock(nn.Module):
 
 
 class LocalLayers(nn.Module):
-    """Local blocks in a row, tokens last in and out: `[B, *grid, width]`; `mask` `[B, *grid]` says which are real."""
+    """A sequence of local blocks over tokens `[B, *grid, width]`; `mask` `[B, *grid]`, True = real."""
 
     def __init__(self, rank: int, width: int, depth: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Models in folders: config.json, safetensors and a card, written and read in one way for every kind."""
+"""Saving and loading of models of every kind: config.json, safetensors and a model card in a folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ from vqfusion.nn.weights import (
 
 FORMAT_VERSION = 2
 WEIGHTS = "model.safetensors"
-# format 1 kept the config of each kind under a key of its own
+# in format 1 the key of the config named the kind
 CONFIG_OF_FORMAT_1 = {
     "chain": "system",
     "prior": "prior",
@@ -40,7 +40,14 @@ AnyPretrained = TypeVar("AnyPretrained", bound="Pretrained")
 
 @dataclass(frozen=True)
 class Stored:
-    """What a config.json says: the kind of the model, its config as plain values, and what else the kind keeps."""
+    """Content of a config.json.
+
+    Attributes:
+        folder: Folder of the model.
+        kind: Kind of the model, see `models.kinds`.
+        config: Config as plain values.
+        more: Further values that the kind stores.
+    """
 
     folder: Path
     kind: str
@@ -49,7 +56,7 @@ class Stored:
 
 
 def read_stored(folder: str | Path) -> Stored:
-    """The config.json of a model of format 1 or 2; UserError where there is none."""
+    """Read the config.json of a model, of format 1 or 2; UserError where there is none."""
     folder = Path(folder)
     data = load_json(folder / "config.json")
     kind, config = data.pop("kind", None), data.pop("config", None)
@@ -67,11 +74,11 @@ def read_stored(folder: str | Path) -> Stored:
 
 
 class Pretrained:
-    """The base of everything that lives in a folder; `vqfusion.load` opens what `save_pretrained` wrote.
+    """Base of all models that are saved to a folder; `vqfusion.load` opens what `save_pretrained` wrote.
 
-    A kind has a name, a `config` of its `config_type` and, where it is a network, a file of `weights`. As they stand
-    here, `write_parts` and `read_parts` are those of a torch module that is built from its config alone; other kinds
-    give their own. `folder` is where a model was read from.
+    Each kind has a name, a `config` of its `config_type` and, if it is a network, a file of `weights`. The default
+    `write_parts` and `read_parts` are those of a torch module that is built from its config alone; other kinds override
+    them. `folder` is the folder from which the model was loaded.
     """
 
     kind: ClassVar[str]
@@ -81,9 +88,14 @@ class Pretrained:
     folder: Path | None = None
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, the weights (matrices as float16 where that loses nothing) and a card to a folder.
+        """Write config.json, weights (matrices as float16 where that is lossless) and a model card to a folder.
 
-        Raises ValueError where no config describes the model, and UserError where the folder cannot be written.
+        Args:
+            folder: Folder, created where it is missing.
+
+        Raises:
+            ValueError: No config describes the model.
+            UserError: The folder cannot be written.
         """
         where, config = Path(folder), self.config
         if config is None:
@@ -94,20 +106,20 @@ class Pretrained:
         write_card(self, where)
 
     def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None) -> str:
-        """Publish the model on the Hugging Face hub, with its card (that of its folder where it was written by hand).
+        """Publish the model on the Hugging Face hub, with its model card; `vqfusion.load(repo_id)` opens it.
 
-        `vqfusion.load(repo_id)` opens it.
+        A card that was written by hand in the folder of the model is kept.
 
         Args:
-            repo_id: `owner/name`; the repository is made where it is missing.
-            private: Whether a new repository is seen by its owner alone.
-            token: A token that may write; None takes that of `hf auth login`.
+            repo_id: `owner/name`; the repository is created where it is missing.
+            private: Whether a new repository is visible to its owner only.
+            token: Access token with write permission; None uses that of `hf auth login`.
 
         Returns:
-            The address of the commit.
+            URL of the commit.
 
         Raises:
-            UserError: The hub did not take it: no such owner, no right to write, no connection.
+            UserError: The upload failed: no such owner, no permission, no connection.
         """
         from huggingface_hub import HfApi
 
@@ -129,10 +141,17 @@ class Pretrained:
 
     @classmethod
     def from_pretrained(cls: type[AnyPretrained], folder: str | Path, device: str | None = "cpu") -> AnyPretrained:
-        """Read what `save_pretrained` wrote, in evaluation mode.
+        """Load what `save_pretrained` wrote, in evaluation mode.
 
-        `device` is `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is one. UserError where the folder
-        holds another kind of model, or where it is damaged.
+        Args:
+            folder: Folder of the model.
+            device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where available.
+
+        Returns:
+            The model.
+
+        Raises:
+            UserError: The folder holds another kind of model, or is damaged.
         """
         stored = read_stored(folder)
         if stored.kind != cls.kind:
@@ -142,14 +161,14 @@ class Pretrained:
         return model
 
     def write_parts(self, folder: Path) -> dict[str, Any]:
-        """Write everything but the config; returns what else config.json should hold."""
+        """Write everything but the config; returns further values to store in config.json."""
         assert isinstance(self, nn.Module)
         save_weights(folder / self.weights, half_precision(self.state_dict()))
         return {}
 
     @classmethod
     def read_parts(cls, stored: Stored, device: torch.device) -> Any:
-        """The model of a folder of this kind."""
+        """Load a model of this kind from what was stored."""
         config = validated(cls.config_type, stored.config, f"{stored.folder}/config.json")
         require_room(stored.folder / cls.weights, getattr(config, "least_parameters", 0))
         with buildable(stored.folder):
@@ -161,13 +180,13 @@ class Pretrained:
 
     @classmethod
     def from_config(cls, config: Any) -> Any:
-        """An untrained model."""
+        """Build an untrained model."""
         return cls(config)  # type: ignore[call-arg]
 
 
 @contextmanager
 def buildable(folder: Path) -> Iterator[None]:
-    """A config whose values fit no network is one line that names the folder."""
+    """Context that turns errors of building a network from a config into one line that names the folder."""
     try:
         yield
     except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError) as error:

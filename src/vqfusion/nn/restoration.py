@@ -1,4 +1,4 @@
-"""A fast denoising network without statistics: what it says of a place depends on its surroundings alone."""
+"""A fast denoising network without normalisation, whose outputs depend on a bounded neighbourhood only."""
 
 import math
 from collections.abc import Sequence
@@ -27,17 +27,23 @@ class ScaleFreeBlock(nn.Module):
 
 
 class RestorationNet(nn.Module):
-    """Noisy data `[B, channels, *size]` and noise levels `[B]` to the noise in them, at rank 1, 2 or 3.
+    """Predicts the noise in noisy data `[B, channels, *size]` with noise levels `[B]`, for rank 1, 2 or 3.
 
-    Blocks of `fold` positions along each axis become channels first (Zhang, Zuo, Zhang, 2018, FFDNet), so that
-    convolutions run at a fraction of the positions. A U-Net follows: level i has `widths[i]` channels,
-    `depths[i]` blocks on the way down and as many on the way up, half the positions of the level before; the ways
-    are joined by addition. The noise level enters as one more channel, in the units of the data; 0 means that it is
-    not known. The last convolution starts at zero.
+    Blocks of `fold` positions along each axis become channels first (Zhang, Zuo, Zhang, 2018, "FFDNet"), so that
+    convolutions run at fewer positions. A U-Net follows: level i has `widths[i]` channels, `depths[i]` blocks on the
+    way down and again on the way up, and half the resolution of the level before; skip connections are added. The noise
+    level is one more input channel, in the units of the data; 0 means unknown. The last convolution starts at zero.
 
-    There are no biases, so net(a x, a sigma) = a net(x, sigma) for a > 0 (Mohan et al., 2020), and no norms, so a
-    tile that begins at a multiple of `multiple` and has a margin of `receptive_radius` gives what the whole gives.
-    Every axis of the input must be a multiple of `multiple`.
+    There are no biases, so that net(a x, a sigma) = a net(x, sigma) for a > 0 (Mohan et al., 2020), and no norms, so
+    that a tile that starts at a multiple of `multiple` and has a margin of `receptive_radius` gives the same result as
+    the whole. Every axis of the input must be a multiple of `multiple`.
+
+    Args:
+        rank: Number of axes beside channels.
+        channels: Channels of the data.
+        widths: Channels at each level.
+        depths: Blocks at each level.
+        fold: Side of the blocks of positions that become channels.
     """
 
     def __init__(
@@ -83,9 +89,9 @@ class RestorationNet(nn.Module):
 
     @property
     def receptive_radius(self) -> int:
-        """Positions to each side that an output position depends on at most, exactly.
+        """Exact radius of the receptive field, in positions.
 
-        Follows the longest way back, through the coarsest level, from each place within one `multiple`.
+        Follows the longest path, through the coarsest level, from each position within one `multiple`.
         """
         radius = 0
         for place in range(self.multiple):
@@ -105,7 +111,7 @@ class RestorationNet(nn.Module):
 
 
 def fold_positions(x: Float[Tensor, "B C ..."], factor: int) -> Float[Tensor, "B D ..."]:
-    """Blocks of `factor` positions along each axis as channels; every axis is divided by `factor`."""
+    """Turn blocks of `factor` positions along each axis into channels; every axis is divided by `factor`."""
     if factor == 1:
         return x
     batch, channels, *size = x.shape
@@ -117,7 +123,7 @@ def fold_positions(x: Float[Tensor, "B C ..."], factor: int) -> Float[Tensor, "B
 
 
 def unfold_positions(x: Float[Tensor, "B D ..."], factor: int) -> Float[Tensor, "B C ..."]:
-    """The inverse of `fold_positions`."""
+    """Inverse of `fold_positions`."""
     if factor == 1:
         return x
     batch, folded, *size = x.shape
@@ -128,7 +134,7 @@ def unfold_positions(x: Float[Tensor, "B D ..."], factor: int) -> Float[Tensor, 
 
 
 def _convolution(rank: int, channels_in: int, channels_out: int, kernel: int) -> nn.Module:
-    """ "Same" convolution without bias, initialised to keep the variance through a ReLU (He et al., 2015)."""
+    """Convolution with "same" padding, no bias, and weights that keep the variance through a ReLU (He et al., 2015)."""
     conv = CONVOLUTION[rank](channels_in, channels_out, kernel, padding=kernel // 2, bias=False)
     gain = 2.0 if kernel > 1 else 1.0
     nn.init.normal_(conv.weight, std=math.sqrt(gain / (channels_in * kernel**rank)))

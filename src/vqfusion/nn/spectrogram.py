@@ -1,10 +1,10 @@
-"""Spectrograms of sound and the way back without phases."""
+"""Spectrograms of sound, and sound from magnitude spectrograms."""
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-EXPONENT = 0.3  # power-law compression of magnitudes: near loudness, and silence stays at zero
+EXPONENT = 0.3  # power-law compression of magnitudes: close to perceived loudness, with silence at zero
 
 
 def stft(x: Float[Tensor, "B T"], window: int, hop: int) -> Complex[Tensor, "B F N"]:
@@ -38,16 +38,27 @@ def compress_magnitude(spectrum: Complex[Tensor, "B F N"]) -> Float[Tensor, "B F
 
 
 def expand_magnitude(compressed: Float[Tensor, "B F N"]) -> Float[Tensor, "B F N"]:
-    """Inverse of `compress_magnitude`; what lies under silence is silence."""
+    """Inverse of `compress_magnitude`; values below silence become silence."""
     return (compressed + 0.5).clamp(0, 4) ** (1 / EXPONENT)
 
 
 def griffin_lim(
     mag: Float[Tensor, "B F N"], window: int, hop: int, length: int, steps: int = 32, momentum: float = 0.99
 ) -> Float[Tensor, "B T"]:
-    """Sound whose spectrogram has these magnitudes: Perraudin, Balazs, Sondergaard (2013), fast Griffin-Lim.
+    """Sound with the given magnitude spectrogram: Perraudin, Balazs, Sondergaard (2013), "fast Griffin-Lim".
 
-    Deterministic: the first phases are those of a pulse at each frame, advanced by the hop.
+    Deterministic: the initial phases are those of a pulse, advanced by the hop from frame to frame.
+
+    Args:
+        mag: Magnitudes.
+        window: Window length in samples.
+        hop: Hop in samples.
+        length: Length of the sound in samples.
+        steps: Number of iterations.
+        momentum: Acceleration; 0 is the method of Griffin and Lim (1984).
+
+    Returns:
+        The sound.
     """
     bins, frames = mag.shape[1:]
     phase = torch.arange(bins, device=mag.device)[:, None] * torch.arange(frames, device=mag.device)

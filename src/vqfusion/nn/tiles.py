@@ -1,12 +1,12 @@
-"""Convolutional networks over signals of any size in bounded memory: tiles with halos, one set of statistics.
+"""Convolutional networks on signals of any size in bounded memory, by overlapping tiles.
 
-Group normalisation is the only part that looks at the whole signal. Its statistics are measured once, over crops
-spread evenly through the signal, and held still for every tile; a tile with a halo as wide as the receptive field
-then gives what the whole would give, so that there are no seams. Statistics of each tile alone would cost 1.5 dB
-on photographs (docs/decisions.md).
+Group normalisation is the only operation that depends on the whole signal. Its statistics are measured once, on crops
+spread evenly over the signal, and then fixed for all tiles; a tile with a halo of the width of the receptive field
+gives the same result as the whole signal, so that there are no seams. Statistics of each tile by itself would cost 1.5
+dB on photographs (docs/decisions.md).
 
-Networks without statistics, such as `RestorationNet`, need no measuring: `run_local` gives exactly what the whole
-would give.
+Networks without normalisation, such as `RestorationNet`, need no measurement: `run_local` gives exactly the result of
+the whole signal.
 """
 
 import itertools
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-MOST_ELEMENTS = 2**21  # positions of a signal that go through a network at once
+MOST_ELEMENTS = 2**21  # positions of a signal per network call
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
@@ -27,9 +27,9 @@ Box = tuple[tuple[int, int], ...]
 
 
 def receptive_radius(network: nn.Module) -> int:
-    """Positions of the input, to each side, that an output position depends on, rounded up.
+    """Radius of the receptive field in input positions, rounded up.
 
-    For networks whose convolutions follow one another in the order in which they were made.
+    For networks whose convolutions are applied one after another in the order in which they were created.
     """
     radius, step = 0.0, 1.0
     for module in network.modules():
@@ -46,10 +46,20 @@ def receptive_radius(network: nn.Module) -> int:
 def run_tiled(
     network: nn.Module, x: Float[Tensor, "B C ..."], down: int = 1, up: int = 1, most: int = MOST_ELEMENTS
 ) -> Float[Tensor, "B D ..."]:
-    """`network(x)` for a network that divides every axis by `down` or multiplies it by `up`.
+    """`network(x)` in tiles, for a network that divides every axis by `down` or multiplies it by `up`.
 
-    `most` counts positions on the larger side. What has no more of them goes through as it is; larger signals go
-    in tiles, item by item, with the statistics of group normalisation measured on `most` positions.
+    Signals with at most `most` positions are passed whole. Larger ones are processed item by item in tiles, with the
+    statistics of group normalisation measured on `most` positions.
+
+    Args:
+        network: The network.
+        x: Signals.
+        down: Factor by which the network divides every axis.
+        up: Factor by which the network multiplies every axis.
+        most: Number of positions per call, counted at the input or output, whichever is larger.
+
+    Returns:
+        The output of the network.
     """
     positions = x[0, 0].numel() * up ** (x.ndim - 2)
     if positions <= most:
@@ -59,7 +69,7 @@ def run_tiled(
 
 
 def _run_item(network: nn.Module, x: Tensor, down: int, up: int, side: int) -> Tensor:
-    """One signal in tiles of at most `side` positions an axis, halo included."""
+    """One signal in tiles of at most `side` positions along each axis, halo included."""
     halo = -(-receptive_radius(network) // down) * down
     tile = max(down, (side - 2 * halo) // down * down)
     size = x.shape[2:]
@@ -89,11 +99,17 @@ def run_local(
     multiple: int = 1,
     most: int = MOST_ELEMENTS,
 ) -> Float[Tensor, "B D ..."]:
-    """`function(x, slice(B))` for a function that keeps the size and sees `radius` positions to each side, in tiles.
+    """`function(x, slice(B))` in tiles, for a function that preserves the size and has a bounded receptive field.
 
-    `function(part, rows)` gets a part of the signals `rows`. Every axis of `x` is a multiple of `multiple`, every
-    part begins at one. No more than `most` positions go through at once, unless tiles as wide as their margins need
-    them.
+    Args:
+        function: Called as `function(part, rows)` with a part of the signals `rows`.
+        x: Signals; every axis must be a multiple of `multiple`.
+        radius: Radius of the receptive field in positions.
+        multiple: Every part starts at a multiple of this.
+        most: Largest number of positions per call, unless tiles as wide as their margins need more.
+
+    Returns:
+        The output of the function.
     """
     size = x.shape[2:]
     positions = math.prod(size)
@@ -117,9 +133,9 @@ def run_local(
 
 
 def _parts(size: tuple[int, ...], halo: int, multiple: int, most: int) -> list[list[tuple[int, int]]]:
-    """Where each axis is cut so that all tiles with their margins have the fewest positions, each at most `most`.
+    """Intervals along each axis such that all tiles with margins have the fewest positions, each tile at most `most`.
 
-    A tile is at least as wide as its margin: narrower ones would be margin for the most part.
+    A tile is at least as wide as its margin, because narrower tiles would consist mostly of margin.
     """
     tries = {1: 1 << 16, 2: 64, 3: 16}[len(size)]
     options = []
@@ -137,9 +153,9 @@ def _parts(size: tuple[int, ...], halo: int, multiple: int, most: int) -> list[l
 
 
 def measure_statistics(network: nn.Module, crops: Float[Tensor, "B C ..."], margin: float = 0.0) -> Statistics:
-    """Mean and variance of each group of each group normalisation over a whole batch of crops, in one pass.
+    """Mean and variance of each group of each group normalisation over a batch of crops, in one pass.
 
-    A share `margin` at each end of every axis is not counted: what is near the edge of a crop has seen padding.
+    The fraction `margin` at both ends of every axis is excluded, because padding affects it.
     """
     found: Statistics = {}
 
@@ -157,14 +173,14 @@ def measure_statistics(network: nn.Module, crops: Float[Tensor, "B C ..."], marg
 
 @contextmanager
 def held_statistics(network: nn.Module, statistics: Statistics) -> Iterator[None]:
-    """Group normalisations use these statistics instead of those of their input."""
+    """Context in which group normalisations use these statistics instead of those of their input."""
     with _replaced(network, lambda module, x: _normalised(module, x, *statistics[module])):
         yield
 
 
 @contextmanager
 def _replaced(network: nn.Module, function: Callable[[nn.GroupNorm, Tensor], Tensor]) -> Iterator[None]:
-    """The output of every group normalisation comes from `function(module, input)`."""
+    """Context in which the output of every group normalisation is `function(module, input)`."""
     norms = [module for module in network.modules() if isinstance(module, nn.GroupNorm)]
     handles = [norm.register_forward_hook(lambda module, given, _: function(module, given[0])) for norm in norms]
     try:
@@ -183,7 +199,7 @@ def _normalised(module: nn.GroupNorm, x: Tensor, mean: Tensor, variance: Tensor)
 
 
 def _crops(x: Float[Tensor, "1 C ..."], side: int, halo: int, align: int) -> Float[Tensor, "B C ..."]:
-    """Crops of one size, spread evenly over the signal, with about `side` to the rank positions together."""
+    """Crops of one size, spread evenly over the signal, with about `side`^rank positions in total."""
     rank = x.ndim - 2
     each = max(2, min({1: 64, 2: 8, 3: 4}[rank], side // (4 * halo)))  # along an axis
     lengths = [min(n, max(align, side // each // align * align)) for n in x.shape[2:]]

@@ -1,4 +1,4 @@
-"""The transformer: pre-norm blocks with rotary positions over up to three axes, and a prefix that is computed once."""
+"""Transformer: pre-norm blocks with rotary positions over up to three axes, and a cached prefix."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ AXES = 3  # positions are (depth, row, column); sequences use the last axis
 
 
 class Rotary(nn.Module):
-    """Axial rotary positions: Su et al. (2021), with the pairs of a head shared out over the axes (1 : 1 : 2)."""
+    """Axial rotary positions: Su et al. (2021), with the pairs of a head divided among the axes (1 : 1 : 2)."""
 
     def __init__(self, head_dim: int, base: float = 1000.0):
         super().__init__()
@@ -30,7 +30,7 @@ class Rotary(nn.Module):
 
 
 def rotate(x: Float[Tensor, "B heads L d"], rotary: tuple[Tensor, Tensor]) -> Float[Tensor, "B heads L d"]:
-    """Turn each pair (first half, second half) by its angle; lengths stay."""
+    """Rotate each pair (element of the first half, element of the second half) by its angle."""
     cos, sin = (part.to(x.dtype) for part in rotary)
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
@@ -38,7 +38,7 @@ def rotate(x: Float[Tensor, "B heads L d"], rotary: tuple[Tensor, Tensor]) -> Fl
 
 @dataclass(frozen=True)
 class PrefixCache:
-    """Keys and values of the given tokens in each layer, and which of them are real `[B, P]` (None = all)."""
+    """Keys and values of the given tokens in each layer, and their mask `[B, P]`, True = real (None = all real)."""
 
     keys: list[Tensor]
     values: list[Tensor]
@@ -46,8 +46,10 @@ class PrefixCache:
     _joined: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
 
     def join(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the given tokens, then these. Without gradients the given ones are copied once and the
-        result is valid until the next call."""
+        """Concatenate keys and values of the given tokens with these.
+
+        Without gradients the given ones are copied only once, and the result is valid until the next call.
+        """
         given = self.keys[layer].shape[2]
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return torch.cat([self.keys[layer], keys], dim=2), torch.cat([self.values[layer], values], dim=2)
@@ -62,7 +64,7 @@ class PrefixCache:
         return held
 
     def repeat(self, times: int) -> "PrefixCache":
-        """Every item `times` times in a row."""
+        """Repeat every item `times` times in a row."""
         mask = None if self.mask is None else self.mask.repeat_interleave(times, dim=0)
         return PrefixCache(
             [k.repeat_interleave(times, dim=0) for k in self.keys],
@@ -72,7 +74,7 @@ class PrefixCache:
 
 
 class Block(nn.Module):
-    """Attention with RMS-normalised queries and keys, then SwiGLU (Shazeer, 2020), each on a residual path."""
+    """Attention with RMS-normalised queries and keys, then SwiGLU (Shazeer, 2020), each with a residual connection."""
 
     def __init__(self, dim: int, heads: int, layers: int):
         super().__init__()
@@ -98,7 +100,7 @@ class Block(nn.Module):
         return rotate(q, rotary).to(v.dtype), rotate(k, rotary).to(v.dtype), v
 
     def attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Bool[Tensor, "B K"] | None) -> Tensor:
-        """The rest of the block; `mask` says which keys are real."""
+        """Attention and the feed-forward layer; `mask` is True for real keys."""
         allowed = None if mask is None else mask[:, None, None, :]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         x = x + self.out(attended.transpose(1, 2).flatten(2))
@@ -107,7 +109,10 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Given tokens attend to given tokens only, targets to everything: so the given part is computed once, exactly."""
+    """Transformer in which given tokens attend to given tokens only, and targets to all tokens.
+
+    The given part therefore does not depend on the targets, and is computed once and cached exactly.
+    """
 
     def __init__(self, dim: int, layers: int, heads: int):
         super().__init__()
@@ -136,7 +141,7 @@ class Transformer(nn.Module):
         mask: Bool[Tensor, "B L"] | None,
         prefix: PrefixCache,
     ) -> Float[Tensor, "B L dim"]:
-        """Hidden states of the targets, after the last norm."""
+        """Hidden states of the targets after the last norm."""
         rotary = self.rotary(positions)
         full = None
         if mask is not None or prefix.mask is not None:

@@ -1,4 +1,4 @@
-"""U-Net denoiser at rank 1, 2 or 3."""
+"""U-Net denoiser of rank 1, 2 or 3."""
 
 import math
 from collections.abc import Sequence
@@ -16,9 +16,10 @@ Given = Sequence[Tensor] | Tensor | None
 
 
 class AdaptiveBlock(nn.Module):
-    """Pre-activation residual block whose second norm is scaled and shifted by the time; it starts as the identity.
+    """Pre-activation residual block whose second norm is scaled and shifted by the time embedding.
 
-    Ho et al. (2020) with the adaptive group normalisation of Dhariwal, Nichol (2021), section 3.1.
+    Ho et al. (2020) with the adaptive group normalisation of Dhariwal, Nichol (2021), section 3.1. It starts as the
+    identity.
     """
 
     def __init__(self, rank: int, channels: int, time_dim: int):
@@ -38,7 +39,7 @@ class AdaptiveBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks at one resolution, which given grids join through linear maps of their own."""
+    """Residual blocks at one resolution; each condition is added through its own linear map."""
 
     def __init__(self, rank: int, channels: int, depth: int, time_dim: int, given_channels: Sequence[int] = ()):
         super().__init__()
@@ -48,7 +49,7 @@ class Level(nn.Module):
     def forward(
         self, x: Float[Tensor, "B C ..."], time: Float[Tensor, "B T"], grids: Sequence[Tensor] = ()
     ) -> Float[Tensor, "B C ..."]:
-        for linear, grid in zip(self.given, grids, strict=False):  # nothing given is an empty list
+        for linear, grid in zip(self.given, grids, strict=False):  # `grids` is empty where nothing is given
             x = x + fit_grid(grid, x.shape[2:], linear)
         for block in self.blocks:
             x = block(x, time)
@@ -68,24 +69,32 @@ class GridAttention(nn.Module):
         if not len(self.blocks):
             return x
         rotary = self.rotary(grid_positions(x.shape[2:], x.device))
-        tokens = x.flatten(2).transpose(1, 2).to(self.rotary.frequencies.dtype)  # autocast left it in bfloat16
+        tokens = x.flatten(2).transpose(1, 2).to(self.rotary.frequencies.dtype)  # may be bfloat16 under autocast
         for block in self.blocks:
             tokens = block.attend(tokens, *block.project(tokens, rotary), None)
         return tokens.transpose(1, 2).reshape(x.shape)
 
 
 class UNet(nn.Module):
-    """`[B, channels, *size]`, times `[B]` and given grids to `[B, out_channels, *size]`, any size.
+    """U-Net denoiser: `[B, channels, *size]`, times `[B]` and conditions to `[B, out_channels, *size]`, of any size.
 
-    `width` is the dial: level i has `width * multipliers[i]` channels, `depths[i]` blocks on the way down and as many
-    on the way up, and half the resolution of the level before; the ways are joined by addition. Attention
-    runs at the coarsest level. Sizes that are no multiple of `downsampling` are extended by their edge inside
-    and cropped. The last convolution starts at zero.
+    Level i has `width * multipliers[i]` channels, `depths[i]` blocks on the way down and again on the way up, and half
+    the resolution of the level before; skip connections are added. Attention runs at the coarsest level. Sizes that are
+    not multiples of `downsampling` are padded inside by repeating the edge. The last convolution starts at zero.
 
-    `given` holds one grid `[B, given_channels[j], *grid_j]` for each entry of `given_channels`, or is None for
-    nothing given (the same as zeros). A grid enters every level through its own linear map, repeated or averaged to
-    the level's resolution; one that has the size of x is extended with it, a coarser one is taken to cover the
-    extended size.
+    Conditions are grids `[B, given_channels[j], *grid_j]`, one for each entry of `given_channels`; None equals zeros.
+    Each enters every level through its own linear map, repeated or averaged to the resolution of the level. A grid of
+    the size of x is padded with it; a coarser one is assumed to cover the padded size.
+
+    Args:
+        channels: Channels of x.
+        width: Channels of the first level, before its multiplier.
+        multipliers: Channels of each level, relative to `width`.
+        depths: Blocks of each level; by default 1, and 2 at the coarsest.
+        rank: Number of axes beside channels.
+        out_channels: Channels of the output; `channels` by default.
+        given_channels: Channels of each condition.
+        attention_layers: Transformer blocks at the coarsest level.
     """
 
     def __init__(
@@ -124,6 +133,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Float[Tensor, "B C ..."], t: Float[Tensor, " B"], given: Given = None) -> Tensor:
+        """Output for noisy `x` `[B, channels, *size]` at times `t` `[B]`, 0 = data and 1 = noise."""
         size = x.shape[2:]
         grids = check_given(given, self.given_channels)
         grids = [extend_to_multiple(g, self.downsampling) if g.shape[2:] == size else g for g in grids]
@@ -143,29 +153,29 @@ class UNet(nn.Module):
 
 
 def count_heads(dim: int, head_dim: int) -> int:
-    """As many heads of about `head_dim` as divide `dim` into even parts."""
+    """Number of heads of width near `head_dim` that divides `dim` into parts of even width."""
     return next(h for h in range(max(1, dim // head_dim), 0, -1) if dim % (2 * h) == 0 or h == 1)
 
 
 def grid_positions(grid: Sequence[int], device: torch.device) -> Float[Tensor, "L 3"]:
-    """(depth, row, column) of every place of a grid of up to three axes, in order."""
+    """Coordinates (depth, row, column) of all positions of a grid of up to three axes, in row-major order."""
     axes = [torch.arange(n, dtype=torch.float32, device=device) for n in (*[1] * (AXES - len(grid)), *grid)]
     return torch.cartesian_prod(*axes)
 
 
 def fit_grid(grid: Float[Tensor, "B C ..."], size: Sequence[int], linear: nn.Module) -> Float[Tensor, "B D ..."]:
-    """A linear map of a grid at another resolution: averaged, mapped, repeated; the map runs where it is cheaper."""
+    """Linear map of a grid, resized by averaging or repetition; the map runs at the coarser resolution."""
     if math.prod(size) > math.prod(grid.shape[2:]):
         return F.interpolate(linear(grid), tuple(size), mode="area")
     return linear(F.interpolate(grid, tuple(size), mode="area"))
 
 
 def check_given(given: Given, channels: tuple[int, ...]) -> list[Tensor]:
-    """The given grids as a list, empty for None; ValueError where they are not what the network was built for."""
+    """The conditions as a list, empty for None; ValueError where their channels do not fit the network."""
     if given is None:
         return []
     grids = [given] if isinstance(given, Tensor) else list(given)
     found = tuple(grid.shape[1] for grid in grids)
     if found != channels:
-        raise ValueError(f"the network was built for given grids of {channels} channels, not {found}")
+        raise ValueError(f"the network takes conditions of {channels} channels, not {found}")
     return grids

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors beside a JSON config, never pickle."""
+"""Weights on disk: safetensors and a JSON config, never pickle."""
 
 import hashlib
 import json
@@ -21,17 +21,22 @@ DTYPES = {
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors to a safetensors file in one move, so that a crash leaves the old file.
+    """Write tensors to a safetensors file atomically, so that a crash leaves the old file.
 
-    Tensors are written one after the other. The writer of the safetensors library holds a copy of everything and
-    leaves a file `.tmpXXXX` behind when it is killed.
+    Tensors are written one after the other. The safetensors library itself would copy all of them in memory and leave a
+    file `.tmpXXXX` when it is killed.
+
+    Args:
+        path: File to write.
+        tensors: Tensors by name.
+        metadata: Strings for the header.
     """
     with new_file(path) as part, part.open("wb") as file:
         write_safetensors(file, tensors, metadata or {})
 
 
 def write_safetensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """The safetensors format: the length of a JSON header as 8 bytes, the header, the tensors, widest numbers first."""
+    """Write the safetensors format: header length as 8 bytes, JSON header, tensors with the widest types first."""
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     order, at = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)), 0
     for name in order:
@@ -47,12 +52,12 @@ def write_safetensors(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: d
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file; a foreign or damaged file is one line."""
+    """Tensors of a safetensors file; UserError where the file is missing, damaged or of another format."""
     return load_with_metadata(path)[0]
 
 
 def load_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and notes of a safetensors file, which is opened once: both are of the same file."""
+    """Tensors and metadata of a safetensors file; the file is opened once, so that both belong together."""
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
@@ -63,11 +68,11 @@ def load_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def require_room(path: Path, parameters: int) -> None:
-    """UserError where a file of weights is too small for a network of so many parameters; before that is built."""
+    """Raise UserError where a file is too small for the weights of a network, before the network is built."""
     try:
         size = path.stat().st_size
     except OSError:
-        return  # reading it tells why
+        return  # reading it reports the reason
     if size < parameters:
         raise UserError(
             f"{path}: its {size} bytes do not fit the config beside it, a network of at least {parameters:.3g} numbers"
@@ -75,19 +80,19 @@ def require_room(path: Path, parameters: int) -> None:
 
 
 def require_finite(tensors: Mapping[str, Tensor], where: Path) -> None:
-    """UserError for weights that hold NaN or infinity: nothing that is made with them would be an answer."""
+    """Raise UserError for weights with NaN or infinity."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise UserError(f"{where}: the weights hold NaN or infinity ({name}); train again or restore the file")
 
 
 def save_json(path: Path, data: dict[str, Any]) -> None:
-    """Write JSON in one move."""
+    """Write JSON atomically."""
     write_bytes(path, (json.dumps(data, ensure_ascii=False, indent=1) + "\n").encode())
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Mapping of a JSON file; a missing or damaged file is one line."""
+    """Mapping in a JSON file; UserError where the file is missing or damaged."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -100,7 +105,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
-    """Copy tensors into a module; UserError for what does not fit and for values that are not finite."""
+    """Copy tensors into a module; UserError where they do not fit or are not finite."""
     require_finite(tensors, where)
     try:
         module.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
@@ -110,7 +115,7 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> Non
 
 
 def half_precision(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices as float16 where that loses nothing, as after `round_to_half`; all else stays as it is."""
+    """Convert matrices to float16 where that is lossless, as after `round_to_half`; leave the rest unchanged."""
     return {name: t.half() if t.ndim > 1 and _fits_half(t) else t for name, t in tensors.items()}
 
 
@@ -119,7 +124,7 @@ def _fits_half(t: Tensor) -> bool:
 
 
 def fingerprint(tensors: dict[str, Tensor], config: str) -> str:
-    """Hash of config and values: changes whenever the meaning of an id can change."""
+    """Hash of config and weights, which changes whenever the meaning of an id may change."""
     digest = hashlib.sha256(config.encode())
     for name in sorted(tensors):
         digest.update(name.encode())
@@ -133,12 +138,16 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The device of a name such as `cpu` or `cuda:1`; None takes a GPU when there is one. UserError lists them all."""
+    """Device by name, such as `cpu` or `cuda:1`; None takes a GPU where available.
+
+    Raises:
+        UserError: The device is not available; the message lists those that are.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).tolist()  # numbers that can be read back, which "meta" has not
+        torch.zeros(1, device=device).tolist()  # fails on devices without values, such as "meta"
     except (RuntimeError, AssertionError, ValueError, ImportError):
         kind = torch.accelerator.current_accelerator(check_available=True)
         there = ["cpu"] + [f"{kind.type}:{i}" for i in range(torch.accelerator.device_count())] if kind else ["cpu"]
@@ -148,9 +157,10 @@ def pick_device(name: str | None) -> torch.device:
 
 @torch.no_grad()
 def round_to_half(module: nn.Module) -> None:
-    """Round matrices to float16 values in place, so that what is used is what will be saved.
+    """Round matrices to float16 values in place, so that the weights in use equal those that are saved.
 
-    UserError for a value beyond the largest of float16, 65504.
+    Raises:
+        UserError: A value is beyond the largest of float16, 65504.
     """
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and tensor.ndim > 1:

@@ -1,4 +1,4 @@
-"""From a network to a denoiser, its training loss, and its use on data of a known noise level."""
+"""Denoisers from networks, their training loss, and denoising at a known noise level."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,13 @@ Network = Callable[[Tensor, Tensor, Any], Tensor]
 
 
 class NetworkDenoiser:
-    """A network whose output is read as a prediction of this kind; its input is scaled to unit variance."""
+    """Denoiser from a network: scales the input to unit variance and declares the kind of the output.
+
+    Args:
+        network: Function of x_t at unit variance `[B, C, *size]`, t `[B]` and the condition.
+        path: The path.
+        kind: What the network predicts.
+    """
 
     def __init__(self, network: Network, path: GaussianPath, kind: PredictionKind = "v"):
         self.network, self.path, self.kind = network, path, kind
@@ -36,7 +42,19 @@ def denoising_loss(
 ) -> Float[Tensor, " B"]:
     """Weighted squared error of the prediction of each item, averaged over its elements.
 
-    The error is taken in the kind that the denoiser predicts, so no end of the path divides by zero.
+    The error is taken in the kind that the denoiser predicts, so that neither end of the path divides by zero.
+
+    Args:
+        denoiser: The denoiser.
+        path: The path.
+        x0: Data.
+        noise: Standard normal noise.
+        t: Times.
+        given: Condition of the denoiser.
+        weighting: Name of the weight over times, see `loss_weight`.
+
+    Returns:
+        One loss for each item.
     """
     prediction = denoiser(path.add_noise(x0, noise, t), t, given)
     error = prediction.value - path.target(prediction.kind, x0, noise, t)
@@ -52,10 +70,18 @@ def posterior_mean(
     noise_std: Float[Tensor, " B"],
     given: Any = None,
 ) -> Float[Tensor, "B ..."]:
-    """Estimate of E[x_0 | noisy] for noisy = x_0 + noise_std * eps, in one call.
+    """Estimate of E[x_0 | noisy] for noisy = x_0 + noise_std * eps, with one evaluation.
 
-    `noise_std` is in the units of the data that the path was built for, one for each item; a level that the path
-    does not reach is treated as the nearest that it does.
+    Args:
+        denoiser: The denoiser.
+        path: The path.
+        noisy: Noisy data.
+        noise_std: Standard deviation of the noise of each item, in the units of the data of the path; levels beyond the
+            path are replaced by the nearest within it.
+        given: Condition of the denoiser.
+
+    Returns:
+        The denoised data.
     """
     t = path.time_of_noise(noise_std)
     x_t = scale(noisy, path.alpha(t))

@@ -1,4 +1,4 @@
-"""Grids of times for sampling, from noise to data; they have nothing to do with the times of training."""
+"""Time grids for sampling, from noise to data; independent of the distribution of training times."""
 
 import torch
 from jaxtyping import Float
@@ -6,15 +6,24 @@ from torch import Tensor
 
 from vqfusion.diffusion.gaussian.path import GaussianPath
 
-NOISE_ENDS = (0.002, 80.0)  # of sigma / alpha, as in Karras et al. (2022); a path that is shorter keeps its own
+NOISE_ENDS = (0.002, 80.0)  # range of sigma / alpha, as in Karras et al. (2022), where the path covers it
 RHO = 7.0
 
 
 def time_grid(path: GaussianPath, steps: int, grid: str = "uniform") -> Float[Tensor, " N"]:
-    """`steps + 1` falling times in float64, the first 1 and the last 0.
+    """`steps + 1` decreasing times in float64, the first 1 and the last 0.
 
-    `uniform`: equal steps of t (on an `edm` path this is the grid of Karras et al., 2022); `karras`: equal steps of
-    (sigma / alpha)^(1/7); `log_snr`: equal steps of the log-SNR, Lu et al. (2022).
+    Args:
+        path: The path, which maps noise levels to times.
+        steps: Number of steps, at least 1.
+        grid: `uniform`, equal steps of t (on an `edm` path this is the grid of Karras et al., 2022); `karras`, equal
+            steps of (sigma / alpha)^(1/7); `log_snr`, equal steps of the log-SNR, Lu et al. (2022).
+
+    Returns:
+        The times.
+
+    Raises:
+        ValueError: Unknown grid, or no steps.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")

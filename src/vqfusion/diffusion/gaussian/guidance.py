@@ -1,4 +1,4 @@
-"""Guidance of Gaussian diffusion: takes denoisers and gives a denoiser; a scale of 1 is off."""
+"""Guidance of Gaussian diffusion: functions from denoisers to a denoiser; a scale of 1 is off."""
 
 from typing import Any
 
@@ -14,10 +14,18 @@ ALWAYS = (0.0, 1.0)
 def classifier_free_guidance(
     denoiser: Denoiser, guidance_scale: float, interval: tuple[float, float] = ALWAYS
 ) -> Denoiser:
-    """Ho, Salimans (2022): away from the same denoiser with nothing given.
+    """Classifier-free guidance, away from the unconditional prediction: Ho, Salimans (2022).
 
-    u + s (c - u); s = 1 is the conditional denoiser and costs one call. Other conventions write w = s - 1. Outside
-    the `interval` of times there is no guidance: Kynkäänniemi et al. (2024).
+    The prediction is u + s (c - u) with c conditional, u unconditional and s = `guidance_scale`; other conventions
+    write w = s - 1.
+
+    Args:
+        denoiser: Denoiser that was also trained without a condition.
+        guidance_scale: 1 is the conditional denoiser, with one evaluation instead of two.
+        interval: Times with guidance: Kynkäänniemi et al. (2024).
+
+    Returns:
+        The guided denoiser.
     """
 
     def unconditional(x_t: Float[Tensor, "B ..."], t: Float[Tensor, " B"], given: Any = None) -> Prediction:
@@ -29,9 +37,22 @@ def classifier_free_guidance(
 def autoguidance(
     denoiser: Denoiser, weak: Denoiser, guidance_scale: float, interval: tuple[float, float] = ALWAYS
 ) -> Denoiser:
-    """Karras et al. (2024b): away from a weaker denoiser of the same task, such as an early average of the weights.
+    """Autoguidance, away from a weaker denoiser of the same task: Karras et al. (2024b).
 
-    Both must predict the same kind: then the mixture is the same in every kind, because it keeps x_t.
+    Both denoisers must predict the same kind. The combination is then the same for every kind, because its coefficients
+    sum to one.
+
+    Args:
+        denoiser: The denoiser.
+        weak: Weaker denoiser, such as one with weights from early in training.
+        guidance_scale: 1 is `denoiser` itself.
+        interval: Times with guidance.
+
+    Returns:
+        The guided denoiser.
+
+    Raises:
+        ValueError: The interval is empty.
     """
     if guidance_scale == 1.0:
         return denoiser

@@ -1,4 +1,4 @@
-"""Likelihood of Gaussian diffusion in nats and in bits per dimension: by the probability flow and by a bound."""
+"""Likelihood of Gaussian diffusion models in nats and bits per dimension, by the probability flow and by a bound."""
 
 import math
 from typing import Any
@@ -24,12 +24,28 @@ def flow_log_likelihood(
     divergence: str = "hutchinson",
     grid: str = "uniform",
 ) -> Float[Tensor, " B"]:
-    """log density of each item in nats under the probability flow: Song et al. (2021), eq. 39.
+    """Log density of each item in nats under the probability flow: Song et al. (2021), eq. 39.
 
     log p_0(x_0) = log N(x_1; 0, alpha_1^2 data_std^2 + sigma_1^2) + int_0^1 div f dt, both integrated along the flow by
-    the classical Runge-Kutta method, four calls a step. The divergence is either one product with a random sign
-    vector per item, kept along the way (Hutchinson, 1989; unbiased), or `exact`, as many backward passes as an
-    item has dimensions. It is the density at the first time of the path, where a little noise (sigma(0)) is left.
+    the classical Runge-Kutta method with four evaluations per step. It is the density at the first time of the path,
+    where a little noise, sigma(0), is left.
+
+    Args:
+        denoiser: The denoiser.
+        path: The path.
+        x0: Data.
+        steps: Number of steps.
+        generators: One for each item.
+        given: Condition of the denoiser.
+        divergence: `hutchinson` estimates it without bias from one random sign vector per item, the same at all steps
+            (Hutchinson, 1989); `exact` takes as many backward passes as an item has dimensions.
+        grid: Name of the time grid.
+
+    Returns:
+        Nats for each item.
+
+    Raises:
+        ValueError: Unknown divergence or grid.
     """
     if divergence not in ("hutchinson", "exact"):
         raise ValueError(f"divergence {divergence!r} is neither hutchinson nor exact")
@@ -59,7 +75,7 @@ def flow_log_likelihood(
 
 
 def _divergence(velocity: Tensor, x: Tensor, probe: Tensor | None) -> Float[Tensor, " B"]:
-    """Trace of d velocity / d x of each item; items do not see each other."""
+    """Trace of d velocity / d x of each item; items are independent of each other."""
     if probe is not None:
         (product,) = torch.autograd.grad((velocity * probe).sum(), x)
         return (product * probe).double().flatten(1).sum(dim=1)
@@ -80,13 +96,24 @@ def variational_bound(
     given: Any = None,
     log_snr_max: float = 15.0,
 ) -> Float[Tensor, " B"]:
-    """Upper bound on -log density of each item in nats: Kingma et al. (2021), in continuous time.
+    """Upper bound on the negative log density of each item in nats: Kingma et al. (2021), in continuous time.
 
-    The sum of KL(q(x_1 | x_0), prior), of -log N(x_0; x_t / alpha, sigma^2 / alpha^2) at the clean end,
-    and of half the integral of |eps - predicted eps|^2 over the log-SNR, here with `draws` stratified places between
-    the ends of the path, where these lie within +-`log_snr_max`. Where little noise is left the error is nearly
-    |eps|^2, whose mean is known: w^2 (|eps|^2 - dims), with w the share of the data in the variance of x_t, is taken
-    off and leaves the mean as it is.
+    The bound is the sum of KL(q(x_1 | x_0), prior), of -log N(x_0; x_t / alpha, sigma^2 / alpha^2) at the clean end,
+    and of half the integral of |eps - predicted eps|^2 over the log-SNR. Where little noise is left the error is nearly
+    |eps|^2, whose mean is known: w^2 (|eps|^2 - dims), with w the fraction of the data in the variance of x_t, is
+    subtracted as a control variate.
+
+    Args:
+        denoiser: The denoiser.
+        path: The path.
+        x0: Data.
+        draws: Number of stratified times.
+        generators: One for each item.
+        given: Condition of the denoiser.
+        log_snr_max: The integral covers log-SNRs within +- this value.
+
+    Returns:
+        Nats for each item.
     """
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     ratios = (path.sigma(ends) / path.alpha(ends)).clamp(math.exp(-log_snr_max / 2), math.exp(log_snr_max / 2))
@@ -112,9 +139,16 @@ def variational_bound(
 
 
 def bits_per_dim(nats: Float[Tensor, " B"], dims: int, bin_width: float = 2 / 255) -> Float[Tensor, " B"]:
-    """-log density in nats to bits for each of `dims` values that were rounded to bins of this width.
+    """Bits per value from the negative log density of values that were rounded to bins.
 
-    For values that were made continuous by uniform noise over their bin (Theis, van den Oord, Bethge, 2016); 8-bit data
-    in [-1, 1] have bins of 2 / 255.
+    For values made continuous by uniform noise over their bin: Theis, van den Oord, Bethge (2016).
+
+    Args:
+        nats: Negative log density of each item.
+        dims: Number of values of an item.
+        bin_width: Width of a bin; 2 / 255 for 8-bit data in [-1, 1].
+
+    Returns:
+        Bits per value for each item.
     """
     return nats / dims / math.log(2) - math.log2(bin_width)

@@ -1,10 +1,10 @@
-"""Samplers of Gaussian diffusion: plain functions over a denoiser, from noise along a grid of times to data.
+"""Samplers of Gaussian diffusion: functions that take a denoiser from noise along a time grid to data.
 
-All take `(denoiser, path, noise, times, given, generators)`: `noise` `[B, *shape]` is x at `times[0]`, the times fall,
-and item i draws from generator i alone, so that a result does not depend on the batch it was made in. Coefficients
-are float64 numbers; the denoiser sees the dtype of `noise` and the result has it, while between steps halves are
-float32, in which large coefficients that cancel do no harm. With lambda = log(alpha / sigma) the exact solution from
-time t to s is
+All take `(denoiser, path, noise, times, given, generators)`: `noise` `[B, *shape]` is x at `times[0]`, the times
+decrease, and item i draws only from generator i, so that a result does not depend on the rest of the batch.
+Coefficients are float64 numbers. The denoiser receives the dtype of `noise`, and the result has it; between the steps
+half precision is widened to float32, because large coefficients that cancel would lose accuracy. With lambda =
+log(alpha / sigma) the exact solution from time t to s is
 
     x_s = (sigma_s / sigma_t) x_t + alpha_s int_0^h e^-u x_0(lambda_s - u) du,   h = lambda_s - lambda_t
 
@@ -26,19 +26,24 @@ from vqfusion.diffusion.gaussian.path import GaussianPath, at_least_float32
 from vqfusion.diffusion.noise import Generators, draw_noise
 from vqfusion.types import Denoiser, Prediction, PredictionKind
 
-LONGEST_STRETCH = 2.0  # older values are not trusted over a step that is this much longer than the one before
+LONGEST_STRETCH = 2.0  # a step longer than this times the one before does not use earlier predictions
 
 
 @dataclass(frozen=True)
 class SampledSignal:
-    """`signal` `[B, *shape]` and the network calls made for each item."""
+    """Result of a sampler.
+
+    Attributes:
+        signal: Samples `[B, *shape]`.
+        nfe: Network evaluations for each item.
+    """
 
     signal: Tensor
     nfe: int
 
 
 class _Walk:
-    """The coefficients of a path on a grid, and a denoiser that is read there."""
+    """Coefficients of a path on a time grid, and evaluation of the denoiser there."""
 
     def __init__(self, denoiser: Denoiser, path: GaussianPath, noise: Tensor, times: Tensor, given: Any):
         self.start, self.dtype = at_least_float32(noise), noise.dtype
@@ -53,7 +58,7 @@ class _Walk:
         self.nfe = 0
 
     def read(self, x: Tensor, i: int, kind: PredictionKind) -> Tensor:
-        """The prediction at time i as this kind."""
+        """Evaluate the denoiser at time i, converted to this kind."""
         device_dtype = torch.float32 if x.device.type == "mps" else torch.float64
         t = torch.full((len(x),), float(self.times[i]), dtype=device_dtype, device=x.device)
         seen = x.to(self.dtype)
@@ -63,11 +68,11 @@ class _Walk:
         return self.path.convert(wide, at_least_float32(seen), t, kind)
 
     def end(self, x: Tensor) -> SampledSignal:
-        """The result, in the dtype of the start."""
+        """Result in the dtype of the initial noise."""
         return SampledSignal(x.to(self.dtype), self.nfe)
 
     def first_order(self, x: Tensor, x0: Tensor, i: int) -> Tensor:
-        """From time i to i + 1 along a straight line of x_0: exact where x_0 does not change."""
+        """Step from time i to i + 1 with constant x_0: exact where x_0 does not change."""
         keep = self.sigma[i + 1] / self.sigma[i]
         return keep * x + (self.alpha[i + 1] - self.alpha[i] * keep) * x0
 
@@ -82,7 +87,23 @@ def ddim(
     generators: Generators | None = None,
     eta: float = 0.0,
 ) -> SampledSignal:
-    """Song, Meng, Ermon (2021), eq. 12 and 16, order 1. `eta` = 0 draws nothing after the start; 1 is DDPM."""
+    """DDIM, order 1: Song, Meng, Ermon (2021), eq. 12 and 16.
+
+    Args:
+        denoiser: The denoiser.
+        path: The path.
+        noise: x at `times[0]`.
+        times: Decreasing times.
+        given: Condition of the denoiser.
+        generators: One for each item; needed where `eta` > 0.
+        eta: Amount of fresh noise in each step: 0 is deterministic, 1 is ancestral sampling (DDPM).
+
+    Returns:
+        The samples.
+
+    Raises:
+        ValueError: `eta` > 0 without generators.
+    """
     if eta and generators is None:
         raise ValueError("a sampler that draws noise at every step needs generators, one for each item")
     walk = _Walk(denoiser, path, noise, times, given)
@@ -93,7 +114,7 @@ def ddim(
             x = walk.first_order(x, x0, i)
             continue
         (alpha_t, alpha_s), (sigma_t, sigma_s) = walk.alpha[i : i + 2], walk.sigma[i : i + 2]
-        new = max(0.0, sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2)  # variance that is in x_t and not in x_s
+        new = max(0.0, sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2)  # noise variance added from time s to t
         fresh = eta * math.sqrt(new) * sigma_s / sigma_t
         eps = (x - alpha_t * x0) / sigma_t
         x = alpha_s * x0 + math.sqrt(max(0.0, sigma_s**2 - fresh**2)) * eps
@@ -114,8 +135,21 @@ def euler(
     given: Any = None,
     generators: Generators | None = None,
 ) -> SampledSignal:
-    """Euler's method on the probability flow in the clock of the path, order 1: t on the
-    flow path, sigma on `edm`, else the angle of (alpha, sigma)."""
+    """Euler's method on the probability flow, order 1.
+
+    Steps are taken in the clock of the path: t on the flow path, sigma on `edm`, else the angle of (alpha, sigma).
+
+    Args:
+        denoiser: The denoiser.
+        path: The path.
+        noise: x at `times[0]`.
+        times: Decreasing times.
+        given: Condition of the denoiser.
+        generators: Not used: the method is deterministic.
+
+    Returns:
+        The samples.
+    """
     walk = _Walk(denoiser, path, noise, times, given)
     x = walk.start
     for i in range(walk.steps):
@@ -133,9 +167,20 @@ def heun(
     given: Any = None,
     generators: Generators | None = None,
 ) -> SampledSignal:
-    """Heun's method on the probability flow, order 2, two calls a step: Karras et al. (2022), algorithm 1.
+    """Heun's method on the probability flow, order 2, two evaluations per step: Karras et al. (2022), algorithm 1.
 
-    A step that ends where no noise is left is one of Euler's.
+    A step to sigma = 0 is one of Euler's method. Arguments as in `euler`.
+
+    Args:
+        denoiser: The denoiser.
+        path: The path.
+        noise: x at `times[0]`.
+        times: Decreasing times.
+        given: Condition of the denoiser.
+        generators: Not used: the method is deterministic.
+
+    Returns:
+        The samples.
     """
     walk = _Walk(denoiser, path, noise, times, given)
     x = walk.start
@@ -158,9 +203,20 @@ def dpmpp_2m(
     given: Any = None,
     generators: Generators | None = None,
 ) -> SampledSignal:
-    """DPM-Solver++ 2M, order 2, one call a step: Lu et al. (2022b), algorithm 2.
+    """DPM-Solver++ 2M, order 2, one evaluation per step: Lu et al. (2022b), algorithm 2.
 
-    A step far longer than the one before, or to where no noise is left, is of first order (DDIM).
+    A step much longer than the one before, or to sigma = 0, is of first order (DDIM).
+
+    Args:
+        denoiser: The denoiser.
+        path: The path.
+        noise: x at `times[0]`.
+        times: Decreasing times.
+        given: Condition of the denoiser.
+        generators: Not used: the method is deterministic.
+
+    Returns:
+        The samples.
     """
     walk, before = _Walk(denoiser, path, noise, times, given), None
     x = walk.start
@@ -184,10 +240,23 @@ def unipc(
     generators: Generators | None = None,
     order: int = 2,
 ) -> SampledSignal:
-    """UniPC: a predictor of this order and a corrector, together of order + 1, one call a step: Zhao et al. (2023).
+    """UniPC: predictor of the given order and corrector, together of order + 1: Zhao et al. (2023).
 
-    x_0(lambda) is the polynomial through the last `order` predictions and, in the corrector, the new one;
-    its integral is exact. The call at a predicted point serves the corrector and then the next step.
+    x_0(lambda) is the polynomial through the last `order` predictions and, in the corrector, the new one; its integral
+    is exact. The evaluation at a predicted point serves the corrector and the next step, so that a step takes one
+    evaluation.
+
+    Args:
+        denoiser: The denoiser.
+        path: The path.
+        noise: x at `times[0]`.
+        times: Decreasing times.
+        given: Condition of the denoiser.
+        generators: Not used: the method is deterministic.
+        order: Order of the predictor.
+
+    Returns:
+        The samples.
     """
     walk = _Walk(denoiser, path, noise, times, given)
     x = walk.start
@@ -207,14 +276,14 @@ def unipc(
 
 
 def _trusts_history(log_ratio: list[float], i: int) -> bool:
-    """Whether the step from i may look at what came before it."""
+    """Whether the step from time i may use earlier predictions."""
     if i == 0 or not math.isfinite(log_ratio[i + 1]):
         return False
     return log_ratio[i + 1] - log_ratio[i] <= LONGEST_STRETCH * (log_ratio[i] - log_ratio[i - 1])
 
 
 def _integrate(walk: _Walk, x: Tensor, nodes: list[tuple[float, Tensor]], i: int) -> Tensor:
-    """The exact solution from time i to i + 1 for the polynomial x_0(lambda) through the nodes."""
+    """Exact solution from time i to i + 1 for the polynomial x_0(lambda) through the nodes."""
     end = walk.log_ratio[i + 1]
     h = end - walk.log_ratio[i]
     if len(nodes) == 1 or not math.isfinite(h):
@@ -250,7 +319,25 @@ def sample_signal(
     grid: str = "uniform",
     device: torch.device | str | None = None,
 ) -> SampledSignal:
-    """Samples `[len(generators), *shape]` from noise, by the name of a sampler and of a grid of times."""
+    """Draw samples from noise.
+
+    Args:
+        denoiser: The denoiser.
+        path: The path that it was trained for.
+        shape: Shape of one sample.
+        steps: Number of steps.
+        generators: One for each sample.
+        given: Condition of the denoiser.
+        sampler: Name in `SAMPLERS`.
+        grid: Name of the time grid, see `time_grid`.
+        device: Device of the samples; that of the generators by default.
+
+    Returns:
+        Samples `[len(generators), *shape]`.
+
+    Raises:
+        ValueError: Unknown sampler or grid, or no steps.
+    """
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler {sampler!r} is not one of {', '.join(SAMPLERS)}")
     times = time_grid(path, steps, grid)

@@ -1,9 +1,9 @@
-"""Noise schedules: how much of the data, alpha(t), and of the noise, sigma(t), is in x_t = alpha x_0 + sigma eps.
+"""Noise schedules: the coefficients alpha(t) of the data and sigma(t) of the noise in x_t = alpha x_0 + sigma eps.
 
-Time runs from 0 (data) to 1 (noise). Each schedule gives both coefficients, their derivatives in closed form and
-the inverse of sigma / alpha. The variance-preserving ones keep alpha^2 + sigma^2 = 1 and stop where the log-SNR
-reaches `LOG_SNR_MAX` on the side of the data (and on the side of the noise unless said otherwise), so that nothing
-is divided by zero at either end.
+Time runs from 0 (data) to 1 (noise). Each schedule has both coefficients, their derivatives in closed form and the
+inverse of sigma / alpha. Variance-preserving schedules keep alpha^2 + sigma^2 = 1 and stop where the log-SNR reaches
+`LOG_SNR_MAX` at the data end (and minus that at the noise end, unless stated otherwise), so that neither end divides by
+zero.
 """
 
 import math
@@ -14,41 +14,43 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LOG_SNR_MAX = 15.0  # sigma(0) = 5.5e-4: well under one grey level of 8 bits
+LOG_SNR_MAX = 15.0  # sigma(0) = 5.5e-4, well below one 8-bit grey level
 
 Times = Float[Tensor, "..."]
 
 
 class Schedule(ABC):
-    """alpha and sigma of time; all methods work element by element and keep the dtype of `t`."""
+    """alpha and sigma as functions of time; all methods work element by element and keep the dtype of `t`."""
 
     @abstractmethod
-    def alpha(self, t: Times) -> Times: ...
+    def alpha(self, t: Times) -> Times:
+        """Factor of the data."""
 
     @abstractmethod
-    def sigma(self, t: Times) -> Times: ...
+    def sigma(self, t: Times) -> Times:
+        """Standard deviation of the noise."""
 
     @abstractmethod
     def d_alpha(self, t: Times) -> Times:
-        """d alpha / dt."""
+        """Derivative of alpha with respect to t."""
 
     @abstractmethod
     def d_sigma(self, t: Times) -> Times:
-        """d sigma / dt."""
+        """Derivative of sigma with respect to t."""
 
     @abstractmethod
     def time_of_noise(self, ratio: Times) -> Times:
-        """The time at which sigma / alpha has this value; not yet limited to [0, 1]."""
+        """Time at which sigma / alpha has this value, not clipped to [0, 1]."""
 
     def clock(self, t: Times) -> Times:
-        """The variable in which Euler's and Heun's method take their steps: the angle of (alpha, sigma).
+        """Variable in which Euler's and Heun's methods take their steps: the angle of (alpha, sigma).
 
-        For variance-preserving schedules the slope is then v, which is bounded, whatever the schedule does.
+        For variance-preserving schedules the derivative of x_t is then v, which is bounded for every schedule.
         """
         return torch.atan2(self.sigma(t), self.alpha(t))
 
     def d_clock(self, t: Times) -> Times:
-        """d clock / dt."""
+        """Derivative of the clock with respect to t."""
         alpha, sigma = self.alpha(t), self.sigma(t)
         return (alpha * self.d_sigma(t) - sigma * self.d_alpha(t)) / (alpha.square() + sigma.square())
 
@@ -87,9 +89,10 @@ class CosineSchedule(Schedule):
 
 @dataclass(frozen=True)
 class LinearSchedule(Schedule):
-    """Noise is added at a rate that grows linearly: Ho et al. (2020), in continuous time Song et al. (2021).
+    """Noise rate linear in t: Ho et al. (2020), in continuous time Song et al. (2021).
 
-    -2 log alpha = c + b_0 t + (b_1 - b_0) t^2 / 2, where c sets the log-SNR at t = 0; it is -10 at t = 1.
+    -2 log alpha = c + b_0 t + (b_1 - b_0) t^2 / 2 with b_0 = `slowest` and b_1 = `fastest`; c sets the log-SNR at t =
+    0, which is about -10 at t = 1.
     """
 
     slowest: float = 0.1
@@ -126,7 +129,7 @@ class LinearSchedule(Schedule):
 
 @dataclass(frozen=True)
 class SigmoidSchedule(Schedule):
-    """alpha^2 follows a falling sigmoid from -`reach` to `reach`: Jabri, Fleet, Chen (2022)."""
+    """alpha^2 follows a decreasing sigmoid between -`reach` and `reach`: Jabri, Fleet, Chen (2022)."""
 
     reach: float = 3.0
     log_snr_max: float = LOG_SNR_MAX
@@ -140,7 +143,7 @@ class SigmoidSchedule(Schedule):
         return 1 / (1 + math.exp(-self.reach))
 
     def _fall(self, t: Times) -> Times:
-        """0 at t = 0, 1 at t = 1."""
+        """Increases from 0 at t = 0 to 1 at t = 1."""
         return (torch.sigmoid((2 * t - 1) * self.reach) - (1 - self._top)) / (2 * self._top - 1)
 
     def _d_fall(self, t: Times) -> Times:
@@ -169,7 +172,7 @@ class SigmoidSchedule(Schedule):
 class EDMSchedule(Schedule):
     """Variance exploding: alpha = 1 and sigma^(1 / rho) linear in t: Karras et al. (2022), eq. 5.
 
-    Steps of Euler's and Heun's method are taken in sigma, as in that paper.
+    Euler's and Heun's methods take their steps in sigma, as in that paper.
     """
 
     sigma_min: float = 0.002
@@ -206,7 +209,7 @@ class EDMSchedule(Schedule):
 
 @dataclass(frozen=True)
 class StraightSchedule(Schedule):
-    """alpha = 1 - t, sigma = t: Liu et al. (2022), "rectified flow"; Lipman et al. (2022), with time turned round."""
+    """alpha = 1 - t, sigma = t: Liu et al. (2022), "rectified flow"; Lipman et al. (2022), with time reversed."""
 
     def alpha(self, t: Times) -> Times:
         return 1 - t

@@ -1,4 +1,4 @@
-"""Weights of the denoising loss over time, right for every kind of prediction."""
+"""Weights of the denoising loss over time, for every kind of prediction."""
 
 import torch
 from jaxtyping import Float
@@ -13,11 +13,23 @@ def loss_weight(
 ) -> Float[Tensor, " B"]:
     """Factor of the squared error of a prediction of this kind.
 
-    `simple`: 1, whatever is predicted: Ho et al. (2020), eq. 14. The others are weights of the squared error of
-    x_0, of which a kind with determinant D (`GaussianPath.determinant`) makes (D / sigma)^2 as much:
-    `min_snr`: min(SNR, gamma), Hang et al. (2023); `edm`: 1 / c_out^2, so that an error of v weighs 1 at
-    every time, Karras et al. (2022), table 1; `elbo`: -SNR'(t) / 2, with times drawn uniformly a variational
-    bound, Kingma et al. (2021), section 5.
+    The weights other than `simple` are defined for the squared error of x_0; a kind with determinant D
+    (`GaussianPath.determinant`) has (D / sigma)^2 times that error.
+
+    Args:
+        weighting: `simple`, 1 for every kind: Ho et al. (2020), eq. 14; `min_snr`, min(SNR, gamma): Hang et al. (2023);
+            `edm`, 1 / c_out^2, which gives errors of v the weight 1 at every time: Karras et al. (2022), table 1;
+            `elbo`, -SNR'(t) / 2, which with uniform times is a variational bound: Kingma et al. (2021), section 5.
+        path: The path.
+        kind: Kind of the prediction.
+        t: Times.
+        gamma: Cap of `min_snr`.
+
+    Returns:
+        One factor for each item.
+
+    Raises:
+        ValueError: Unknown weighting.
     """
     if weighting == "simple":
         return torch.ones_like(path.sigma(t))
@@ -32,10 +44,10 @@ def loss_weight(
 
 
 class UncertaintyWeighting(nn.Module):
-    """loss / exp(u(t)) + u(t) with a learned u: every time weighs the inverse of its expected loss.
+    """loss / exp(u(t)) + u(t) with a learned u, which weights every time by the inverse of its expected loss.
 
-    Kendall, Gal, Cipolla (2018); over noise levels Karras et al. (2024). u is linear in Fourier features of t
-    and starts at zero. Used in training only.
+    Kendall, Gal, Cipolla (2018); over noise levels Karras et al. (2024). u is linear in Fourier features of t and
+    starts at zero. Used in training only.
     """
 
     frequencies: Tensor
@@ -51,7 +63,7 @@ class UncertaintyWeighting(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def log_uncertainty(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-        """u(t)."""
+        """u(t), the log of the expected loss."""
         return self.linear((t.float()[:, None] * self.frequencies + self.phases).cos() * 2**0.5)[:, 0]
 
     def forward(self, losses: Float[Tensor, " B"], t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:

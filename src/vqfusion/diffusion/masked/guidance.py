@@ -1,4 +1,4 @@
-"""Guidance: takes denoisers and gives a denoiser."""
+"""Classifier-free guidance of masked diffusion."""
 
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -7,7 +7,19 @@ from vqfusion.diffusion.masked.samplers import TokenDenoiser
 
 
 def classifier_free(conditional: TokenDenoiser, unconditional: TokenDenoiser, guidance_scale: float) -> TokenDenoiser:
-    """Ho, Salimans (2022) on log probabilities: u + s (c - u); s = 1 is the conditional model and costs one call."""
+    """Classifier-free guidance on log probabilities: Ho, Salimans (2022).
+
+    The result is u + s (c - u) with s = `guidance_scale`; s = 1 is the conditional denoiser, with one evaluation
+    instead of two.
+
+    Args:
+        conditional: Denoiser with the condition.
+        unconditional: Denoiser without it.
+        guidance_scale: Scale s.
+
+    Returns:
+        The guided denoiser.
+    """
     if guidance_scale == 1.0:
         return conditional
 

@@ -1,4 +1,4 @@
-"""Likelihood bounds of masked diffusion."""
+"""Likelihood bound of masked diffusion."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,11 +16,21 @@ def negative_elbo(
     draws: int,
     generator: torch.Generator,
 ) -> Float[Tensor, " B"]:
-    """Upper bound on -log p(ids) of each item in nats, by `draws` masks at stratified numbers of hidden tokens.
+    """Upper bound on -log p(ids) of each item in nats.
 
-    With n tokens the bound is E over k uniform in 1..n and over sets of k hidden tokens of (n / k) times their
-    summed cross entropy: the integral over t of MaskedPath's loss with the binomial summed out, exact in
-    expectation. The same draws serve every item of a batch whose lengths agree (common random numbers).
+    With n tokens the bound is the mean, over k uniform in 1..n and over sets of k masked tokens, of (n / k) times their
+    summed cross-entropy: the integral over t of the loss of `MaskedPath` with the binomial summed out, exact in
+    expectation. All items of a batch with the same length use the same masks (common random numbers).
+
+    Args:
+        denoiser: Logits `[B, N, K]` of tokens and mask.
+        ids: Tokens.
+        real: True = real token, False = padding.
+        draws: Number of masks, with stratified numbers of masked tokens.
+        generator: Draws the masks.
+
+    Returns:
+        Nats for each item.
     """
     path_total = torch.zeros(len(ids), dtype=torch.float64)
     n = int(real.sum(dim=1).max())

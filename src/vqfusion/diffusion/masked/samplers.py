@@ -1,4 +1,4 @@
-"""Samplers of masked diffusion: plain functions over a denoiser."""
+"""Samplers of masked diffusion: functions over a denoiser."""
 
 import math
 from collections.abc import Callable
@@ -10,13 +10,19 @@ from torch import Tensor
 
 from vqfusion.diffusion.masked.path import draw_categorical
 
-# ids [B, N] with hidden tokens marked in the mask [B, N] -> logits [B, N, K]
+# ids [B, N], mask [B, N] that is True for hidden tokens -> logits [B, N, K]
 TokenDenoiser = Callable[[Int[Tensor, "B N"], Bool[Tensor, "B N"]], Float[Tensor, "B N K"]]
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Tokens `[B, N]`, the summed log probability of each item's draws `[B]`, and the denoiser calls made."""
+    """Result of a sampler.
+
+    Attributes:
+        ids: Tokens `[B, N]`.
+        log_probability: Sum of the log probabilities of the drawn tokens of each item `[B]`.
+        nfe: Number of denoiser evaluations.
+    """
 
     ids: Tensor
     log_probability: Tensor
@@ -34,13 +40,26 @@ def sample_masked(
     temperature: float = 1.0,
     top_p: float = 1.0,
 ) -> Sampled:
-    """Fill the hidden tokens in at most `steps` calls; all others never change.
+    """Fill in the hidden tokens; all others never change.
 
-    After step k of n, cos(pi/2 * k/n) of the hidden tokens of each item are still hidden (Chang et al., 2022,
-    "MaskGIT"), at least one being revealed a step. `order="confidence"` reveals the most probable draws first,
-    with Gumbel noise of scale `temperature * (1 - k/n)`; `order="random"` reveals in random order, which with
-    steps >= hidden tokens samples the model's any-order factorisation exactly. Item i draws from generator i
-    alone, so a result does not depend on the batch it was made in. temperature 0 is greedy.
+    After step k of n, the fraction cos(pi/2 * k/n) of the hidden tokens of each item is still hidden (Chang et al.,
+    2022, "MaskGIT"), with at least one token revealed per step. Item i draws only from generator i, so that a result
+    does not depend on the rest of the batch.
+
+    Args:
+        denoiser: Function from tokens and mask of hidden tokens to logits.
+        ids: Tokens; the values of hidden ones are ignored.
+        hidden: True for the tokens to fill in.
+        steps: Largest number of denoiser evaluations.
+        generators: One for each item.
+        order: "confidence" reveals the most probable draws first, with Gumbel noise of scale `temperature * (1 - k/n)`;
+            "random" reveals in random order, which with one token per step samples the any-order factorisation of the
+            model exactly.
+        temperature: Sampling temperature; 0 is greedy.
+        top_p: Nucleus sampling, see `draw_categorical`.
+
+    Returns:
+        The completed tokens.
     """
     ids, hidden = ids.clone(), hidden.clone()
     total = hidden.sum(dim=1)
