@@ -270,8 +270,8 @@ def test_stopped_and_resumed_training_gives_the_same_bits_and_the_verbs_use_it(t
     assert cli(*given, "-o", "some.png")[0] == 0
     for arguments, words in (
         ((*given, "--given", "label=x", "-o", "x.png"), "choose one of"),
-        (("any", "--target", "audio", "--model", tmp_path / "whole", "-o", "x.wav"), "draws image in latents"),
-        (("imagine", "a cat", "--model", tmp_path / "whole", "-o", "x.png"), "draws image in latents"),
+        (("any", "--target", "audio", "--model", tmp_path / "whole", "-o", "x.wav"), "only the slot 'image'"),
+        (("imagine", "a cat", "--model", tmp_path / "whole", "-o", "x.png"), "only the slot 'image'"),
         (("denoise", "seven-1.png", "--model", tmp_path / "whole", "-o", "x.png"), "restores nothing"),
     ):
         code, out, err = cli(*arguments)

@@ -1,4 +1,4 @@
-"""From the name of a model to its folder: a zoo name, a folder, or an id on the Hugging Face hub."""
+"""Find a model by name: in the zoo, in a folder, or on the Hugging Face hub."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -21,10 +21,10 @@ def zoo() -> list[str]:
 
 
 def find_model(name: str) -> Path:
-    """The local folder of a model.
+    """Local folder of a model.
 
-    A name of the zoo comes first, then an existing folder; `owner/name` is looked up among the files that the
-    hub's client already holds, and only then fetched. UserError lists the known models.
+    Names of the zoo take precedence, then existing folders; `owner/name` is looked up in the local cache of the hub and
+    then downloaded. UserError lists the known models.
     """
     if name in zoo():
         return ZOO / name
@@ -39,7 +39,7 @@ def find_model(name: str) -> Path:
 
 
 def fetch(name: str) -> Path:
-    """The folder of a model on the hub: from the local cache if it is there, else downloaded."""
+    """Folder of a model on the hub, from the local cache or downloaded."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -55,7 +55,7 @@ def fetch(name: str) -> Path:
     except Exception as error:  # the client raises errors of several libraries
         reason = type(error).__name__
         raise UserError(
-            f"model {name!r} is neither a folder nor in the cache, and the hub did not give it ({reason}); "
+            f"model {name!r} is neither a folder nor in the cache, and the download failed ({reason}); "
             f"check the name and the connection, or use one of the zoo: {', '.join(zoo())}"
         ) from None
 
@@ -71,14 +71,14 @@ def load(
 @overload
 def load(name: str, device: str | None = None, kinds: Collection[str] = ()) -> Any: ...
 def load(name: str = DEFAULT_MODEL, device: str | None = None, kinds: Collection[str] = ()) -> Any:
-    """Load anything that `save_pretrained` wrote, ready to be asked, as its config.json says.
+    """Load anything that `save_pretrained` wrote.
 
-    A `System`, a `Prior`, a `LatentDiffusion`, a `DiffusionModel`, a VQ-VAE, a tokenizer or a quantizer.
+    That is a `System`, `Prior`, `LatentDiffusion`, `DiffusionModel`, VQ-VAE, tokenizer or quantizer.
 
     Args:
-        name: As for `find_model`: of the zoo, a folder, or `owner/name` on the Hugging Face hub.
-        device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where there is one.
-        kinds: The kinds that will do, of `vqfusion.models.kinds.KINDS`; none given, any will.
+        name: Name of the zoo, folder, or `owner/name` on the Hugging Face hub.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where available.
+        kinds: Accepted kinds of `vqfusion.models.kinds.KINDS`; empty accepts all.
 
     Returns:
         The model, in evaluation mode.

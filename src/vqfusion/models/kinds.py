@@ -1,4 +1,4 @@
-"""Every kind of model that can be kept in a folder: one row a kind."""
+"""Table of all kinds of models that can be saved to a folder."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,14 +13,20 @@ from vqfusion.nn.pretrained import read_stored
 
 @dataclass(frozen=True)
 class Kind:
-    """What such a model is for, and the function that opens its folder: a module, and a name in it."""
+    """One kind of model.
+
+    Attributes:
+        module: Module of the class, within the package.
+        opener: Function in the module that loads a folder.
+        use: What the model is for, for messages.
+    """
 
     module: str
     opener: str
     use: str
 
     def open(self, folder: str | Path, device: str | None) -> Any:
-        """The model in a folder; the module is imported now."""
+        """Load the model in a folder; imports its module."""
         return attrgetter(self.opener)(import_module(f"vqfusion.{self.module}"))(folder, device)
 
 
@@ -37,14 +43,14 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of(folder: str | Path) -> str:
-    """The kind of the model in a folder; UserError where it holds none of the table."""
+    """Kind of the model in a folder; UserError where the table does not have it."""
     kind = read_stored(folder).kind
     if kind not in KINDS:
-        raise UserError(f"{folder}: holds a {kind}, which this version does not know; known: {', '.join(KINDS)}")
+        raise UserError(f"{folder}: holds a {kind}, unknown to this version of vqfusion; known: {', '.join(KINDS)}")
     return kind
 
 
 def open_model(folder: str | Path, device: str | None = "cpu") -> Any:
-    """The model in a folder, of whatever kind its config.json says; a `Note` where its training has not ended."""
+    """Load the model in a folder, of whatever kind; warns with a `Note` where its training is unfinished."""
     warn_unfinished(Path(folder))
     return KINDS[kind_of(folder)].open(folder, device)

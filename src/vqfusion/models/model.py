@@ -1,4 +1,4 @@
-"""What every model says of itself, and what those say further that answer in slots."""
+"""Protocols of models: of all models, and of those that work on slots."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,32 +12,32 @@ if TYPE_CHECKING:
 
 
 class Model(Protocol):
-    """What `vqfusion.load` gives: a `kind` of the table `KINDS`, a config, and the way back to a folder or the hub."""
+    """What `vqfusion.load` returns: a `kind` of the table `KINDS`, a config, and saving to a folder or the hub."""
 
     kind: ClassVar[str]
     folder: Path | None
 
     @property
     def config(self) -> Any:
-        """The hyperparameters."""
+        """Hyperparameters."""
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model to a folder that `vqfusion.load` opens."""
 
 
 class SlotModel(Model, Protocol):
-    """A model that is asked by slots: a `System`, or a `LatentDiffusion` over a tokenizer."""
+    """A model over slots: a `System`, or a `LatentDiffusion` over a tokenizer."""
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Slots that can be given or asked for."""
+        """Slots that can be given or generated."""
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages of the text slots."""
 
     def labels(self, slot: str) -> list[str]:
-        """Names that a label slot knows."""
+        """Names of a label slot."""
 
     def generate(
         self,
@@ -49,7 +49,7 @@ class SlotModel(Model, Protocol):
         """Samples of the target slot given others."""
 
     def distribution(self, given: Mapping[str, Any], target: str) -> list[dict[str, float]]:
-        """Probability of every name of a label slot, for each item."""
+        """Probability of each name of a label slot, for each item."""
 
     def warnings(self, given: Mapping[str, Any]) -> tuple[str, ...]:
-        """Lines for the user about what is given."""
+        """Warnings for the user about the given samples, one line each."""

@@ -1,4 +1,4 @@
-"""How a model is asked to sample, and what comes back: the same for every kind of model."""
+"""Sampling settings and results, the same for every kind of model."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,10 +9,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample; None leaves a setting to the model. `samples` answers for each item.
+    """Sampling settings; None uses the default of the model.
 
-    Each sample of each item draws from a generator of its own, seeded by `seed`, the number of the item and that of
-    the sample. `items` holds the numbers of the items; where it is empty they are 0, 1, 2, ...
+    Each sample of each item has its own random generator, seeded by `seed`, the number of the item and that of the
+    sample.
+
+    Attributes:
+        samples: Samples for each item.
+        seed: Random seed.
+        steps: Sampling steps.
+        temperature: Sampling temperature; 0 takes the most probable tokens.
+        guidance_scale: Classifier-free guidance; 1 is off.
+        top_p: Nucleus sampling: Holtzman et al. (2020).
+        items: Numbers of the items for their seeds; 0, 1, 2, ... where empty.
     """
 
     samples: int = 1
@@ -24,18 +33,25 @@ class Sampling:
     items: tuple[int, ...] = ()
 
     def seed_of(self, item: int, sample: int = 0) -> int:
-        """The seed of a sample of the item at a place in the list of items."""
+        """Seed of a sample of the item at this index."""
         number = self.items[item] if self.items else item
         return self.seed * 1_000_003 + number * 1009 + sample
 
     def of_item(self, item: int) -> "Sampling":
-        """The same for one item of the list by itself."""
+        """Settings for one item alone, with the same seed as in the batch."""
         return replace(self, items=(self.items[item] if self.items else item,))
 
 
 @dataclass(frozen=True)
 class Generated:
-    """`samples[item][k]`, the calls of the network (both branches of guidance counted) and the time taken."""
+    """Generated samples.
+
+    Attributes:
+        target: Slot of the samples.
+        samples: `samples[item][k]`.
+        nfe: Network evaluations, with both branches of guidance counted.
+        seconds: Elapsed time.
+    """
 
     target: str
     samples: "list[list[Sample]]"

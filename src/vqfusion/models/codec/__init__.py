@@ -1,1 +1,1 @@
-"""Codes as a file."""
+"""Codec: samples compressed to .vqf files by the tokenizers of a model."""

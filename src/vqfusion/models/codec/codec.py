@@ -1,4 +1,4 @@
-"""The codec: samples to .vqf files and back, with the tokenizers of a model."""
+"""The codec: samples to .vqf files and back, by the tokenizers of a model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +24,15 @@ from vqfusion.types import Sample, Tokens
 
 
 class Codec:
-    """Encodes what the tokenizers of a model can take, at its own size, and decodes to the original extent.
+    """Encodes samples of any size with the tokenizers of a model, and decodes them at their original size.
 
-    Pictures of any size (in tiles where they are large), grey ones come back grey; sounds come back at their own rate
-    and length; volumes with spacing and affine, series with rate, names and units. `entropy_models`, by the name of
-    the tokenizer, are those that the tokenizers have; without one the codes are packed by adaptive counts or bit by
-    bit, whichever is shortest.
+    Pictures are processed in tiles where they are large, and grey ones stay grey; sounds keep their sample rate and
+    length, volumes spacing and affine, series rate, names and units. Codes are stored by the entropy model, by adaptive
+    counts or bit by bit, whichever is shortest.
+
+    Args:
+        tokenizers: The tokenizers.
+        entropy_models: Entropy models by the name of the tokenizer; by default those of the tokenizers.
     """
 
     def __init__(self, tokenizers: SlotTokenizers, entropy_models: dict[str, EntropyModel] | None = None):
@@ -42,11 +45,11 @@ class Codec:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "Codec":
-        """The codec of the system in a folder; what makes no codes is not loaded."""
+        """Load the codec of the system in a folder, without its transformer."""
         return cls(load_tokenizers(read_stored(folder), pick_device(device)))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the tokenizers and their entropy models as a system that encodes and decodes and does no more."""
+        """Write tokenizers and entropy models as a system without a transformer."""
         for name, tokenizer in self.slots.by_name.items():
             tokenizer.entropy_model = self.entropy_models.get(name)
         config = self.config.model_copy(update={"fusion": FusionConfig(), "draws": ()})
@@ -54,13 +57,21 @@ class Codec:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What can be encoded."""
+        """Modalities that can be encoded."""
         return tuple(dict.fromkeys(tokenizer.modality for tokenizer in self.tokenizers.values()))
 
     def encode(self, sample: Sample, search: int = 0) -> VqfFile:
-        """The file of a sample; UserError where the model has no tokenizer for it.
+        """Encode a sample.
 
-        `search` is the number of rounds that networks look for codes that decode better than the nearest ones.
+        Args:
+            sample: The sample.
+            search: Rounds of search for codes that decode better than the nearest ones, see `search_codes`.
+
+        Returns:
+            The content of a .vqf file.
+
+        Raises:
+            UserError: The model has no tokenizer for this modality.
         """
         name = next((n for n, t in self.tokenizers.items() if t.modality == sample.modality), None)
         if name is None:
@@ -95,7 +106,18 @@ class Codec:
         return VqfFile(header, payload)
 
     def decode(self, file: VqfFile, name: str = "this file") -> Sample:
-        """The sample of a file; UserError where it is damaged or was made with other tokenizers."""
+        """Decode a file.
+
+        Args:
+            file: Content of the file.
+            name: Name of the file in messages.
+
+        Returns:
+            The sample, at its original size.
+
+        Raises:
+            UserError: The file is damaged or was made with other tokenizers.
+        """
         header = file.header
         tokenizer = self.tokenizers.get(header.tokenizer)
         if tokenizer is None or tokenizer.fingerprint() != header.fingerprint:
@@ -113,7 +135,7 @@ class Codec:
                 raise ValueError(f"a code above {tokenizer.codebook_size - 1}")
             tokens = Tokens(ids.to(tokenizer.device), header.codebook_size, header.modality, offset=offset, scale=scale)
             made = tokenizer.cut(tokenizer.decode(tokens), header.size, header.sample_rate_hz)
-            if header.sample_rate_hz and header.scale:  # back at the level that the sound had
+            if header.sample_rate_hz and header.scale:  # back to the original loudness
                 made = replace(made, data=made.data * header.scale[0])
             return replace(
                 made,
@@ -131,7 +153,7 @@ class Codec:
             raise UserError(f"{name}: is damaged (its codes do not fit its header: {reason})") from None
 
     def _shortest(self, name: str, ids: Int[np.ndarray, "..."], size: int) -> tuple[str, bytes]:
-        """The codes in the coding that takes the fewest bytes."""
+        """Name and bytes of the shortest coding."""
         made = {"packed": pack(ids.reshape(-1), size), "adaptive": encode_adaptive(ids.reshape(-1), size)}
         model = self.entropy_models.get(name)
         if model is not None and model.axes == ids.ndim:
@@ -158,12 +180,12 @@ class Codec:
 
 
 def _exact(values: Tensor | None) -> tuple[float, ...] | None:
-    """Float32 numbers in the nine digits that give them back."""
+    """Float32 numbers with nine digits, from which they can be restored exactly."""
     return None if values is None else tuple(float(f"{value:.9g}") for value in values.tolist())
 
 
 def _whole(sample: Sample) -> str | None:
-    """The type of integers that the values of a volume or series had in their file; None for other numbers."""
+    """Integer type of the values of a volume or series in their file; None for other types."""
     stored = sample.extras
     if not isinstance(stored, Stored) or (stored.slope, stored.intercept) != (1.0, 0.0):
         return None

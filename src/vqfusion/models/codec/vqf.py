@@ -1,4 +1,4 @@
-"""The .vqf file: the codes of one sample, with everything that is needed to read them but the model."""
+"""The .vqf format: the codes of one sample and all metadata needed to decode them with the model."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from vqfusion.modalities import FileName
 MAGIC, VERSION = b"\x89VQF", 1
 FRONT = struct.Struct("<4sBHII")  # magic, version, bytes of the header, bytes of the codes, CRC-32 of both
 MOST_CODES = 2**27
-# what most headers of version 1 hold: known to both sides, so that it costs no bytes
+# preset dictionary of frequent header content, known to encoder and decoder, so that it costs no bytes
 COMMON = (
     b'"spacing_mm":[1.0,1.0,1.0],"rate_hz":,"sample_rate_hz":16000,"offset":[0.],"scale":[1.],"affine":[[1.0,0.0,0.0,'
     b'{"modality":"series","modality":"volume","modality":"text","modality":"audio","modality":"image","model":"emoji"'
@@ -25,12 +25,27 @@ COMMON = (
 
 
 class VqfHeader(Config):
-    """What stands in the header of a file, as JSON without the keys that are null.
+    """Header of a file, stored as JSON without null values.
 
-    `size` is the extent of the original: image `[C, H, W]`, audio `[T]` at `sample_rate_hz`, volume `[D, H, W]`,
-    series `[C, T]`, text in bytes. `grid` is the shape of the codes. `coding` is how they are packed: "packed"
-    (bits), "adaptive" (counts) or "model:..." (the entropy model of that fingerprint). `offset` and `scale` are those
-    of `Tokens`; `dtype` is the type of integers that values had in their file, such as "<i2".
+    Attributes:
+        modality: Modality of the sample.
+        model: Name of the model.
+        tokenizer: Name of the tokenizer in the model.
+        fingerprint: Fingerprint of the tokenizer.
+        codebook_size: Number of codes.
+        grid: Shape of the codes.
+        size: Size of the original: image `[C, H, W]`, audio `[T]` at `sample_rate_hz`, volume `[D, H, W]`, series `[C,
+            T]`, text in bytes.
+        sample_rate_hz: Sample rate of audio.
+        rate_hz: Sampling rate of a series.
+        dtype: Integer type of the values in their file, such as "<i2".
+        spacing_mm: Voxel size of a volume.
+        affine: Voxel coordinates to millimetres.
+        channel_names: Names of the channels of a series.
+        offset: As in `Tokens`.
+        scale: As in `Tokens`; for audio the factor to the original loudness.
+        coding: How codes are stored: "packed" (bits), "adaptive" (counts) or "model:..." (entropy model with this
+            fingerprint).
     """
 
     modality: FileName
@@ -53,7 +68,7 @@ class VqfHeader(Config):
 
 @dataclass(frozen=True)
 class VqfFile:
-    """A header and the coded indices."""
+    """Header and encoded codes of a .vqf file."""
 
     header: VqfHeader
     payload: bytes
@@ -64,7 +79,7 @@ class VqfFile:
         return math.prod(self.header.grid)
 
     def to_bytes(self) -> bytes:
-        """The file: 15 bytes in front, the header as deflated JSON, the codes."""
+        """Bytes of the file: 15 bytes of prefix, the header as compressed JSON, the codes."""
         text = json.dumps(self.header.model_dump(mode="json", exclude_none=True), separators=(",", ":"))
         packer = zlib.compressobj(9, wbits=-15, zdict=COMMON)
         header = packer.compress(text.encode()) + packer.flush()
@@ -73,7 +88,18 @@ class VqfFile:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "this file") -> "VqfFile":
-        """Inverse of `to_bytes`; UserError in which `name` is foreign, of another version, cut short or damaged."""
+        """Inverse of `to_bytes`.
+
+        Args:
+            data: Bytes of the file.
+            name: Name of the file in messages.
+
+        Returns:
+            Header and codes.
+
+        Raises:
+            UserError: Not a .vqf file, another version, truncated or damaged.
+        """
         if data[:4] != MAGIC[: len(data)] or not data:
             raise UserError(f"{name}: is not a .vqf file; make one with vqfusion encode")
         if len(data) > 4 and data[4] != VERSION:

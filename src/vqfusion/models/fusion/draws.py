@@ -1,4 +1,4 @@
-"""Samples of one slot for a batch of items: generators, lengths to try, tokens that are fixed."""
+"""Sampling of one slot for a batch of items: generators, candidate lengths, fixed tokens."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from vqfusion.models.fusion.slots import check_slot, length_slot, patch_size, st
 from vqfusion.models.sampling import Sampling
 from vqfusion.nn.transformer import PrefixCache
 
-LENGTHS_TRIED = 6  # candidates for the length of a greedy answer (Ghazvininejad et al., 2019, "length beam")
+LENGTHS_TRIED = 6  # candidate lengths of greedy decoding: the length beam of Ghazvininejad et al. (2019)
 
-Fixed = tuple[Tensor, Tensor] | None  # ids and mask of the tokens of an item that are known already
+Fixed = tuple[Tensor, Tensor] | None  # ids of an item, and mask that is True for known tokens
 
 
 def draw_slot(
@@ -26,10 +26,19 @@ def draw_slot(
     sampling: Sampling,
     indices: Sequence[int],
 ) -> tuple[list[list[Tensor]], int]:
-    """Token grids `[item][k]`, and the calls of the network.
+    """Draw samples of a slot for a batch of items.
 
-    Item i, sample k draws from its own generator, seeded by `sampling.seed_of(indices[i], k)`. `shapes` are None where
-    the lengths of the answers are to be found out as well, all of them or none.
+    Args:
+        fusion: The transformer.
+        target: Slot to sample.
+        prefix: Cached given slots, one row for each item.
+        fixed: Known tokens of each item.
+        shapes: Grid of each item, for all items; or None for all, where lengths are sampled too.
+        sampling: Sampling settings.
+        indices: Numbers of the items, from which their seeds follow.
+
+    Returns:
+        Token grids `[item][k]`, and the number of network evaluations.
     """
     slot, k = check_slot(target, fusion.config.slots), sampling.samples
     policy, device = Policy.of(sampling, slot), fusion.sink.device
@@ -59,13 +68,13 @@ def draw_slot(
 
 
 def seeded_generators(sampling: Sampling, indices: Sequence[int]) -> list[torch.Generator]:
-    """One generator for each sample of each item, item by item."""
+    """One generator for each sample of each item, in the order of items."""
     seeds = [sampling.seed_of(index, k) for index in indices for k in range(sampling.samples)]
     return [torch.Generator().manual_seed(torch_seed(one)) for one in seeds]
 
 
 def start_tokens(rows: Sequence[tuple[Fixed, tuple[int, ...]]]) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Ids with what is fixed in its place, the mask of the batch where lengths differ, and what is to be sampled."""
+    """Initial ids with the fixed tokens in place, the mask where lengths differ, and the mask of tokens to sample."""
     ids, mask = stack_tokens([torch.zeros(size, dtype=torch.int64) for _, size in rows])
     hidden = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.clone()
     for row, (start, size) in enumerate(rows):
@@ -85,7 +94,7 @@ def candidate_lengths(
     starts: Sequence[Fixed],
     generators: Sequence[torch.Generator],
 ) -> tuple[list[list[tuple[int, ...]]], Tensor]:
-    """Lengths in tokens to try for each row, and their log probabilities."""
+    """Candidate lengths in tokens for each row, and their log probabilities."""
     slot = fusion.config.slots[target]
     log_p = slot_distribution(fusion, length_slot(target), prefix).cpu()
     patch = patch_size(slot)

@@ -1,4 +1,4 @@
-"""Fusion: one masked-diffusion transformer over slots; what is given, target or absent is the task."""
+"""Fusion: one masked-diffusion transformer over slots; which are given, target or absent defines the task."""
 
 import math
 from collections.abc import Mapping
@@ -24,14 +24,23 @@ class SlotTokens:
     mask: Bool[Tensor, "B ..."] | None = None
 
     def to(self, device: torch.device) -> "SlotTokens":
+        """The tokens on another device."""
         return SlotTokens(self.ids.to(device), None if self.mask is None else self.mask.to(device))
 
 
 @dataclass(frozen=True)
 class FusionBatch:
-    """One training draw: given and target slots, `t` `[B]` shared by all targets of an example, and for each target
-    which tokens are hidden. With `repeats` > 1 the given slots have B / repeats items, each for that many targets.
-    `same_given` says that the given part is that of the batch before, which need not be computed again."""
+    """One draw from the training mix.
+
+    Attributes:
+        given: Given slots, with B / `repeats` items.
+        target: Target slots, with B items.
+        hidden: Tokens to predict in each target, True = hidden.
+        t: Time of each example, shared by its targets.
+        repeats: Number of targets for each given item.
+        name: Name of the draw in reports.
+        same_given: Whether the given slots are those of the previous batch, so that they need not be computed again.
+    """
 
     given: Mapping[str, SlotTokens]
     target: Mapping[str, SlotTokens]
@@ -47,6 +56,7 @@ class FusionBatch:
         return len(self.t)
 
     def to(self, device: torch.device) -> "FusionBatch":
+        """The batch on another device."""
         return FusionBatch(
             {name: tokens.to(device) for name, tokens in self.given.items()},
             {name: tokens.to(device) for name, tokens in self.target.items()},
@@ -60,7 +70,7 @@ class FusionBatch:
 
 @dataclass(frozen=True)
 class _Sequence:
-    """A slot for the transformer: states of its positions; and its tokens, one by one, for the head."""
+    """A slot as input of the transformer: position states; and its tokens one by one, for the head."""
 
     x: Float[Tensor, "B L dim"]
     positions: Float[Tensor, "L 3"]
@@ -70,15 +80,19 @@ class _Sequence:
 
 
 class Fusion(nn.Module):
-    """Slots of tokens in, logits for the hidden ones out.
+    """Transformer over slots: tokens of given and target slots in, logits of the hidden tokens out.
 
-    One embedding and one head (tied) per vocabulary, one embedding per slot, rotary positions from 0 in each slot.
-    Tokens that share a position pass `local_layers` convolutions over their grid on the way in, and again on the way
-    out, added to what the transformer says of them, so that it need not spell out neighbours.
-    `vocabularies[tokenizer]` is the number of its ids; the id after the last stands for a hidden token.
-    Given tokens attend only to given ones, so `prefix` is computed once and `logits` is exact with it.
-    No time input: masked diffusion needs none (Ou et al., 2024, "RADD"). `codebooks` are code vectors
-    `[codebook_size, D]` of tokenizers; embeddings that start from them know from the first step which codes are alike.
+    One embedding with tied head for each vocabulary, one embedding for each slot, rotary positions from 0 within each
+    slot. Where several tokens share a position, `local_layers` convolutions over the tokens precede the transformer and
+    follow it, added to its output, so that it need not model neighbouring tokens. Given tokens attend only to given
+    ones, so that `prefix` is computed once and `logits` is exact with it. There is no time input; masked diffusion
+    needs none (Ou et al., 2024, "RADD").
+
+    Args:
+        config: Shape of the transformer, and the slots.
+        vocabularies: Number of ids of each tokenizer; the id after the last stands for a hidden token.
+        codebooks: Code vectors `[codebook_size, D]` of tokenizers. Embeddings are initialised from them, so that
+            similar codes have similar embeddings from the start.
     """
 
     def __init__(
@@ -113,7 +127,7 @@ class Fusion(nn.Module):
         nn.init.normal_(self.slot_embedding.weight, std=0.02)
 
     def prefix(self, given: Mapping[str, SlotTokens], batch: int) -> PrefixCache:
-        """Keys and values of the given slots; with none given, of the learned start token alone."""
+        """Keys and values of the given slots and of a learned start token, for `batch` items."""
         parts = [self._embed(name, tokens, None) for name, tokens in given.items()]
         start = self.sink.expand(batch, -1, -1)
         x = torch.cat([start, *[p.x for p in parts]], dim=1)
@@ -133,7 +147,7 @@ class Fusion(nn.Module):
         hidden: Mapping[str, Bool[Tensor, "B ..."]],
         prefix: PrefixCache,
     ) -> dict[str, Float[Tensor, "B L p K"]]:
-        """Logits of every target token, `[B, positions, tokens of a patch, codebook_size]`, one entry a slot."""
+        """Logits of all target tokens, for each slot `[B, positions, tokens of a patch, codebook_size]`."""
         parts = {name: self._embed(name, tokens, hidden[name]) for name, tokens in target.items()}
         sizes = [p.x.shape[1] for p in parts.values()]
         x = torch.cat([p.x for p in parts.values()], dim=1)
@@ -148,12 +162,12 @@ class Fusion(nn.Module):
         return {name: self._head(name, state, parts[name]) for name, state in zip(parts, states, strict=True)}
 
     def loss(self, batches: list[FusionBatch]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean over the examples of all draws of the weighted cross entropy of the hidden tokens.
+        """Weighted cross-entropy of the hidden tokens, averaged over the examples of all draws.
 
-        Within an example: for each target slot the sum over hidden tokens, weighted by 1 / (t + (1 - t) / 5),
-        over the slot's number of real tokens; then the mean over its target slots, weighted by their coefficients. The
-        report has each draw's ELBO in bits per token (weight 1 / t over uniform times), given `sampler_times`, from
-        the examples that were not hidden as a whole; where all were, it has their cross entropy.
+        For each target slot of an example: the sum over its hidden tokens, weighted by 1 / (t + (1 - t) / 5), divided
+        by its number of real tokens; then the mean over target slots, weighted by their coefficients. The report has
+        the negative ELBO of each draw in bits per token (weight 1 / t over uniform times, estimated at
+        `sampler_times`), from the examples that were not hidden completely; where all were, it has their cross-entropy.
         """
         total, examples = torch.zeros((), device=self.sink.device), 0
         report: dict[str, Tensor] = {}
@@ -210,7 +224,7 @@ class Fusion(nn.Module):
 
 
 def _elbo_bits(nll: Float[Tensor, " B"], t: Float[Tensor, " B"], path: MaskedPath) -> Tensor:
-    """The bound in bits per token from a sum over hidden tokens divided by all tokens, at times of `sampler_times`."""
+    """Negative ELBO in bits per token, from the cross-entropy of hidden tokens per token at `sampler_times`."""
     drawn = t < 1
     nats = nll[drawn] * path.elbo_weight(t[drawn]) / sampler_density(t[drawn]) if drawn.any() else nll
     return nats.mean() / math.log(2.0)
@@ -218,12 +232,12 @@ def _elbo_bits(nll: Float[Tensor, " B"], t: Float[Tensor, " B"], path: MaskedPat
 
 @torch.no_grad()
 def _start_from_codes(embedding: Float[Tensor, "K1 width"], codes: Float[Tensor, "K D"]) -> None:
-    """Random projection of the standardised code vectors plus a third of the noise that was there."""
+    """Set embeddings to a random projection of the standardised code vectors plus a third of their initial noise."""
     codes = (codes - codes.mean(dim=0)) / codes.std(dim=0).clamp(min=1e-6)
     projection = torch.randn(codes.shape[1], embedding.shape[1]) * (codes.shape[1] * embedding.shape[1]) ** -0.5
     embedding[: len(codes)] = codes @ projection + embedding[: len(codes)] / 3
 
 
 def module_key(name: str) -> str:
-    """A slot or tokenizer as the name of a submodule."""
+    """Name of a slot or tokenizer as the name of a submodule."""
     return name.replace(":", "__").replace("@", "_at_").replace(".", "_")

@@ -1,4 +1,4 @@
-"""Generation and likelihood of one slot of Fusion, from tokens to tokens."""
+"""Sampling and likelihood of one slot of Fusion, on tokens."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from vqfusion.nn.transformer import PrefixCache
 
 @dataclass(frozen=True)
 class Policy:
-    """How one slot is sampled; see `SlotConfig` for the defaults of a slot."""
+    """Resolved sampling settings of one slot, with the meanings of `SlotConfig` and `Sampling`."""
 
     steps: int
     temperature: float
@@ -29,7 +29,10 @@ class Policy:
 
     @classmethod
     def of(cls, sampling: Sampling, slot: SlotConfig) -> "Policy":
-        """What is asked for, or else the slot's own; a greedy slot draws at temperature 1 for several answers."""
+        """Requested settings, with the defaults of the slot.
+
+        A slot that is greedy by default samples at temperature 1 where several samples are requested.
+        """
         own = slot.temperature if slot.temperature > 0 or sampling.samples == 1 else 1.0
         if sampling.samples < 1 or (sampling.steps or 1) < 1 or (sampling.temperature or 0) < 0:
             raise UserError("samples and steps must be at least 1 and temperature at least 0")
@@ -43,7 +46,7 @@ class Policy:
 
 
 def slot_denoiser(fusion: Fusion, slot: str, mask: Bool[Tensor, "B ..."] | None, prefix: PrefixCache) -> TokenDenoiser:
-    """The slot as a denoiser over its tokens in row order, given a prefix that is computed once."""
+    """Denoiser of a slot over its tokens in row-major order, given the cached prefix."""
     config = fusion.config.slots[slot]
 
     def denoise(ids: Int[Tensor, "B N"], hidden: Bool[Tensor, "B N"]) -> Float[Tensor, "B N K"]:
@@ -57,7 +60,7 @@ def slot_denoiser(fusion: Fusion, slot: str, mask: Bool[Tensor, "B ..."] | None,
 
 
 def given_prefix(fusion: Fusion, given: dict[str, SlotTokens], batch: int) -> PrefixCache:
-    """Prefix of the given slots, in the order of the config so that the order of arguments changes nothing."""
+    """Prefix of the given slots in the order of the config, so that the order of arguments does not matter."""
     return fusion.prefix({name: given[name] for name in fusion.config.slots if name in given}, batch)
 
 
@@ -71,7 +74,7 @@ def sample_slot(
     policy: Policy,
     generators: list[torch.Generator],
 ) -> Sampled:
-    """Fill the hidden tokens of a slot; the ids come back in the shape of `start.ids`."""
+    """Fill in the hidden tokens of a slot; the ids have the shape of `start.ids`."""
     denoiser = slot_denoiser(fusion, slot, start.mask, prefix)
     if policy.guidance_scale != 1.0:
         nothing = fusion.prefix({}, len(start.ids))
@@ -92,7 +95,7 @@ def sample_slot(
 
 @torch.no_grad()
 def slot_distribution(fusion: Fusion, slot: str, prefix: PrefixCache) -> Float[Tensor, "B K"]:
-    """Log probabilities of a slot that holds one token."""
+    """Log probabilities of a slot with a single token."""
     batch = len(prefix.keys[0])
     device = prefix.keys[0].device
     ids = torch.zeros(batch, 1, dtype=torch.int64, device=device)
@@ -104,7 +107,7 @@ def slot_distribution(fusion: Fusion, slot: str, prefix: PrefixCache) -> Float[T
 def slot_negative_elbo(
     fusion: Fusion, slot: str, tokens: SlotTokens, prefix: PrefixCache, draws: int, generator: torch.Generator
 ) -> Float[Tensor, " B"]:
-    """Bound in nats on -log p(tokens of the slot | given)."""
+    """Upper bound in nats on -log p(tokens of the slot | given)."""
     real = torch.ones_like(tokens.ids, dtype=torch.bool) if tokens.mask is None else tokens.mask
     denoiser = slot_denoiser(fusion, slot, tokens.mask, prefix)
     return negative_elbo(denoiser, tokens.ids.flatten(1), real.flatten(1), draws, generator)

@@ -1,4 +1,4 @@
-"""What is given to a System, from samples to tokens."""
+"""Inputs of a System: from samples to tokens."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from vqfusion.models.fusion.slots import SlotName, check_slot
 from vqfusion.types import Sample
 
 Given = Mapping[str, Sample | str | Sequence[Sample | str]]  # one item or several for each slot; a string is a text
-# a part of the target that is fixed: pictures with a mask [H, W] (True = keep), or the beginnings of texts and None
+# known part of the target: pictures with a mask [H, W] (True = keep), or the beginnings of texts with None
 Known = tuple[Sample | Sequence[Sample], Tensor | None]
 
 
 def as_sample(value: Any) -> Any:
-    """What is given for a slot, one or several; a plain string is a text."""
+    """Convert what is given for a slot to a sample or a list of samples; a string is a text."""
     if isinstance(value, str):
         return Sample("text", value)
     if isinstance(value, Sample):
@@ -28,7 +28,7 @@ def as_sample(value: Any) -> Any:
 
 
 def encode_given(tokenizers: SlotTokenizers, given: Given, known: Known | None) -> tuple[dict[str, list[Tensor]], int]:
-    """The ids of each given slot for every item, and the number of items; a single sample serves them all."""
+    """Ids of each given slot for every item, and the number of items; a single sample serves all items."""
     samples = {name: as_sample(value) for name, value in given.items()}
     sizes = {len(value) for value in samples.values() if not isinstance(value, Sample)}
     if known is not None and not isinstance(known[0], Sample):
@@ -49,7 +49,7 @@ def encode_given(tokenizers: SlotTokenizers, given: Given, known: Known | None) 
 def encode_known(
     tokenizers: SlotTokenizers, target: str, known: Known | None, count: int
 ) -> list[tuple[Tensor, Tensor] | None]:
-    """For each item the ids and the mask of the tokens that are known already, or None."""
+    """Ids of each item and the mask of its known tokens; None without known parts."""
     if known is None:
         return [None] * count
     samples = [known[0]] * count if isinstance(known[0], Sample) else list(known[0])
@@ -59,7 +59,7 @@ def encode_known(
 def given_shapes(
     target: str, slot: SlotConfig, items: dict[str, list[Tensor]], count: int
 ) -> list[tuple[int, ...] | None]:
-    """Shape of each answer where it is known, from the slot or from a given view of the same signal; else None."""
+    """Token grid of each item where it is known, from the slot or from a given view of the same signal; else None."""
     if not slot.variable:
         return [slot.shape] * count
     name = SlotName.parse(target)

@@ -1,4 +1,4 @@
-"""How probable a System finds the content of a slot."""
+"""Result of `System.likelihood`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Upper bound on -log2 p(target | given), summed over the items, and per token and character of text."""
+    """Upper bound on -log2 p(target | given).
+
+    Attributes:
+        bits: Sum over the items.
+        tokens: Number of tokens.
+        bits_per_token: Mean over tokens.
+        bits_per_character: Mean over the characters of texts; None for other targets.
+    """
 
     bits: float
     tokens: int
@@ -15,6 +22,6 @@ class Likelihood:
 
     @classmethod
     def of(cls, bits: float, tokens: int, texts: Sequence[str]) -> "Likelihood":
-        """The bound of so many tokens; `texts` are those that they stand for, none for other signals."""
+        """Bound from its total; `texts` are the target texts, none for other targets."""
         characters = sum(map(len, texts))
         return cls(bits, tokens, bits / tokens, bits / characters if characters else None)

@@ -1,4 +1,4 @@
-"""A System on disk: config.json with the data contract, safetensors, vocabularies."""
+"""Saving and loading of a System: config.json with the data contract, safetensors, vocabularies."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +29,13 @@ NAMES, TOGETHER = "names.json", "names_together.json"
 
 @dataclass(frozen=True)
 class Parts:
-    """What a System is made of; `fusion` is None where the chain has tokenizers only.
+    """Parts of a System.
 
-    `taught` has the names that it learned, where it learned names.
+    Attributes:
+        config: Config of the chain.
+        tokenizers: Its tokenizers.
+        fusion: Its transformer; None where the chain has tokenizers only.
+        taught: The names that it was trained on, where the texts were names.
     """
 
     config: ChainConfig
@@ -41,7 +45,7 @@ class Parts:
 
 
 def save_parts(parts: Parts, folder: Path) -> dict[str, Any]:
-    """Write all of a system but its config; returns the fingerprint of every tokenizer that Fusion was trained on."""
+    """Write everything but the config; returns the fingerprint of each tokenizer that Fusion was trained on."""
     tokenizers = parts.tokenizers.by_name
     for name, tokenizer in tokenizers.items():
         tokenizer.write(folder, name)
@@ -55,7 +59,7 @@ def save_parts(parts: Parts, folder: Path) -> dict[str, Any]:
 
 
 def load_parts(stored: Stored, device: torch.device) -> Parts:
-    """Read a system back. A tokenizer that is not the one Fusion was trained on is refused."""
+    """Load a system; UserError where a tokenizer is not the one that Fusion was trained on."""
     slots, folder = load_tokenizers(stored, device), stored.folder
     config = slots.config
     if not config.fusion.slots:
@@ -69,7 +73,7 @@ def load_parts(stored: Stored, device: torch.device) -> Parts:
 
 
 def load_tokenizers(stored: Stored, device: torch.device) -> SlotTokenizers:
-    """The tokenizers of a system alone, with its config."""
+    """Load the tokenizers of a system without its transformer."""
     folder, trained_on = stored.folder, stored.more.get("fingerprints")
     if stored.kind != "system":
         raise UserError(f"{folder}: holds a {stored.kind}; this needs a system, with tokenizers, such as emoji")
@@ -89,7 +93,7 @@ def load_tokenizers(stored: Stored, device: torch.device) -> SlotTokenizers:
 
 
 def _load_taught(folder: Path) -> Taught:
-    """The names that a system learned, and with which labels, where it learned names."""
+    """Load the names that a system was trained on, and their labels."""
     path, more = folder / NAMES, folder / TOGETHER
     names = load_json(path) if path.exists() else {}
     if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in names.values()):

@@ -1,4 +1,4 @@
-"""From samples to the tokens of a slot and back."""
+"""Samples to tokens of a slot, and back."""
 
 import torch
 from jaxtyping import Bool, Int
@@ -12,7 +12,7 @@ from vqfusion.types import Sample, Tokens
 
 
 class SlotTokenizers:
-    """The tokenizers of a chain, spoken to by slot."""
+    """The tokenizers of a chain, by slot."""
 
     def __init__(self, config: ChainConfig, tokenizers: dict[str, BaseTokenizer]):
         self.config = config
@@ -23,44 +23,44 @@ class SlotTokenizers:
 
     @property
     def vocabularies(self) -> dict[str, int]:
-        """Number of ids of each tokenizer that a slot speaks."""
+        """Number of ids of each tokenizer that a slot uses."""
         used = {slot.tokenizer for slot in self.config.fusion.slots.values()}
         return {name: tokenizer.codebook_size for name, tokenizer in self.by_name.items() if name in used}
 
     @property
     def codebooks(self) -> dict[str, Tensor]:
-        """Code vectors `[codebook_size, D]` of the tokenizers that have them: those with one code for a position."""
+        """Code vectors `[codebook_size, D]` of the tokenizers with one code per position."""
         spoken = {name: self.by_name[name] for name in self.vocabularies}
         known = {name: tokenizer.codebook for name, tokenizer in spoken.items()}
         return {name: codebook for name, codebook in known.items() if codebook is not None}
 
     @property
     def sample_rate_hz(self) -> int:
-        """Rate of the sounds that come out; UserError when the chain has no sound."""
+        """Sample rate of generated sound; UserError where the chain has no sound."""
         for tokenizer in self.by_name.values():
             if tokenizer.sample_rate_hz:
                 return tokenizer.sample_rate_hz
         raise UserError("this model has no sound")
 
     def longest_s(self, slot: str) -> float:
-        """Longest sound that a slot can hold, in seconds."""
+        """Longest sound that fits a slot, in seconds."""
         seconds = self[slot].seconds(self.config.fusion.slots[slot].shape[0])
         assert seconds is not None, f"{slot} holds no sound"
         return seconds
 
     def names(self, tokenizer: str) -> list[str]:
-        """Names of a label vocabulary."""
+        """Names of a label tokenizer."""
         labels = self.by_name[tokenizer]
         if not labels.closed:
             raise UserError(f"{tokenizer!r} is not a closed list of names")
         return list(labels.names)
 
     def encode(self, slot: str, sample: Sample) -> Int[Tensor, "..."]:
-        """Ids of one sample in the grid of a slot; UserError when it does not fit."""
+        """Ids of one sample in the grid of a slot; UserError where it does not fit."""
         return self.encode_many(slot, [sample])[0]
 
     def encode_many(self, slot: str, samples: list[Sample]) -> list[Int[Tensor, "..."]]:
-        """Ids of several samples; those of one size go through the network together."""
+        """Ids of several samples; samples of equal size are encoded as one batch."""
         encoded = self.encode_fitting(slot, samples)
         for sample, ids in zip(samples, encoded, strict=True):
             if ids is None:
@@ -69,7 +69,7 @@ class SlotTokenizers:
         return [ids for ids in encoded if ids is not None]
 
     def encode_fitting(self, slot: str, samples: list[Sample]) -> list[Int[Tensor, "..."] | None]:
-        """Like `encode_many`, with None for texts and sounds that are empty or longer than the slot."""
+        """As `encode_many`, with None for texts and sounds that are empty or do not fit the slot."""
         config, tokenizer = check_slot(slot, self.config.fusion.slots), self[slot]
         expected = "label" if tokenizer.closed else SlotName.parse(slot).modality
         for sample in samples:
@@ -85,9 +85,9 @@ class SlotTokenizers:
     def known(
         self, slot: str, sample: Sample, keep: Bool[Tensor, "H W"] | None
     ) -> tuple[Int[Tensor, "..."], Bool[Tensor, "..."]]:
-        """Ids of a partly known sample and which of them are known.
+        """Ids of a partly known sample, and mask of its known tokens.
 
-        A token of a picture is known when every pixel under it is; with no mask everything is.
+        A token of a picture is known when every pixel of its cell is; without a mask all are known.
         """
         tokenizer = self[slot]
         if keep is None:

@@ -1,4 +1,4 @@
-"""Slots: names of modality x view, and how grids of tokens become positions of the transformer."""
+"""Slot names, and the mapping from token grids to positions of the transformer."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from vqfusion.errors import UserError
 
 @dataclass(frozen=True)
 class SlotName:
-    """`modality[:language][@view]`: `text:de`, `image@16`, `audio@noisy`, `length:de`, `speaker`."""
+    """A slot name `modality[:language][@view]`: `text:de`, `image@16`, `audio@noisy`, `length:de`, `speaker`."""
 
     modality: str
     language: str | None = None
@@ -21,13 +21,14 @@ class SlotName:
 
     @classmethod
     def parse(cls, name: str) -> "SlotName":
+        """Parse the name of a slot."""
         rest, _, view = name.partition("@")
         modality, _, language = rest.partition(":")
         return cls(modality, language or None, view or None)
 
 
 def check_slot(name: str, slots: dict[str, SlotConfig]) -> SlotConfig:
-    """The config of a slot, or one line that names the ones there are."""
+    """Config of a slot; UserError that lists the known slots where it is missing."""
     if name not in slots:
         known = ", ".join(n for n, config in slots.items() if not config.is_length) or "tokenizers only"
         raise UserError(f"this model has no slot {name!r}; it has {known}")
@@ -35,18 +36,21 @@ def check_slot(name: str, slots: dict[str, SlotConfig]) -> SlotConfig:
 
 
 def length_slot(name: str) -> str:
-    """The slot that holds the length of a variable slot: `length:de` for `text:de`, `length:audio` for `audio`."""
+    """Slot with the length of a variable slot: `length:de` for `text:de`, `length:audio` for `audio`."""
     slot = SlotName.parse(name)
     return f"length:{slot.language or slot.modality}"
 
 
 def patch_size(config: SlotConfig) -> int:
-    """Tokens that share one position."""
+    """Number of tokens that share one position."""
     return math.prod(config.patch)
 
 
 def patchify(grid: Tensor, patch: tuple[int, ...]) -> Tensor:
-    """`[B, *grid, ...]` to `[B, positions, patch tokens, ...]`, row by row; every axis a multiple of its patch."""
+    """Reshape `[B, *grid, ...]` to `[B, positions, patch tokens, ...]` in row-major order.
+
+    Every axis of the grid must be a multiple of its patch.
+    """
     rank = len(patch)
     batch, sizes, rest = grid.shape[0], grid.shape[1 : 1 + rank], grid.shape[1 + rank :]
     if any(n % p for n, p in zip(sizes, patch, strict=True)):
@@ -68,7 +72,7 @@ def unpatchify(positions: Tensor, sizes: tuple[int, ...], patch: tuple[int, ...]
 
 
 def coordinates(sizes: tuple[int, ...], patch: tuple[int, ...]) -> Float[Tensor, "L 3"]:
-    """(depth, row, column) of each position, from 0; a sequence uses the last axis."""
+    """Coordinates (depth, row, column) of each position, from 0; a sequence uses the last axis."""
     counts = [n // p for n, p in zip(sizes, patch, strict=True)]
     axes = torch.meshgrid(*[torch.arange(n, dtype=torch.float32) for n in counts], indexing="ij")
     places = torch.stack([axis.reshape(-1) for axis in axes], dim=-1)
@@ -76,7 +80,7 @@ def coordinates(sizes: tuple[int, ...], patch: tuple[int, ...]) -> Float[Tensor,
 
 
 def stack_tokens(ids: list[Int[Tensor, "..."]]) -> tuple[Int[Tensor, "B ..."], Bool[Tensor, "B ..."] | None]:
-    """A batch of grids of one shape, or of sequences padded to the longest, with a mask where they differ."""
+    """Batch of grids of equal shape, or of sequences padded to the longest, with a mask where lengths differ."""
     longest = max(len(item) for item in ids)
     if all(item.shape == ids[0].shape for item in ids):
         return torch.stack(ids), None

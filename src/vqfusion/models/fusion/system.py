@@ -1,4 +1,4 @@
-"""System: tokenizers and Fusion together, raw data in and raw data out."""
+"""System: tokenizers and transformer together, from raw data to raw data."""
 
 import time
 from pathlib import Path
@@ -24,14 +24,19 @@ from vqfusion.models.sampling import Generated, Sampling
 from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.types import Sample
 
-ROWS = 64  # items that go through the network at once
+ROWS = 64  # batch size
 
 
 class System(Pretrained):
-    """A trained chain. `generate`, `distribution` and `likelihood` take a mapping from slots to samples.
+    """Tokenizers and a transformer over slots, which generate, classify and score any slot given others.
 
-    `fusion` is None where the chain has tokenizers only; such a system encodes, decodes and can be inspected.
-    `taught` has the names that it learned, where it learned names.
+    `generate`, `distribution` and `likelihood` take a mapping from slot names to samples.
+
+    Args:
+        config: Config of the chain.
+        tokenizers: Its tokenizers.
+        fusion: Its transformer; None where the chain has tokenizers only, for encoding, decoding and inspection.
+        taught: The names that it was trained on, where the texts were names.
     """
 
     kind = "system"
@@ -47,13 +52,13 @@ class System(Pretrained):
 
     @property
     def networks(self) -> tuple[torch.nn.Module, ...]:
-        """Fusion and the tokenizers that are networks."""
+        """The transformer, and the tokenizers that are networks."""
         made = (self._fusion, *self.tokenizers.by_name.values())
         return tuple(one for one in made if isinstance(one, torch.nn.Module))
 
     @property
     def parts(self) -> Parts:
-        """What it is made of."""
+        """Parts of the system."""
         return Parts(self.config, self.tokenizers, self._fusion, self.taught)
 
     def write_parts(self, folder: Path) -> dict[str, Any]:
@@ -73,7 +78,7 @@ class System(Pretrained):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Slots that can be given or asked for."""
+        """Slots that can be given or generated."""
         return tuple(name for name, slot in self.config.fusion.slots.items() if not slot.is_length)
 
     @property
@@ -83,25 +88,28 @@ class System(Pretrained):
 
     @property
     def image_size(self) -> int:
+        """Width and height of pictures in pixels."""
         return self.config.image_size
 
     @property
     def sample_rate_hz(self) -> int:
+        """Sample rate of generated sound; UserError where the system has no sound."""
         return self.tokenizers.sample_rate_hz
 
     @property
     def device(self) -> torch.device:
+        """Device of the networks."""
         if self._fusion is not None:
             return self._fusion.sink.device
         networks = [one for one in self.tokenizers.by_name.values() if isinstance(one, torch.nn.Module)]
         return next(networks[0].parameters()).device if networks else torch.device("cpu")
 
     def labels(self, slot: str) -> list[str]:
-        """Names that a label slot (`label`, `speaker`, `style`) knows."""
+        """Names of a label slot (`label`, `speaker`, `style`)."""
         return self.tokenizers.names(check_slot(slot, self.config.fusion.slots).tokenizer)
 
     def reconstruct(self, sample: Sample, slot: str | None = None) -> Sample:
-        """Tokenizer round trip: the ceiling of everything that is made of tokens."""
+        """Encode and decode with the tokenizer alone: the upper limit of the quality of generated samples."""
         name = slot or (sample.modality if sample.modality in self.config.fusion.slots else self._any(sample.modality))
         return self.tokenizers.decode(name, self.tokenizers.encode(name, sample))
 
@@ -112,11 +120,20 @@ class System(Pretrained):
         sampling: Sampling | None = None,
         known: Known | None = None,
     ) -> Generated:
-        """Samples of the target slot given others.
+        """Draw samples of the target slot given others.
 
-        A list of samples is a batch; a single sample serves every item. `known` fixes a part of the target:
-        pictures with a mask `[H, W]` (True = keep), or texts that the answer starts with and None. Raises
-        UserError for slots the model lacks and data that do not fit them.
+        Args:
+            given: Samples by slot: one that serves all items, or a list with one for each item.
+            target: Slot to sample.
+            sampling: Sampling settings.
+            known: Known part of the target: pictures with a mask `[H, W]` (True = keep), or texts that the result
+                starts with, and None.
+
+        Returns:
+            The samples.
+
+        Raises:
+            UserError: The model lacks a slot, or data do not fit it.
         """
         started, sampling = time.perf_counter(), sampling or Sampling()
         slot = check_slot(target, self.config.fusion.slots)
@@ -135,9 +152,15 @@ class System(Pretrained):
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
     def distribution(self, given: Given, target: str, temperature: float | None = None) -> list[dict[str, float]]:
-        """Probability of every name of a label slot for each item, most probable first.
+        """Probability of each name of a label slot for each item, most probable first.
 
-        At the `temperature` that was fitted for what is given (of several modalities, the least sure one's).
+        Args:
+            given: Samples by slot, as in `generate`.
+            target: Label slot.
+            temperature: By default the one calibrated for the given modality; of several, the largest.
+
+        Returns:
+            Probabilities by name, for each item.
         """
         names, fitted = self.labels(target), self.config.fusion.slots[target].calibration
         if temperature is None:
@@ -158,7 +181,17 @@ class System(Pretrained):
         draws: int = 16,
         seed: int = 0,
     ) -> Likelihood:
-        """Bound on -log2 p of one target slot, its length given, by `draws` masks for each item."""
+        """Upper bound on -log2 p(target | given), with the length of the target given.
+
+        Args:
+            given: Samples by slot, as in `generate`.
+            target: One slot with its samples.
+            draws: Random masks for each item.
+            seed: Random seed.
+
+        Returns:
+            The bound in bits.
+        """
         if len(target) != 1:
             raise UserError("likelihood takes one target slot")
         ((slot, value),) = target.items()
@@ -180,7 +213,7 @@ class System(Pretrained):
         return Likelihood.of(bits, tokens, [one.data for one in texts] if slot.startswith("text:") else [])
 
     def warnings(self, given: Given) -> tuple[str, ...]:
-        """Lines for the user about given texts that are not among the names that the model was taught."""
+        """Warnings for the user about given texts that are not among the names that the model was trained on."""
         lines = []
         for slot, value in given.items():
             samples = as_sample(value)

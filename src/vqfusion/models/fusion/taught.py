@@ -1,4 +1,4 @@
-"""What a model was taught: names, and the voices and styles that it met each name in."""
+"""Names that a model was trained on, and the speakers and styles of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches

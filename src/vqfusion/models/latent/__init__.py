@@ -1,1 +1,1 @@
-"""Diffusion in the latents of a tokenizer, and VQ-VAEs with a diffusion decoder."""
+"""Latent diffusion over a tokenizer, and VQ-VAEs with a diffusion decoder."""

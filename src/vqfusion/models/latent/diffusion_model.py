@@ -1,4 +1,4 @@
-"""DiffusionModel: a VQ-VAE whose decoder is a mean and a diffusion around it."""
+"""DiffusionModel: a VQ-VAE whose decoder predicts a mean, with a diffusion model of the residual."""
 
 from pathlib import Path
 
@@ -27,26 +27,33 @@ from vqfusion.types import PredictionKind, Quantized
 
 
 class DiffusionModel(nn.Module, Pretrained):
-    """Signals `[B, C, *size]` to codes and back, by a decoder that gives the mean and a diffusion that gives the rest.
+    """VQ-VAE with a diffusion decoder: the decoder predicts the mean, a diffusion model samples the residual.
 
-    `decoder` turns code vectors into m, trained by squared error: an estimate of E[x | codes], blurred where the codes
-    leave something open. The `network` (a U-Net of `width` by default) learns the distribution of what m misses,
-    r = (x - m) / std, on a Gaussian path, given m and the code vectors. So a plain VQ-VAE decoder is enough to begin
-    with, sampling starts next to the answer and takes few steps, and the mean of the samples is never far from
-    what the plain decoder would have given. Everything is trained together: the encoder and the codes learn
-    from both losses, m from its own alone.
+    `decoder` maps code vectors to m, trained by squared error: an estimate of E[x | codes], blurred where the codes
+    leave details open. `network` (by default a U-Net of `width` channels) models the distribution of the residual r =
+    (x - m) / std on a Gaussian path, conditioned on m and the code vectors. An ordinary VQ-VAE decoder is therefore a
+    good start, sampling begins close to the result and takes few steps, and the mean of the samples stays close to m.
+    All parts are trained together: encoder and codebook by both losses, m by its own only.
 
-    Reconstruction has two modes. `sample` draws x = m + std * r in `steps` calls: it looks like data. `mean` is the
-    best guess in the sense of squared error, m + std * E[r | codes], at t = 1, where x_t says nothing of r and the
-    denoiser's x_0 is that expectation: one call at the mean of the noise, zero. A velocity holds the noise itself,
-    which the network must give back, and at zero, which it never saw, it does not (on 8 x 8 digits 0.15 dB below m).
-    There the mean of two calls is taken, at a fixed noise and its negative (0.24 dB above m): what is odd in the noise
-    cancels. A mean over many samples estimates the same at many times the cost. Item i of a batch draws from the seed
-    `seed + i`, so it does not depend on the batch.
+    Reconstruction has two modes. "sample" draws x = m + std * r in `steps` evaluations and looks realistic. "mean" is
+    the estimate with the least squared error, m + std * E[r | codes]: at t = 1, x_t is independent of r, so the
+    predicted x_0 is that expectation, and one evaluation at x_t = 0 suffices. A predicted velocity contains the noise
+    itself, and at zero noise, which does not occur in training, it is inaccurate (on 8 x 8 digits 0.15 dB below m).
+    There two evaluations, at a fixed noise and at its negative, are averaged (0.24 dB above m), which cancels all that
+    is odd in the noise. Item i of a batch is drawn with the seed `seed + i`, independently of the batch.
 
-    The data should be centred, as in [-1, 1]. `encoder` and `decoder` are `VQVAEEncoder` and `VQVAEDecoder`, or modules
-    like them if `quantizer` and `network` are given too; without a quantizer there are 512 codes. `path` is `flow`,
-    `cosine`, `linear`, `sigmoid` or `edm`, over residuals of unit variance.
+    The data should be centred, as in [-1, 1].
+
+    Args:
+        encoder: A `VQVAEEncoder`, or a similar module if `quantizer` and `network` are given as well.
+        decoder: A `VQVAEDecoder`, or a similar module if `quantizer` and `network` are given as well.
+        quantizer: Quantizer of the latents; by default a `VectorQuantizer` with 512 codes.
+        network: Denoiser network; by default a U-Net.
+        path: `flow`, `cosine`, `linear`, `sigmoid` or `edm`, over residuals of unit variance.
+        prediction: `x0`, `v` or `velocity`.
+        width: Channels of the default network.
+        steps: Default number of sampling steps.
+        diffusion_weight: Weight of the diffusion loss.
     """
 
     kind = "diffusion-model"
@@ -71,7 +78,7 @@ class DiffusionModel(nn.Module, Pretrained):
         if not known and (quantizer is None or network is None):
             raise ValueError("an encoder or decoder of your own needs the quantizer and the network to be given too")
         if prediction == "eps":
-            raise ValueError("a prediction of eps says nothing of the data at t = 1; predict v, x0 or velocity")
+            raise ValueError("a prediction of eps does not determine the data at t = 1; predict v, x0 or velocity")
         self.path = make_path(path)
         self.path_name, self.prediction, self.width = path, prediction, width
         self.steps, self.diffusion_weight = steps, diffusion_weight
@@ -87,7 +94,7 @@ class DiffusionModel(nn.Module, Pretrained):
 
     @classmethod
     def from_config(cls, config: DiffusionModelConfig) -> "DiffusionModel":
-        """An untrained model."""
+        """Build an untrained model."""
         codec = config.vqvae
         quantizer = build_quantizer(codec)
         shape = dict(dim=quantizer.dim, widths=codec.widths, depths=codec.depths, rank=codec.rank)
@@ -98,7 +105,7 @@ class DiffusionModel(nn.Module, Pretrained):
 
     @property
     def config(self) -> DiffusionModelConfig:
-        """What `from_config` needs to build this model; ValueError where no config can say it."""
+        """Config for `from_config`; ValueError where no config describes the parts."""
         return DiffusionModelConfig(
             vqvae=codec_config(self.encoder, self.decoder, self.quantizer),
             network=network_name(self.network),
@@ -111,19 +118,19 @@ class DiffusionModel(nn.Module, Pretrained):
 
     @property
     def denoiser(self) -> NetworkDenoiser:
-        """The denoiser of residuals; what is given is (m, code vectors)."""
+        """Denoiser of residuals; its condition is (m, code vectors)."""
         return NetworkDenoiser(self.network, self.path, self.prediction)
 
     @torch.no_grad()
     def forward(
         self, x: Float[Tensor, "B C ..."], mode: str = "sample", steps: int | None = None, seed: int = 0
     ) -> Float[Tensor, "B C ..."]:
-        """Reconstruction of x from its codes."""
+        """Reconstruct `x` from its codes; other arguments as in `decode`."""
         return self.decode(self.encode(x), x.shape[2:], mode, steps, seed)
 
     @torch.no_grad()
     def encode(self, x: Float[Tensor, "B C ..."]) -> Int[Tensor, "B ..."]:
-        """Codes of x, which is extended by its edge to a multiple of the downsampling; nothing is learned from it."""
+        """Code indices of `x`, padded by its edge to a multiple of the downsampling; nothing is learned from it."""
         return self.quantizer.encode(self._laid_out(self.encoder(extend_to_multiple(x, self.downsampling)).float()))
 
     @torch.no_grad()
@@ -136,10 +143,24 @@ class DiffusionModel(nn.Module, Pretrained):
         seed: int = 0,
         sampler: str = "euler",
     ) -> Float[Tensor, "B C ..."]:
-        """Signals of grids of codes, cropped to `size`.
+        """Reconstruct signals from their codes.
 
-        Euler's method, in the angle of the cosine path, is exact for normally distributed residuals at any number of
-        steps, where methods of higher order that extrapolate x_0 lose variance at few.
+        With Euler's method, in the angle of the cosine path, normally distributed residuals are sampled exactly with
+        any number of steps; methods of higher order, which extrapolate x_0, lose variance with few steps.
+
+        Args:
+            indices: Grids of codes.
+            size: Size to crop to; None keeps the padding.
+            mode: "sample" or "mean".
+            steps: Sampling steps; those of the model by default.
+            seed: Item i is drawn with `seed + i`.
+            sampler: Name in `SAMPLERS`.
+
+        Returns:
+            The signals.
+
+        Raises:
+            ValueError: Unknown mode or sampler.
         """
         if mode not in ("sample", "mean"):
             raise ValueError(f"mode {mode!r} is neither sample nor mean")
@@ -161,10 +182,10 @@ class DiffusionModel(nn.Module, Pretrained):
     def loss(
         self, x: Float[Tensor, "B C ..."], generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Training loss: squared error of m, error of the denoiser in the units of x, and the quantizer's loss.
+        """Training loss: squared error of m, diffusion loss in the units of `x`, and the quantizer's loss.
 
-        Without a generator, noise and times follow from a counter that is saved with the weights: a stopped training
-        goes on with the same draws, and in evaluation mode the draws are always the same.
+        Without a generator, noise and times are drawn from a counter that is saved with the weights, so that a resumed
+        training continues with the same draws; in evaluation mode the draws are always the same.
         """
         x = extend_to_multiple(x, self.downsampling)
         codes = self._quantize(self.encoder(x).float())
@@ -188,7 +209,7 @@ class DiffusionModel(nn.Module, Pretrained):
         }
 
     def _expected_residual(self, m: Float[Tensor, "B C ..."], codes: Float[Tensor, "B D ..."]) -> Tensor:
-        """E[r | codes] in units of `residual_std`, the same whatever the batch."""
+        """E[r | codes] in units of `residual_std`, independent of the batch."""
         t = torch.ones(len(m), device=m.device)
 
         def x0(x_t: Tensor) -> Tensor:
@@ -203,12 +224,12 @@ class DiffusionModel(nn.Module, Pretrained):
         return self.quantizer(self._laid_out(z))
 
     def _laid_out(self, z: Float[Tensor, "B D ..."]) -> Float[Tensor, "B ..."]:
-        """Vectors as the quantizer takes them."""
+        """Vectors in the layout of the quantizer."""
         return z if self.quantizer.channel_first else z.movedim(1, -1)
 
     @torch.no_grad()
     def _observe(self, residual: Tensor) -> None:
-        """Follow the size of the residuals, quickly at first."""
+        """Update the moving standard deviation of the residuals, faster at first."""
         if self.training:
             keep = min(0.99, float((1 + self.draws) / (10 + self.draws)))
             variance = residual.square().mean().clamp(min=1e-8)
@@ -221,7 +242,7 @@ class DiffusionModel(nn.Module, Pretrained):
         return torch.Generator(device).manual_seed(seed)
 
     def load_weights(self, path: str | Path) -> "DiffusionModel":
-        """Read what `save_weights` or `save_pretrained` wrote; one line of UserError for any other file."""
+        """Load what `save_weights` or `save_pretrained` wrote; UserError for any other file."""
         path = Path(path)
         path = path / WEIGHTS if path.is_dir() else path
         if path.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl"):

@@ -1,4 +1,4 @@
-"""Parts of a DiffusionModel by name, and the names of its parts."""
+"""Denoisers of a DiffusionModel by name, and the config of its parts."""
 
 from torch import nn
 
@@ -11,10 +11,19 @@ from vqfusion.tokenizers.vqvae import build_quantizer
 
 
 def make_network(name: str, decoder: VQVAEDecoder, downsampling: int, width: int) -> nn.Module:
-    """A denoiser of the decoder's output, given that output and the code vectors.
+    """Build a denoiser of residuals, conditioned on the decoder's output and the code vectors.
 
-    The U-Net has a level at the resolution of the codes, up to five; the transformer's patches are as long as a code
-    on each axis, up to four values.
+    The levels of the U-Net, at most five, reach the resolution of the codes; a patch of the transformer is the cell of
+    a code, at most four values along each axis.
+
+    Args:
+        name: "unet" or "transformer".
+        decoder: Decoder of the VQ-VAE.
+        downsampling: Side of the cell of a code.
+        width: Channels of the network.
+
+    Returns:
+        The network.
     """
     given = (decoder.out_channels, decoder.dim)
     if name == "transformer":
@@ -26,7 +35,7 @@ def make_network(name: str, decoder: VQVAEDecoder, downsampling: int, width: int
 
 
 def network_name(network: nn.Module) -> str:
-    """The name that `make_network` knows a denoiser by."""
+    """Name of a denoiser in `make_network`; ValueError for other networks."""
     if isinstance(network, UNet):
         return "unet"
     if isinstance(network, DenoisingTransformer):
@@ -35,7 +44,7 @@ def network_name(network: nn.Module) -> str:
 
 
 def codec_config(encoder: nn.Module, decoder: nn.Module, quantizer: Quantizer) -> VQVAEConfig:
-    """The config of three parts that belong together."""
+    """Config of encoder, decoder and quantizer; ValueError where no config describes them."""
     names = {kind: name for name, kind in QUANTIZERS.items()}
     shape = ("dim", "rank", "widths", "depths")
     if isinstance(encoder, VQVAEEncoder) and isinstance(decoder, VQVAEDecoder) and type(quantizer) in names:
@@ -53,13 +62,13 @@ def codec_config(encoder: nn.Module, decoder: nn.Module, quantizer: Quantizer) -
             if described(build_quantizer(config, quantizer.channel_first)) == described(quantizer):
                 return config
     raise ValueError(
-        "no config describes these parts (it can say VQVAEEncoder and VQVAEDecoder of the same shape, and a quantizer "
-        "of the registry); keep the weights with save_weights and load_weights instead"
+        "no config describes these parts (a config needs VQVAEEncoder and VQVAEDecoder of the same shape, and a "
+        "quantizer of the registry); keep the weights with save_weights and load_weights instead"
     )
 
 
 def described(quantizer: nn.Module) -> dict[str, object]:
-    """What makes a quantizer what it is but its numbers: the settings of its parts, and the shapes of its tensors."""
+    """Hyperparameters and tensor shapes of a quantizer, not the values of its tensors."""
     settings: dict[str, object] = {name: tuple(t.shape) for name, t in quantizer.state_dict().items()}
     for name, part in quantizer.named_modules():
         values = {k: v for k, v in vars(part).items() if isinstance(v, bool | int | float | str | tuple)}

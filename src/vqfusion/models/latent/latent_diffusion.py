@@ -1,4 +1,4 @@
-"""LatentDiffusion: signals made by diffusion in the latents of a frozen tokenizer."""
+"""LatentDiffusion: diffusion in the latent space of a frozen tokenizer."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -23,11 +23,18 @@ from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import PredictionKind
 
-NOTHING = -1  # the label of an item that no class is told of
+NOTHING = -1  # label of an item without a class
 
 
 class LatentBatch(NamedTuple):
-    """What is learned from: signals, classes `[B]` (-1: not told), places in (0, 1) of their times, seeds of noise."""
+    """A training batch.
+
+    Attributes:
+        signal: Signals in the units of the tokenizer.
+        labels: Classes, -1 = none.
+        places: Uniform numbers in (0, 1) that determine the times.
+        seeds: Seeds of the noise.
+    """
 
     signal: Tensor
     labels: Int[Tensor, " B"]
@@ -40,29 +47,41 @@ class LatentBatch(NamedTuple):
         return len(self.signal)
 
     def to(self, device: torch.device) -> "LatentBatch":
+        """The batch on another device."""
         return LatentBatch(*(tensor.to(device) for tensor in self))
 
 
 @runtime_checkable
 class LatentCodec(Protocol):
-    """What a tokenizer needs to be: the vectors of a batch before they are quantised, and the way back."""
+    """What the tokenizer must provide: latents of a batch before quantization, and signals of latents."""
 
     latent_channels: int
 
-    def to_latents(self, batch: Tensor) -> Tensor: ...
+    def to_latents(self, batch: Tensor) -> Tensor:
+        """Latents of signals."""
 
-    def from_latents(self, z: Tensor, snap: bool = True) -> Tensor: ...
+    def from_latents(self, z: Tensor, snap: bool = True) -> Tensor:
+        """Signals of latents; with `snap` they are quantized first."""
 
 
 class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
-    """Diffusion over the latents of a frozen tokenizer, of any rank: Rombach et al. (2022).
+    """Diffusion in the latent space of a frozen tokenizer, of any rank: Rombach et al. (2022).
 
-    Latents are what the encoder gives before quantisation, each channel brought to mean 0 and deviation 1
-    (`standardise`). What is sampled there is taken to the nearest codes (`snap`), as the decoder is used to, and
-    decoded. `codec` is a `VQVAE`, one of the tokenizers over it, or anything with `to_latents` and `from_latents`; it
-    is kept in evaluation mode and never learns. `network` `(z_t, t, given)` predicts a quantity of the `prediction`
-    kind on the `path`. With `classes`, what is given is their one-hot grid `[B, classes, 1, ...]`; zeros are nothing
-    given. `grid` is the size of the latents of a sample.
+    Latents are the encoder's output before quantization, standardised channel by channel (`standardise`). Sampled
+    latents are quantized to the nearest codes (`snap`), as in the training of the decoder, and decoded. Classes enter
+    the network as a one-hot grid `[B, classes, 1, ...]`, zeros for no class.
+
+    Args:
+        codec: A `VQVAE`, a tokenizer over it, or anything with `to_latents` and `from_latents`; it stays in evaluation
+            mode and is not trained.
+        network: Function of (z_t, t, condition) that predicts the kind `prediction`.
+        grid: Size of the latents of one sample.
+        classes: Names of the classes.
+        path: Name of the path, see `make_path`.
+        prediction: What the network predicts.
+        weighting: Name of the loss weight, see `loss_weight`.
+        steps: Default number of sampling steps.
+        guidance_scale: Default scale of classifier-free guidance; 1 is off.
     """
 
     kind = "latent-diffusion"
@@ -95,7 +114,7 @@ class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
 
     @classmethod
     def from_config(cls, config: LatentDiffusionConfig, codec: TokenizerNetwork | VQVAE | None = None) -> Any:
-        """An untrained model, over a trained tokenizer of this config if it is given."""
+        """Build an untrained model, over the trained tokenizer `codec` if given."""
         if codec is None:
             own = config.tokenizer
             codec = VQVAE(own) if isinstance(own, VQVAEConfig) else build_network(own)
@@ -114,7 +133,7 @@ class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
         return model
 
     def train(self, mode: bool = True) -> "LatentDiffusion":
-        """As of any module, but for the tokenizer, which stays in evaluation mode."""
+        """Set training mode, except for the tokenizer, which stays in evaluation mode."""
         super().train(mode)
         if isinstance(self.codec, nn.Module):
             self.codec.eval()
@@ -122,48 +141,48 @@ class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
 
     @property
     def device(self) -> torch.device:
+        """Device of the model."""
         return self.mean.device
 
     @property
     def denoiser(self) -> NetworkDenoiser:
-        """The denoiser of standardised latents; what is given is the grid of `given`, or None."""
+        """Denoiser of standardised latents; its condition is the grid of `given`, or None."""
         return NetworkDenoiser(self.network, self.path, self.prediction)
 
     @torch.no_grad()
     def standardise(self, batches: Iterable[Tensor]) -> None:
-        """Take mean and deviation of each channel from the latents of these signals."""
+        """Measure mean and standard deviation of each latent channel on these signals."""
         latents = [self.codec.to_latents(batch.to(self.device)).double() for batch in batches]
         flat = torch.cat([z.movedim(1, 0).flatten(1) for z in latents], dim=1)
-        deviation = flat.std(dim=1, correction=0)
+        std = flat.std(dim=1, correction=0)
         self.mean.copy_(flat.mean(dim=1))
-        self.std.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+        self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
     @torch.no_grad()
     def encode(self, signal: Tensor) -> Float[Tensor, "B D ..."]:
-        """Standardised latents of a batch in the units of the tokenizer."""
+        """Standardised latents of signals in the units of the tokenizer."""
         with torch.autocast(signal.device.type, enabled=False):
             z = self.codec.to_latents(signal)
         return (z - wide(self.mean, z)) / wide(self.std, z)
 
     @torch.no_grad()
     def decode(self, z: Float[Tensor, "B D ..."], snap: bool = True) -> Tensor:
-        """Signals of standardised latents; `snap` takes these to the nearest codes first."""
+        """Signals of standardised latents; with `snap` they are quantized first."""
         return self.codec.from_latents(self.raw(z), snap)
 
     def raw(self, z: Float[Tensor, "B D ..."]) -> Float[Tensor, "B D ..."]:
-        """Standardised latents as the tokenizer has them."""
+        """Inverse of the standardisation."""
         return z * wide(self.std, z) + wide(self.mean, z)
 
     def given(self, labels: Int[Tensor, " B"] | None) -> Float[Tensor, "B ..."] | None:
-        """What the network is told of classes: one-hot `[B, classes, 1, ...]`, zeros for -1; None where there are
-        none."""
+        """Condition of the network: one-hot `[B, classes, 1, ...]`, zeros for -1; None without labels or classes."""
         if labels is None or not self.classes:
             return None
         known = torch.arange(len(self.classes), device=labels.device)
         return (labels[:, None] == known).float().reshape(*labels.shape, -1, *[1] * len(self.grid)).to(self.device)
 
     def loss(self, batch: LatentBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Weighted error of the denoiser on the latents of a batch: a function of the batch and the weights alone."""
+        """Weighted error of the denoiser on a batch; depends on nothing but the batch and the weights."""
         z = self.encode(batch.signal)
         generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds.tolist()]
         noise, t = draw_noise(z.shape[1:], generators, device=z.device), uniform_times(batch.places)
@@ -184,10 +203,20 @@ class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
         times: str = "uniform",
         grid: Sequence[int] | None = None,
     ) -> SampledSignal:
-        """Standardised latents `[B, D, *grid]`, one for each of `seeds`, whatever the batch.
+        """Draw standardised latents, one for each seed, independently of the batch.
 
-        `labels` are indices of `classes`, -1 for none. `guidance_scale` 1 is the conditional model, and guidance acts
-        within an `interval` of times. `sampler` and `times` name one of `SAMPLERS` and of the grids of `time_grid`.
+        Args:
+            seeds: One for each sample.
+            labels: Indices of `classes`, -1 = none.
+            steps: Sampling steps; those of the model by default.
+            guidance_scale: Classifier-free guidance; that of the model by default, 1 is off.
+            interval: Times with guidance.
+            sampler: Name in `SAMPLERS`.
+            times: Name of the time grid, see `time_grid`.
+            grid: Size of the latents; that of the model by default.
+
+        Returns:
+            Latents `[B, D, *grid]`.
         """
         scale = self.guidance_scale if guidance_scale is None else guidance_scale
         given = self.given(labels)
@@ -199,9 +228,17 @@ class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
     def sample(
         self, count: int = 1, labels: Int[Tensor, " B"] | None = None, seed: int = 0, snap: bool = True, **settings: Any
     ) -> SampledSignal:
-        """`count` signals, or one for each of `labels`, in the units of the tokenizer; item i has the seed `seed + i`.
+        """Draw signals in the units of the tokenizer.
 
-        `snap` as for `decode`, `settings` as for `sample_latents`.
+        Args:
+            count: Number of signals, where no labels are given.
+            labels: Indices of `classes`, one signal for each; -1 = none.
+            seed: Item i is drawn with `seed + i`.
+            snap: Quantize the latents before decoding.
+            **settings: As in `sample_latents`.
+
+        Returns:
+            The signals.
         """
         items = count if labels is None else len(labels)
         made = self.sample_latents(range(seed, seed + items), labels, **settings)
@@ -213,5 +250,5 @@ class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
 
 
 def wide(values: Float[Tensor, " D"], z: Float[Tensor, "B D ..."]) -> Float[Tensor, "1 D ..."]:
-    """Numbers of channels beside a batch."""
+    """Values of channels, shaped to broadcast over a batch."""
     return values.to(z.dtype).reshape(1, -1, *[1] * (z.ndim - 2))

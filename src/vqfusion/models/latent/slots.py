@@ -1,4 +1,4 @@
-"""A diffusion of latents asked by slots, as a System is."""
+"""Slots of a latent diffusion model, with the interface of a System."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +12,13 @@ from vqfusion.errors import UserError
 from vqfusion.models.sampling import Generated, Sampling
 from vqfusion.types import Sample, Tokens
 
-ROWS = 64  # samples that are made at once
+ROWS = 64  # batch size
 
 
 class AskedBySlots:
-    """The slot of a tokenizer from nothing, or from the slot `label` where the model knows classes.
+    """Slot interface: the slot of the tokenizer is the target, and with classes the slot `label` a condition.
 
-    A model over a bare VQ-VAE, which belongs to no modality, has no slots.
+    A model over a bare VQ-VAE, which has no modality, has no slots.
     """
 
     codec: Any
@@ -28,18 +28,18 @@ class AskedBySlots:
 
     @property
     def modality(self) -> str:
-        """What it draws."""
+        """Modality of the samples."""
         return str(getattr(self.codec, "modality", "signals"))
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Slots that can be given or asked for."""
+        """Slots that can be given or generated."""
         if not hasattr(self.codec, "modality"):
             return ()
         return (self.modality, "label") if self.classes else (self.modality,)
 
     def labels(self, slot: str) -> list[str]:
-        """The names of the classes."""
+        """Names of the classes."""
         return list(self.classes) if slot in self.slots[1:] else self._refuse()
 
     @torch.no_grad()
@@ -50,7 +50,7 @@ class AskedBySlots:
         sampling: Sampling | None = None,
         known: object = None,
     ) -> Generated:
-        """As `System.generate`: sample k of item i has a seed of its own. UserError for any other slot."""
+        """Generate samples as `System.generate` does; UserError for slots that the model lacks."""
         if target not in self.slots[:1] or known is not None or set(given) - set(self.slots[1:]):
             self._refuse()
         sampling = sampling or Sampling()
@@ -76,21 +76,21 @@ class AskedBySlots:
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
     def warnings(self, given: Mapping[str, Sample | Sequence[Sample]]) -> tuple[str, ...]:
-        """None: a class that it does not know is refused."""
+        """No warnings: unknown classes are rejected."""
         return ()
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """It has no texts: UserError."""
+        """Raises UserError: the model has no texts."""
         return self._refuse()
 
     def distribution(self, given: Mapping[str, Sample | Sequence[Sample]], target: str) -> list[dict[str, float]]:
-        """It recognises nothing: UserError."""
+        """Raises UserError: the model does not classify."""
         return self._refuse()
 
     def _refuse(self) -> NoReturn:
         from_label = " --given label=NAME" if self.classes else ""
         raise UserError(
-            f"this model draws {self.modality} in latents and does no more: "
+            f"this model generates only the slot {self.modality!r}: "
             f"use it with `vqfusion any --target {self.modality}{from_label}`"
         )
