@@ -174,7 +174,9 @@ def test_texts_are_printed_as_soon_as_they_are_known(cli):
     assert code == 2 and [line.split("\t")[0] for line in out.splitlines()] == texts
     assert err.splitlines()[-1].startswith("vqfusion: bad.txt: is not UTF-8")
     code, out, err = cli("translate", *texts, "bad.txt", "--to", "de", "--json", *QUICK)
-    assert (code, out, err.count("\n")) == (2, "", 1), "one object or none"
+    report = json.loads(out)
+    assert (code, err.count("\n"), report["inputs"]) == (2, 1, texts)
+    assert [row["input"] for row in report["failed"]] == ["bad.txt"]
     made = cli("classify", *texts, sound("a.wav"))[1]
     Path("a.wav").write_bytes(b"x")
     code, out, _ = cli("classify", *texts, "a.wav")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import vqfusion.hub as hub
-from vqfusion.models import kinds
+import vqfusion.models.kinds as kinds
 from vqfusion.tasks import restoration
 from vqfusion.tasks.restore import Denoise
 

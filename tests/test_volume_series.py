@@ -202,7 +202,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     write(volume(), "a.nii")
     monkeypatch.setattr(home, "import_module", missing)
     for act in (lambda: read("a.nii"), lambda: write(volume(), "b.tif")):
-        with pytest.raises(UserError, match=r"pip install 'vqfusion\[volume\]'"):
+        with pytest.raises(UserError, match=r'pip install -e "\.\[volume\]"'):
             act()
     write(volume(), "b.npy")
 

@@ -43,8 +43,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     from vqfusion.commands.app import app
     from vqfusion.errors import UserError
 
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        given = list(sys.argv[1:] if arguments is None else arguments)
         command = typer.main.get_command(app)
         with _notes(), command.make_context("vqfusion", given or ["--help"]) as context:
             command.invoke(context)
@@ -55,7 +55,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except typer.Abort:
         return _say("interrupted", 130)
     except typer.TyperException as mistake:
-        return _say(mistake.format_message(), 2)
+        return _say(mistake.format_message() + _dashes(given), 2)
     except UserError as mistake:
         return _say(str(mistake), 2)
     except RuntimeError as error:
@@ -83,6 +83,14 @@ def _notes() -> Iterator[None]:
 
         warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+def _dashes(given: Sequence[str]) -> str:
+    """How a text that begins like an option is given, where one may be meant."""
+    odd = [one for one in given if one.startswith("-") and (" " in one or one[1:2].isdigit())]
+    if not odd or "--" in given:
+        return ""
+    return f'; a text that begins with "-" is given after "--" and all options: ... -- "{odd[0]}"'
 
 
 def _say(message: str, code: int) -> int:

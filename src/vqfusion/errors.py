@@ -11,3 +11,13 @@ class Note(UserWarning):
 
 class MissingExtra(UserError):
     """An optional package is not installed; the message names it and the command that installs it."""
+
+
+def installing(extra: str) -> str:
+    """The command that installs an optional extra; vqfusion is in no index, so that it is run in a checkout."""
+    return f'pip install -e ".[{extra}]" in the checkout of vqfusion'
+
+
+def needs_extra(package: str, extra: str, what: str = "this") -> MissingExtra:
+    """The error where `what` needs a `package` of an `extra` that is not installed."""
+    return MissingExtra(f"{what} needs {package}: {installing(extra)}")

@@ -1,18 +1,17 @@
 """`encode` and `decode`: files to .vqf files and back."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vqfusion.commands import outputs
-from vqfusion.commands.inputs import Item, collect, files_in
+from vqfusion.commands.failures import Failures
+from vqfusion.commands.inputs import CODES, Item, collect
 from vqfusion.commands.options import Device, Force, Json, Model, Output
 from vqfusion.commands.progress import tracked
 from vqfusion.data.io.file import read_bytes
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     from vqfusion.models.codec.vqf import VqfFile
     from vqfusion.types import Sample
 
-Inputs = Annotated[list[str], typer.Argument(metavar="INPUTS", help="files, folders or - for standard input")]
+Sources = Annotated[list[str], typer.Argument(metavar="INPUTS", help="files, folders or - for standard input")]
 
 
 def encode(
-    inputs: Inputs,
+    inputs: Sources,
     output: Output = None,
     model: Model = "emoji",
     search: Annotated[
@@ -40,29 +39,34 @@ def encode(
     as_json: Json = False,
 ) -> None:
     """Compress pictures, sounds, texts, volumes or series to the codes of a model, as .vqf files."""
-    items = collect(inputs, FILES)
-    many = len(items) > 1 or any(item.from_folder for item in items)
-    planned = outputs.plan([item.name for item in items], "codes", "encode", output, 1, folder=many, force=force)
-    codec: Codec | None = None
-    rows: list[dict[str, Any]] = []
-    work = list(zip(items, planned, strict=True))
-    for item, (path,) in tracked(work, "encoding", many):
-        sample, lines = _taken(item)
-        for line in lines:
-            print(f"vqfusion: {item.source}: {line}", file=sys.stderr)
-        codec = codec or _codec(model, device)
-        started = time.perf_counter()
-        file = codec.encode(sample, search)
-        data = file.to_bytes()
-        seconds = time.perf_counter() - started
-        write_bytes(path, data, force)
-        rows.append(_report(item.source, path, sample, file, data, seconds))
-        rows[-1]["warnings"] = lines
-    if as_json:
-        print(json.dumps({"verb": "encode", "model": model, "items": rows}, ensure_ascii=False))
-        return
-    for row in rows:
-        print(f"{row['output']}: {row['bytes']} bytes, {_rate(row)}")
+    with outputs.destination(output, as_json) as place:
+        found = collect(inputs, FILES, (place,))
+        failures, names = Failures(len(found.items) > 1), [item.name for item in found.items]
+        planned = outputs.plan(names, CODES, "encode", place, 1, found.are_many, force)
+        outputs.check_single(output, [path for paths in planned for path in paths])
+        found.say(as_json)
+        codec: Codec | None = None
+        rows: list[dict[str, Any]] = []
+        for item, (path,) in tracked(list(zip(found.items, planned, strict=True)), "encoding", len(names) > 1):
+            with failures.skipping(item.source):
+                sample, lines = _taken(item)
+                for line in lines:
+                    print(f"vqfusion: {item.source}: {line}", file=sys.stderr)
+                codec = codec or _codec(model, device)
+                started = time.perf_counter()
+                file = codec.encode(sample, search)
+                data = file.to_bytes()
+                seconds = time.perf_counter() - started
+                write_bytes(path, data, force)
+                rows.append(_report(item.source, path, sample, file, data, seconds) | {"warnings": lines})
+        failures.check(len(rows))
+        if as_json:
+            skipped = {"left_out": found.left_out, "failed": failures.rows}
+            print(json.dumps({"verb": "encode", "model": model, "items": rows} | skipped, ensure_ascii=False))
+        else:
+            for row in rows:
+                print(f"{row['output']}: {row['bytes']} bytes, {_rate(row)}")
+    failures.end()
 
 
 def decode(
@@ -79,68 +83,52 @@ def decode(
     as_json: Json = False,
 ) -> None:
     """Turn .vqf files back into pictures, sounds, texts, volumes or series of the original extent."""
-    from vqfusion.data.io import write as write_file
+    from vqfusion.data.io import write
     from vqfusion.models.codec.vqf import VqfFile
 
-    sources = _coded(inputs)
-    files = [VqfFile.from_bytes(read_bytes(one.path), one.path) for one in sources]
-    many = len(files) > 1 or any(one.from_folder for one in sources)
-    paths = _planned(sources, files, output, many, force)
-    codecs: dict[str, Codec] = {}
-    rows: list[dict[str, Any]] = []
-    for one, file, path in zip(sources, files, paths, strict=True):
-        name = model or file.header.model
-        if name not in codecs:
-            codecs[name] = _codec(name, device, None if model or trust else one.path)
-        started = time.perf_counter()
-        sample = codecs[name].decode(file, one.path)
-        seconds = time.perf_counter() - started
-        rows.append({"input": one.path, "modality": sample.modality, "seconds": round(seconds, 3)})
-        if path is None:
-            rows[-1]["text"] = sample.data
-        else:
-            write_file(sample, path, force)
-            rows[-1]["output"] = str(path)
-        if not as_json:
-            text = f"{one.path}\t{sample.data}" if len(files) > 1 else sample.data
-            print(text if path is None else path, flush=True)
-    if as_json:
-        print(json.dumps({"verb": "decode", "items": rows}, ensure_ascii=False))
+    with outputs.destination(output, as_json) as place:
+        found = collect(inputs, (CODES,), (place,))
+        failures = Failures(len(found.items) > 1)
+        files: list[tuple[Item, VqfFile]] = []
+        for item in found.items:
+            with failures.skipping(item.source):
+                files.append((item, VqfFile.from_bytes(read_bytes(item.source), item.source)))
+        paths = _planned(files, place, found.are_many, force)
+        outputs.check_single(output, [path for path in paths if path is not None])
+        found.say(as_json)
+        codecs: dict[str, Codec] = {}
+        rows: list[dict[str, Any]] = []
+        for (item, file), path in zip(files, paths, strict=True):
+            with failures.skipping(item.source):
+                name = model or file.header.model
+                if name not in codecs:
+                    codecs[name] = _codec(name, device, None if model or trust else item.source)
+                started = time.perf_counter()
+                sample = codecs[name].decode(file, item.source)
+                seconds = time.perf_counter() - started
+                row = {"input": item.source, "modality": sample.modality, "seconds": round(seconds, 3)}
+                if path is None:
+                    row["text"] = sample.data
+                else:
+                    write(sample, path, force)
+                    row["output"] = str(path)
+                rows.append(row)
+                if not as_json:
+                    text = f"{item.source}\t{sample.data}" if len(found.items) > 1 else sample.data
+                    print(text if path is None else path, flush=True)
+        failures.check(len(rows))
+        if as_json:
+            skipped = {"left_out": found.left_out, "failed": failures.rows}
+            print(json.dumps({"verb": "decode", "items": rows} | skipped, ensure_ascii=False))
+    failures.end()
 
 
-@dataclass(frozen=True)
-class Coded:
-    """A .vqf file on the command line; `path` is "-" for standard input."""
-
-    path: str
-    from_folder: bool = False
-
-    @property
-    def name(self) -> str:
-        return "stdin" if self.path == "-" else Path(self.path).stem
-
-
-def _coded(arguments: Sequence[str]) -> list[Coded]:
-    found: list[Coded] = []
-    for argument in arguments:
-        if not os.path.isdir(argument):
-            found.append(Coded(argument))
-            continue
-        inside = [path for path in files_in(argument) if path.suffix.lower() == ".vqf"]
-        if not inside:
-            raise UserError(f"{argument}: the folder holds no .vqf file")
-        found += [Coded(str(path), from_folder=True) for path in inside]
-    return found
-
-
-def _planned(
-    sources: Sequence[Coded], files: "Sequence[VqfFile]", output: str | None, many: bool, force: bool
-) -> list[Path | None]:
+def _planned(files: "Sequence[tuple[Item, VqfFile]]", output: str | None, many: bool, force: bool) -> list[Path | None]:
     """The path of each result; None for texts that go to the terminal."""
     paths: list[Path | None] = [None] * len(files)
-    for modality in dict.fromkeys(file.header.modality for file in files):
-        places = [i for i, file in enumerate(files) if file.header.modality == modality]
-        names = [sources[i].name for i in places]
+    for modality in dict.fromkeys(file.header.modality for _, file in files):
+        places = [i for i, (_, file) in enumerate(files) if file.header.modality == modality]
+        names = [files[i][0].name for i in places]
         planned = outputs.plan(names, modality, "decode", output, 1, folder=many, force=force)
         for i, (path,) in zip(places, planned, strict=bool(planned)):
             paths[i] = path

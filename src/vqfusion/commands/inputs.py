@@ -2,26 +2,32 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vqfusion.data.io import modality_of_suffix, read
-from vqfusion.data.io.file import modality_of_head, stem_of
+from vqfusion.data.io.file import modality_of_head, stem_of, suffix_of
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES, in_words, suffixes_of
 
 if TYPE_CHECKING:
     from vqfusion.types import Sample
 
+CODES = "codes"  # what `decode` accepts: .vqf files
+LISTED = 8  # names of files in one line
+
 
 @dataclass(frozen=True)
 class Item:
     """One input: a file (`-` is standard input) or the `text` itself.
 
-    `name` is what its results are called; `accepts` lists the modalities that it may be of; `from_folder`
-    says that it was found in a folder, so that its results belong in one too.
+    `name` is what its results are called, with the sub-folder where it was found in one; `accepts` lists the
+    modalities that it may be of; `from_folder` says that it was found in a folder, so that its results belong in one
+    too.
     """
 
     name: str
@@ -50,42 +56,111 @@ class Item:
         found = modality_of_head(self.source) or modality_of_suffix(self.source)
         if found not in self.accepts:
             holds = f"holds {MODALITIES[found].noun}" if found else "is of no supported kind"
-            raise UserError(f"{self.source}: {holds}; give {_wanted(self.accepts)}")
+            raise UserError(f"{self.source}: {holds}; give {_wanted(self.accepts)} ({_suffixes(self.accepts)})")
         return found
 
 
-def collect(arguments: Sequence[str], accepts: tuple[str, ...]) -> list[Item]:
-    """The items that the arguments stand for, in order; files of a folder in the order of their names.
+@dataclass(frozen=True)
+class Inputs:
+    """The items of the arguments in order, and the files in their folders that are of kinds that are not asked for."""
 
-    A text stands for itself unless it is the name of a file or ends like one.
+    items: list[Item]
+    left_out: list[str]
+
+    @property
+    def are_many(self) -> bool:
+        """Whether the results belong in a folder."""
+        return len(self.items) > 1 or any(item.from_folder for item in self.items)
+
+    def say(self, as_json: bool) -> None:
+        """Name the files that are left out in one line on standard error; `as_json` names them in its object."""
+        if self.left_out and not as_json:
+            wanted = _wanted(self.items[0].accepts)
+            print(f"vqfusion: left out, not {wanted}: {_listed(self.left_out)}", file=sys.stderr)
+
+
+def collect(arguments: Sequence[str], accepts: tuple[str, ...], made: Sequence[str | None] = ()) -> Inputs:
+    """What the arguments stand for, in order; a folder stands for its files at all levels, in the order of their names.
+
+    A text stands for itself unless it is the name of a file or ends like one. Results of an earlier call, in folders
+    that are named in `made`, are no inputs.
     """
-    return [item for argument in arguments for item in _items(argument, accepts)]
+    items: list[Item] = []
+    left_out: list[str] = []
+    for argument in arguments:
+        if argument != "-" and os.path.isdir(argument):
+            fitting, others = _in_folder(argument, accepts, made)
+            items += fitting
+            left_out += others
+        else:
+            items.append(_item(argument, accepts))
+    return Inputs(_apart(items), left_out)
 
 
-def files_in(folder: str) -> list[Path]:
-    """The files of a folder in the order of their names, hidden ones left out."""
-    return [path for path in sorted(Path(folder).iterdir()) if path.is_file() and not path.name.startswith(".")]
+def files_in(folder: str | Path, made: Sequence[str | None] = ()) -> list[Path]:
+    """The files of a folder at all levels, in the order of their names; hidden ones and folders `made` left out."""
+    root = Path(folder)
+    skipped = {Path(one).resolve() for one in made if one} - {root.resolve()}
+    found = []
+    for place, folders, names in os.walk(root, onerror=_unreadable):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and Path(place, name).resolve() not in skipped
+        ]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
-def _items(argument: str, accepts: tuple[str, ...]) -> Iterator[Item]:
+def _unreadable(error: OSError) -> None:
+    raise UserError(f"{error.filename}: the folder cannot be read ({error.strerror})")
+
+
+def _in_folder(folder: str, accepts: tuple[str, ...], made: Sequence[str | None]) -> tuple[list[Item], list[str]]:
+    fitting, others = [], []
+    for path in files_in(folder, made):
+        if _kind(path) in accepts:
+            name = path.relative_to(folder).with_name(stem_of(path)).as_posix()
+            fitting.append(Item(name, str(path), accepts, from_folder=True))
+        else:
+            others.append(str(path))
+    if not fitting:
+        holds = f"; it holds {_listed(others)}" if others else ""
+        wanted = f"{_wanted(accepts)} ({_suffixes(accepts)})"
+        raise UserError(f"{folder}: the folder holds no file that is {wanted}{holds}")
+    return fitting, others
+
+
+def _item(argument: str, accepts: tuple[str, ...]) -> Item:
     if argument == "-":
-        yield Item("stdin", argument, accepts)
-    elif os.path.isdir(argument):
-        paths = [path for path in files_in(argument) if modality_of_suffix(path) in accepts]
-        if not paths:
-            raise UserError(f"{argument}: the folder holds no file that is {_wanted(accepts)} ({suffixes_of(accepts)})")
-        for path in paths:
-            yield Item(stem_of(path), str(path), accepts, from_folder=True)
-    elif os.path.exists(argument):
-        yield Item(stem_of(argument), argument, accepts)
-    elif any(map(in_words, accepts)) and not modality_of_suffix(argument):
-        yield Item(_slug(argument), argument, accepts, is_text=True)
-    else:
-        raise UserError(f"{argument[:200]}: no such file or folder; give {_wanted(accepts)}")
+        return Item("stdin", argument, accepts)
+    if os.path.exists(argument):
+        return Item(stem_of(argument), argument, accepts)
+    if any(map(in_words, accepts)) and not modality_of_suffix(argument):
+        return Item(_slug(argument), argument, accepts, is_text=True)
+    raise UserError(f"{argument[:200]}: no such file or folder; give {_wanted(accepts)}")
+
+
+def _apart(items: Sequence[Item]) -> list[Item]:
+    """`small.jpg` and `small.png` as `small-jpg` and `small-png`, so that their results are two files."""
+    ends = {item: "" if item.is_text else suffix_of(item.source).replace(".", "-") for item in items}
+    kinds = Counter(name for name, _ in {(item.name, end) for item, end in ends.items()})
+    return [replace(item, name=item.name + ends[item]) if kinds[item.name] > 1 else item for item in items]
+
+
+def _kind(path: Path) -> str | None:
+    return CODES if suffix_of(path) == ".vqf" else modality_of_suffix(path)
 
 
 def _wanted(accepts: tuple[str, ...]) -> str:
-    return " or ".join(MODALITIES[modality].noun for modality in accepts)
+    return " or ".join("a .vqf file" if one == CODES else MODALITIES[one].noun for one in accepts)
+
+
+def _suffixes(accepts: tuple[str, ...]) -> str:
+    return ".vqf" if accepts == (CODES,) else suffixes_of(accepts)
+
+
+def _listed(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
+    return ", ".join(paths[:LISTED]) + more
 
 
 def _slug(text: str) -> str:

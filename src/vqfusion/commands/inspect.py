@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqfusion.commands.options import Device, Force, Json, output_option
-from vqfusion.commands.outputs import check
+from vqfusion.commands.outputs import check, destination, named
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 
@@ -26,50 +26,51 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Measure usage, evenness and error of every codebook of a model, and draw what each code decodes to."""
-    path = Path(output or f"{Path(model).name}.inspect.html")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"{path}: the name must end in .html")
-    check([path], force)
-    from rich.console import Console
+    with destination(output, as_json) as place:
+        path = named(place, f"{Path(model).name}.inspect.html")
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise UserError(f"{path}: the name must end in .html")
+        check([path], force)
+        from rich.console import Console
 
-    from vqfusion.commands.inspect_page import Shown, inspection_page
-    from vqfusion.data import open_dataset
-    from vqfusion.hub import find_model
-    from vqfusion.inspect.atlas import atlas, atlas_in_use, words
-    from vqfusion.inspect.codebook import measure_codebook
-    from vqfusion.inspect.samples import samples_for
-    from vqfusion.models.codec.codec import Codec
+        from vqfusion.commands.inspect_page import Shown, inspection_page
+        from vqfusion.data import open_dataset
+        from vqfusion.hub import find_model
+        from vqfusion.inspect.atlas import atlas, atlas_in_use, words
+        from vqfusion.inspect.codebook import measure_codebook
+        from vqfusion.inspect.samples import samples_for
+        from vqfusion.models.codec.codec import Codec
 
-    codec = Codec.from_pretrained(find_model(model), device)
-    dataset = open_dataset(data or codec.config.data)
-    split = "val" if dataset.select(split="val") and data is None else None
-    shown: list[Shown] = []
-    left_out: dict[str, str] = {}
-    with Console(stderr=True).status("inspecting") as status:
-        for name, tokenizer in codec.tokenizers.items():
-            status.update(f"inspecting {name}")
-            samples = samples_for(tokenizer, codec.config, dataset, split, limit)
-            if not samples:
-                left_out[name] = f"{dataset.name} has no {tokenizer.modality}"
-                continue
-            health = measure_codebook(name, tokenizer, samples, codec.entropy_models.get(name))
-            pictures = (atlas(tokenizer, health.counts), atlas_in_use(tokenizer, samples, health.counts))
-            shown.append(Shown(health, pictures, words(tokenizer, health.counts)))
-    if not shown:
-        raise UserError(f"{dataset.name}: holds nothing that model {model!r} has a tokenizer for")
-    measured_on = f"{dataset.name}, {f'split {split}' if split else 'everything'}"
-    write_bytes(path, inspection_page(codec.model, measured_on, shown, left_out).encode(), force)
-    report = {
-        "model": codec.model,
-        "data": measured_on,
-        "page": str(path),
-        "tokenizers": [_report(one.health) for one in shown],
-        "left_out": left_out,
-    }
-    if as_json:
-        print(json.dumps(report, ensure_ascii=False))
-        return
-    _show(report)
+        codec = Codec.from_pretrained(find_model(model), device)
+        dataset = open_dataset(data or codec.config.data)
+        split = "val" if dataset.select(split="val") and data is None else None
+        shown: list[Shown] = []
+        left_out: dict[str, str] = {}
+        with Console(stderr=True).status("inspecting") as status:
+            for name, tokenizer in codec.tokenizers.items():
+                status.update(f"inspecting {name}")
+                samples = samples_for(tokenizer, codec.config, dataset, split, limit)
+                if not samples:
+                    left_out[name] = f"{dataset.name} has no {tokenizer.modality}"
+                    continue
+                health = measure_codebook(name, tokenizer, samples, codec.entropy_models.get(name))
+                pictures = (atlas(tokenizer, health.counts), atlas_in_use(tokenizer, samples, health.counts))
+                shown.append(Shown(health, pictures, words(tokenizer, health.counts)))
+        if not shown:
+            raise UserError(f"{dataset.name}: holds nothing that model {model!r} has a tokenizer for")
+        measured_on = f"{dataset.name}, {f'split {split}' if split else 'everything'}"
+        write_bytes(path, inspection_page(codec.model, measured_on, shown, left_out).encode(), force)
+        report = {
+            "model": codec.model,
+            "data": measured_on,
+            "page": str(path),
+            "tokenizers": [_report(one.health) for one in shown],
+            "left_out": left_out,
+        }
+        if as_json:
+            print(json.dumps(report, ensure_ascii=False))
+            return
+        _show(report)
 
 
 def _report(health: "CodebookHealth") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqfusion.commands.options import Json
+from vqfusion.errors import installing
 
 if TYPE_CHECKING:
     from vqfusion.data import Dataset
@@ -96,7 +97,7 @@ def doctor(as_json: Json = False) -> None:
     table.add_row("devices", ", ".join(report["devices"]))
     table.add_row("threads", f"{report['threads']} of {report['cores']} cores")
     for extra, missing in report["missing"].items():
-        state = f'missing {", ".join(missing)}: pip install "vqfusion[{extra}]"' if missing else "present"
+        state = f"missing {', '.join(missing)}: {installing(extra)}" if missing else "present"
         table.add_row(f"extra {extra}", state)
     for name, model in report["models"].items():
         if "error" in model:

@@ -1,13 +1,12 @@
 """`eval`: the table of scores of a model."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vqfusion.commands.options import Device, Force, Json, Model, Seed, output_option
-from vqfusion.commands.outputs import check
+from vqfusion.commands.outputs import check, destination, named
 from vqfusion.files import write_bytes
 
 
@@ -26,31 +25,33 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a model on data that training never saw, beside its baselines."""
-    if output is not None:
-        check([Path(output)], force)
-    from rich.console import Console
+    with destination(output, as_json) as place:
+        path = None if place is None else named(place, "eval.json")
+        if path is not None:
+            check([path], force)
+        from rich.console import Console
 
-    from vqfusion.evaluate.table import evaluate as measure
-    from vqfusion.hub import load
+        from vqfusion.evaluate.table import evaluate as measure
+        from vqfusion.hub import load
 
-    system = load(model, device, kinds=("system",))
-    errors = Console(file=sys.stderr)
-    with errors.status("measuring") as status:
-        report = measure(
-            system,
-            only=only,
-            limit=limit,
-            seed=seed,
-            split=split,
-            dataset=data,
-            progress=lambda text: status.update(text),
-        )
-    if output is not None:
-        write_bytes(Path(output), report.to_json().encode(), force)
-    if as_json:
-        print(report.to_json().strip())
-        return
-    console = Console(markup=False, emoji=False)
-    console.print(report.to_rich())
-    for group, why in report.skipped.items():
-        console.print(f"{group}: not measured ({why})", highlight=False)
+        system = load(model, device, kinds=("system",))
+        errors = Console(file=sys.stderr)
+        with errors.status("measuring") as status:
+            report = measure(
+                system,
+                only=only,
+                limit=limit,
+                seed=seed,
+                split=split,
+                dataset=data,
+                progress=lambda text: status.update(text),
+            )
+        if path is not None:
+            write_bytes(path, report.to_json().encode(), force)
+        if as_json:
+            print(report.to_json().strip())
+            return
+        console = Console(markup=False, emoji=False)
+        console.print(report.to_rich())
+        for group, why in report.skipped.items():
+            console.print(f"{group}: not measured ({why})", highlight=False)

@@ -1,8 +1,12 @@
 """Where results go: planned, and refused before any work."""
 
+import io
 import json
 import os
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from vqfusion.errors import UserError
 from vqfusion.files import make_folder, write_bytes
 from vqfusion.modalities import MODALITIES, PRINTED
 
+STANDARD_OUTPUT = "-"
 SUFFIXES = {name: row.written for name, row in MODALITIES.items()} | {"codes": (".vqf",)}
 
 
@@ -40,6 +45,8 @@ def plan(
         plain = {task} if modality != "codes" else set(names)
         first = [Path(f"{name}{suffix}" if name in plain else f"{name}.{task}{suffix}") for name in names]
     elif folder or output.endswith(("/", os.sep)) or os.path.isdir(output):
+        if suffix_of(output) in SUFFIXES[modality] and not os.path.isdir(output):
+            raise UserError(f"{output}: names one file, and several inputs or a folder need a folder as -o/--output")
         first = [Path(output) / f"{name}{suffix}" for name in names]
     else:
         first = [Path(output)]
@@ -49,6 +56,43 @@ def plan(
     paths = [[beside(path, str(k + 1)) for k in range(count)] if count > 1 else [path] for path in first]
     check([path for row in paths for path in row], force)
     return paths
+
+
+@contextmanager
+def destination(output: str | None, as_json: bool) -> Iterator[str | None]:
+    """Where the results of a command go: `output` itself, or, where it is `-`, standard output at the end.
+
+    Then the command is given a folder of its own to write one file to, and nothing else that it prints is shown.
+
+    Raises:
+        UserError: `-` and `--json`, which both take standard output.
+    """
+    if output != STANDARD_OUTPUT:
+        yield output
+        return
+    if as_json:
+        raise UserError("-o - and --json: both write to standard output; leave one out")
+    with tempfile.TemporaryDirectory(prefix="vqfusion-") as folder:
+        with redirect_stdout(io.StringIO()):
+            yield folder + os.sep
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                sys.stdout.flush()
+                sys.stdout.buffer.write(path.read_bytes())
+                sys.stdout.buffer.flush()
+
+
+def named(place: str | None, name: str) -> Path:
+    """The file that a `destination` stands for: of that name where it is a folder, or none is given."""
+    if place is None:
+        return Path(name)
+    return Path(place, name) if place.endswith(os.sep) else Path(place)
+
+
+def check_single(output: str | None, paths: Sequence[Path]) -> None:
+    """UserError where several files, or none, would go to standard output."""
+    if output == STANDARD_OUTPUT and len(paths) != 1:
+        raise UserError(f"-o -: takes one result, not {len(paths)}; give a folder as -o/--output")
 
 
 def beside(path: Path, what: str) -> Path:

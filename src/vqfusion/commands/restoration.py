@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqfusion.commands import outputs
-from vqfusion.commands.inputs import Item
+from vqfusion.commands.failures import Failures
+from vqfusion.commands.inputs import Inputs, Item
 from vqfusion.commands.options import FittingModel
 from vqfusion.commands.way import BATCH, Job, Way
 from vqfusion.data.io.file import suffix_of
@@ -35,6 +36,10 @@ class RestorationJob(Job):
     views: dict[str, Path] = field(default_factory=dict)
     read: "Sample | None" = None  # what standard input held
 
+    @property
+    def files(self) -> list[Path]:
+        return [*self.paths, *self.bounds.values()]
+
 
 class RestorationWay(Way[Restoration, RestorationJob]):
     """Results as soon as they are known, each kind of input by its own prior; the page of the report at the end."""
@@ -42,21 +47,32 @@ class RestorationWay(Way[Restoration, RestorationJob]):
     doing = "restoring"
     model_option = (FittingModel, None)
 
-    def plan(self, items: Sequence[Item]) -> list[RestorationJob]:
+    @property
+    def made(self) -> tuple[str | None, ...]:
+        return self.request.output, self.task.report
+
+    def plan(self, inputs: Inputs, failures: Failures) -> list[RestorationJob]:
         task, request = self.task, self.request
         self.page = Path(task.report) if task.report else None
         self.rows: list[dict[str, Any]] = []
         self.shown: list[Shown] = []
-        read = {i: item.read(keep=True) for i, item in enumerate(items) if item.source == "-"}
-        kinds = [read[i].modality if i in read else item.modality() for i, item in enumerate(items)]
-        many = len(items) > 1 or any(item.from_folder for item in items)
+        read: dict[int, Sample] = {}
+        kinds: dict[int, str] = {}
+        for i, item in enumerate(inputs.items):
+            with failures.skipping(item.source):
+                if item.source == "-":
+                    read[i] = item.read(keep=True)
+                kinds[i] = read[i].modality if i in read else item.modality()
         count = 1 if task.read_out == "interval" else request.samples
         jobs = []
-        for i, (item, kind) in enumerate(zip(items, kinds, strict=True)):
+        for i, kind in kinds.items():
+            item = inputs.items[i]
             row = MODALITIES[kind]
             own = "" if row.pictured else suffix_of(item.source)
             suffix = own if own in outputs.SUFFIXES[kind] else None
-            [paths] = outputs.plan([item.name], kind, task.name, request.output, count, many, request.force, suffix)
+            [paths] = outputs.plan(
+                [item.name], kind, task.name, request.output, count, inputs.are_many, request.force, suffix
+            )
             bounds = {}
             if task.read_out == "interval":
                 bounds = {
@@ -69,11 +85,17 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             model = request.model or PRIORS[kind]
             jobs.append(
                 RestorationJob(
-                    item=item, modality=kind, model=model, paths=paths, bounds=bounds, views=views, read=read.get(i)
+                    item=item,
+                    modality=kind,
+                    model=model,
+                    paths=paths,
+                    bounds=bounds,
+                    views=views,
+                    read=read.get(i),
                 )
             )
         page = [self.page / name for name in ("index.html", "report.json")] if self.page is not None else []
-        made = [path for job in jobs for path in (*job.paths, *job.bounds.values(), *job.views.values())]
+        made = [path for job in jobs for path in (*job.files, *job.views.values())]
         outputs.check(made + page, request.force)
         return jobs
 
@@ -98,14 +120,16 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             return job.read
         return job.item.read(keep=not MODALITIES[job.modality].own_units or isinstance(self.task, Inpaint))
 
-    def finish(self, batch: Sequence[RestorationJob], given: "Sequence[Sample]", answer: Answer) -> None:
-        self.rows += [write(job, given[i], answer, i, self.request.force) for i, job in enumerate(batch)]
+    def finish(self, job: RestorationJob, given: "Sample | None", answer: Answer, i: int) -> None:
+        assert given is not None
+        row = write(job, given, answer, i, self.request.force)
         if self.page is not None:
             from vqfusion.commands.restoration_page import show
 
-            self.shown += [show(job.item.name, given[i], answer, i, job.views) for i, job in enumerate(batch)]
+            self.shown.append(show(job.item.name, given, answer, i, job.views))
+        self.rows.append(row)
 
-    def report(self) -> dict[str, Any]:
+    def report(self, skipped: dict[str, Any]) -> dict[str, Any]:
         """`sigma`, widths and peaks are in the units of each input; the page is written now."""
         task, rows = self.task, self.rows
         models = list(dict.fromkeys(row["model"] for row in rows))
@@ -113,7 +137,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         report |= {"model": models[0] if len(models) == 1 else models, "seed": self.request.seed}
         report |= {"nfe": sum(row["nfe"] for row in rows), "seconds": round(sum(row["seconds"] for row in rows), 3)}
         report |= {"inputs": [row["input"] for row in rows], "outputs": [row["outputs"] for row in rows]}
-        report |= {"items": rows}
+        report |= {"items": rows} | skipped
         if self.page is not None:
             from vqfusion.commands.restoration_page import restoration_page
 

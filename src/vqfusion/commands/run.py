@@ -2,44 +2,107 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vqfusion.commands import outputs
+from vqfusion.commands.failures import Failures
 from vqfusion.commands.inputs import collect
 from vqfusion.commands.options import Request
 from vqfusion.commands.progress import tracked
 from vqfusion.commands.restoration import RestorationWay
 from vqfusion.commands.slots import SlotWay
-from vqfusion.commands.way import Way
+from vqfusion.commands.way import Job, Way
 from vqfusion.errors import UserError
-from vqfusion.tasks import Task
+from vqfusion.tasks import Answer, Task
+
+if TYPE_CHECKING:
+    from vqfusion.types import Sample
 
 WAYS: dict[str, type[Way[Any, Any]]] = {"slots": SlotWay, "restoration": RestorationWay}
 
 
 def run(task: Task, arguments: list[str], request: Request) -> None:
-    """Plan the outputs, read the inputs, ask the models, write or print the answers."""
-    from vqfusion.data.content import item_numbers
-    from vqfusion.models.sampling import Sampling
+    """Plan the outputs, read the inputs, ask the models, write or print the answers.
 
-    way = WAYS[task.way](task, request)
-    jobs = way.plan(collect(arguments, task.accepts))
+    Of several inputs, those that cannot be read or answered are skipped and named at the end, with exit code 2.
+    """
+    with outputs.destination(request.output, request.json) as output:
+        way = WAYS[task.way](task, replace(request, output=output))
+        inputs = collect(arguments, task.accepts, way.made)
+        failures = Failures(several=len(inputs.items) > 1)
+        jobs = way.plan(inputs, failures)
+        outputs.check_single(request.output, [path for job in jobs for path in job.files])
+        inputs.say(request.json)
+        done = _work(way, jobs, failures)
+        failures.check(done)
+        report = way.report({"left_out": inputs.left_out, "failed": failures.rows})
+        if request.json:
+            print(json.dumps(report, ensure_ascii=False))
+        else:
+            way.say(report)
+    failures.end()
+
+
+def _work(way: Way[Any, Any], jobs: Sequence[Job], failures: Failures) -> int:
+    """Read, ask and write, batch by batch; how many jobs were done."""
+    from vqfusion.data.content import item_numbers
+
     models = Models(way)
     kinds = {name: models.find(name) for name in dict.fromkeys(job.model for job in jobs)}
-    sampling = Sampling(samples=request.samples, seed=request.seed, steps=request.steps)
     batches, seen = way.batches(jobs, kinds), Counter[int]()
+    done = 0
     for batch in tracked(batches, way.doing, way.bar and len(batches) > 1):
-        given = [way.read(job) for job in batch if job.item is not None]
-        numbered = replace(sampling, items=item_numbers(given, seen))
-        answer = task(models.load(batch[0].model), given or None, numbered)
-        way.finish(batch, given, answer)
-        del given, answer
-    report = way.report()
-    if request.json:
-        print(json.dumps(report, ensure_ascii=False))
-    else:
-        way.say(report)
+        taken: list[Taken] = []
+        for job in batch:
+            with failures.skipping(job.source):
+                if job.item is None:
+                    taken.append(Taken(job))
+                else:
+                    given = way.read(job)
+                    taken.append(Taken(job, given, item_numbers([given], seen)))
+        for part, answer in _ask(way, models, taken, failures):
+            for i, one in enumerate(part):
+                with failures.skipping(one.job.source):
+                    way.finish(one.job, one.given, answer, i)
+                    done += 1
+    return done
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A job with its input, and the number that seeds its samples; both are missing where it needs no input."""
+
+    job: Job
+    given: "Sample | None" = None
+    number: tuple[int, ...] = ()
+
+
+def _ask(
+    way: Way[Any, Any], models: "Models", taken: list[Taken], failures: Failures
+) -> list[tuple[list[Taken], Answer]]:
+    """The answer for a batch; where it is refused as a whole, that for each of its items alone."""
+    from vqfusion.models.sampling import Sampling
+
+    if not taken:
+        return []
+    request, model = way.request, models.load(taken[0].job.model)
+    sampling = Sampling(
+        samples=request.samples,
+        seed=request.seed,
+        steps=request.steps,
+        items=tuple(number for one in taken for number in one.number),
+    )
+    try:
+        return [(taken, way.task(model, [one.given for one in taken if one.given is not None] or None, sampling))]
+    except UserError:
+        if len(taken) == 1:
+            with failures.skipping(taken[0].job.source):
+                raise
+            return []
+    return [answered for one in taken for answered in _ask(way, models, [one], failures)]
 
 
 class Models:

@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from vqfusion.commands import outputs
-from vqfusion.commands.inputs import Item
+from vqfusion.commands.failures import Failures
+from vqfusion.commands.inputs import Inputs, Item
 from vqfusion.commands.options import Model
 from vqfusion.commands.way import BATCH, Job, Way
 from vqfusion.hub import DEFAULT_MODEL
@@ -23,22 +24,22 @@ class SlotWay(Way[Task, Job]):
     doing = "working"
     model_option = (Model, DEFAULT_MODEL)
 
-    def plan(self, items: Sequence[Item]) -> list[Job]:
+    def plan(self, inputs: Inputs, failures: Failures) -> list[Job]:
         task, request = self.task, self.request
-        names = [item.name for item in items] or [task.name]
-        many = len(items) > 1 or any(item.from_folder for item in items)
+        items: Sequence[Item | None] = inputs.items or [None]
+        names = [task.name if item is None else item.name for item in items]
         planned = outputs.plan(
-            names, task.result, task.name, request.output, request.samples, folder=many, force=request.force
+            names, task.result, task.name, request.output, request.samples, inputs.are_many, request.force
         )
-        paths = planned or [[] for _ in names]
-        self.jobs = [
-            Job(item=item, model=request.model or DEFAULT_MODEL, paths=own)
-            for item, own in zip(items or (None,), paths, strict=True)
-        ]
+        self.model = request.model or DEFAULT_MODEL
         self.prints = not planned and not request.json
         self.bar = not self.prints
-        self.answers: list[Answer] = []
-        return self.jobs
+        self.names_inputs = len(items) > 1
+        self.nfe, self.seconds = 0, 0.0
+        self.warnings: dict[str, None] = {}
+        self.rows: list[dict[str, Any]] = []
+        paths = planned or [[] for _ in names]
+        return [Job(item=item, model=self.model, paths=own) for item, own in zip(items, paths, strict=True)]
 
     def refusal(self, model: str, kind: str) -> str | None:
         if kind in ("system", "latent-diffusion"):
@@ -54,36 +55,42 @@ class SlotWay(Way[Task, Job]):
         assert job.item is not None
         return job.item.read()
 
-    def finish(self, batch: Sequence[Job], given: "Sequence[Sample]", answer: Answer) -> None:
-        pairs = zip([job.item for job in batch if job.item], given, strict=True)
-        left_out = [f"{item.source}: {line}" for item, one in pairs for line in one.notes]
-        answer = replace(answer, warnings=(*left_out, *answer.warnings))
+    def finish(self, job: Job, given: "Sample | None", answer: Answer, i: int) -> None:
+        row: dict[str, Any] = {"outputs": [str(path) for path in job.paths]}
+        if job.paths:
+            write(answer, i, job, self.request.force)
+        if answer.distributions:
+            row["distributions"] = answer.distributions[i]
+        elif in_words(self.task.result):
+            row["texts"] = [sample.data for sample in answer.samples[i]]
+        if job.item is not None:
+            row["inputs"] = job.item.source
+        warnings = (*(f"{job.source}: {line}" for line in given.notes), *answer.warnings) if given else answer.warnings
         if self.prints:
-            show([job.item.source if job.item and len(self.jobs) > 1 else "" for job in batch], answer)
-            warn(line for line in answer.warnings if not any(line in earlier.warnings for earlier in self.answers))
-        for i, job in enumerate(batch):
-            if job.paths:
-                write(answer, i, job, self.request.force)
-        self.answers.append(answer)
+            show(job.source if self.names_inputs else "", row)
+            warn(line for line in warnings if line not in self.warnings)
+        if i == 0:  # what is said of all items of an answer
+            self.nfe, self.seconds = self.nfe + answer.nfe, self.seconds + answer.seconds
+        self.warnings |= dict.fromkeys(warnings)
+        self.rows.append(row)
 
-    def report(self) -> dict[str, Any]:
-        task, request, done = self.task, self.request, self.answers
-        report: dict[str, Any] = {"task": task.name, "options": asdict(task), "model": self.jobs[0].model}
-        report |= {"seed": request.seed, "nfe": sum(answer.nfe for answer in done)}
-        report["seconds"] = round(sum(answer.seconds for answer in done), 3)
-        report["warnings"] = list(dict.fromkeys(line for answer in done for line in answer.warnings))
-        report["inputs"] = [job.item.source for job in self.jobs if job.item is not None]
-        if is_listed(task.result):
-            report["distributions"] = [names for answer in done for names in answer.distributions]
-        elif in_words(task.result):
-            report["texts"] = [[sample.data for sample in item] for answer in done for item in answer.samples]
-        if self.jobs[0].paths:
-            report["outputs"] = [[str(path) for path in job.paths] for job in self.jobs]
-        return report
+    def report(self, skipped: dict[str, Any]) -> dict[str, Any]:
+        task, rows = self.task, self.rows
+        report: dict[str, Any] = {"task": task.name, "options": asdict(task), "model": self.model}
+        report |= {"seed": self.request.seed, "nfe": self.nfe, "seconds": round(self.seconds, 3)}
+        report["warnings"] = list(self.warnings)
+        report["inputs"] = [row["inputs"] for row in rows if "inputs" in row]
+        for what, is_it in (("distributions", is_listed), ("texts", in_words)):
+            if is_it(task.result):
+                report[what] = [row[what] for row in rows]
+        if any(row["outputs"] for row in rows):
+            report["outputs"] = [row["outputs"] for row in rows]
+        return report | skipped
 
     def say(self, report: dict[str, Any]) -> None:
         if not self.prints:
-            print("\n".join(path for row in report["outputs"] for path in row))
+            for path in (path for row in report.get("outputs", ()) for path in row):
+                print(path)
             warn(report["warnings"])
 
 
@@ -102,23 +109,21 @@ def write(answer: Answer, i: int, job: Job, force: bool) -> None:
             write_file(sample, path, force)
 
 
-def show(names: Sequence[str], answer: Answer) -> None:
-    """Texts, one a line, or distributions as a table each, beside the names of their inputs where there are several."""
-    for name, texts in zip(names, answer.samples, strict=False):
-        for text in texts:
-            print(f"{name}\t{text.data}" if name else text.data, flush=True)
-    if not answer.distributions:
+def show(name: str, row: dict[str, Any]) -> None:
+    """Texts, one a line, or a distribution as a table, beside the name of the input where there are several."""
+    for text in row.get("texts", ()):
+        print(f"{name}\t{text}" if name else text, flush=True)
+    if "distributions" not in row:
         return
     from rich.console import Console
     from rich.table import Table
 
-    for name, distribution in zip(names, answer.distributions, strict=True):
-        table = Table(title=name or None, title_justify="left")
-        table.add_column("name")
-        table.add_column("probability", justify="right")
-        for label, probability in distribution.items():
-            table.add_row(label, f"{probability:.3f}")
-        Console(markup=False, emoji=False).print(table)
+    table = Table(title=name or None, title_justify="left")
+    table.add_column("name")
+    table.add_column("probability", justify="right")
+    for label, probability in row["distributions"].items():
+        table.add_row(label, f"{probability:.3f}")
+    Console(markup=False, emoji=False).print(table)
 
 
 def warn(lines: Iterable[str]) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from vqfusion.commands.inputs import Item
+from vqfusion.commands.failures import Failures
+from vqfusion.commands.inputs import Inputs, Item
 from vqfusion.commands.options import Request
 from vqfusion.tasks import Answer, Task
 
@@ -24,6 +25,16 @@ class Job:
     model: str
     paths: list[Path]
 
+    @property
+    def source(self) -> str:
+        """How the input stood on the command line, or its path."""
+        return "" if self.item is None else self.item.source
+
+    @property
+    def files(self) -> list[Path]:
+        """Every result of the job that is a file."""
+        return self.paths
+
 
 AnyTask = TypeVar("AnyTask", bound=Task)
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -40,8 +51,13 @@ class Way(ABC, Generic[AnyTask, AnyJob]):
         self.task = task
         self.request = request
 
+    @property
+    def made(self) -> tuple[str | None, ...]:
+        """Folders that the results go to, so that they are no inputs of the next call."""
+        return (self.request.output,)
+
     @abstractmethod
-    def plan(self, items: Sequence[Item]) -> list[AnyJob]:
+    def plan(self, inputs: Inputs, failures: Failures) -> list[AnyJob]:
         """What is to be done; UserError where an output may not be written."""
 
     @abstractmethod
@@ -57,12 +73,12 @@ class Way(ABC, Generic[AnyTask, AnyJob]):
         """The input of a job."""
 
     @abstractmethod
-    def finish(self, batch: Sequence[AnyJob], given: "Sequence[Sample]", answer: Answer) -> None:
-        """Write what came of a batch, or print it, and keep what is to be reported."""
+    def finish(self, job: AnyJob, given: "Sample | None", answer: Answer, i: int) -> None:
+        """Write item `i` of an answer, or print it, and keep what is to be reported."""
 
     @abstractmethod
-    def report(self) -> dict[str, Any]:
-        """What `--json` prints of all batches."""
+    def report(self, skipped: dict[str, Any]) -> dict[str, Any]:
+        """What `--json` prints of all batches, with what was skipped."""
 
     @abstractmethod
     def say(self, report: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqfusion.errors import MissingExtra, UserError
+from vqfusion.errors import UserError, needs_extra
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ def stoi(sound: Float[Tensor, "*C T"], clean: Float[Tensor, "*C S"], sample_rate
     """Short-time objective intelligibility, about 0 to 1 (Taal, Hendriks, Heusdens, Jensen 2011).
 
     Both sounds are cut to the shorter one. NaN when fewer than 30 frames (0.38 s) of speech remain after
-    silence is removed: the measure is not defined there. Needs `pip install 'vqfusion[eval]'`.
+    silence is removed: the measure is not defined there. Needs the extra `eval`.
     """
     try:
         from pystoi import stoi as taal
     except ImportError:
-        raise MissingExtra("stoi needs pystoi: pip install 'vqfusion[eval]'") from None
+        raise needs_extra("pystoi", "eval", "stoi") from None
     length = min(sound.shape[-1], clean.shape[-1])
     pair = [x.reshape(-1, x.shape[-1])[0, :length].double().cpu().numpy() for x in (clean, sound)]
     if length == 0 or not any(pair[0]) or not any(pair[1]):

@@ -86,7 +86,8 @@ class AnyToAny(Task):
         if not separator or not value:
             raise UserError(f"--given {part!r} is not slot=file or slot=text, as in --given text:en=broccoli")
         if slot not in system.slots:
-            raise UserError(f"slot {slot!r} is not one this model has; it has {', '.join(system.slots)}")
+            known = ", ".join(system.slots) or "tokenizers only"
+            raise UserError(f"slot {slot!r} is not one this model has; it has {known}")
         modality = modality_of(slot)
         if is_listed(modality):
             return slot, named(system, slot, value)

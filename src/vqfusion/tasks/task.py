@@ -129,8 +129,7 @@ def task(cls: type[Task]) -> type[Task]:
 def text_slot(system: "System", language: str) -> str:
     """The slot of a language, `text:de`; UserError that lists the languages where the model lacks it."""
     if language not in system.languages:
-        known = ", ".join(system.languages)
-        raise UserError(f"language {language!r} is not one this model knows; choose one of {known}")
+        raise UserError(f"language {language!r} is not one this model knows; {suggest(language, system.languages)}")
     return f"text:{language}"
 
 
@@ -175,9 +174,11 @@ def shown_in(
 
 
 def suggest(name: str, names: Sequence[str], most: int = 12) -> str:
-    """`choose one of a, b, c`: the names close to the one asked for, else the first few."""
+    """`choose one of a, b, c`: the names close to the one asked for, else the first few; `it knows none`."""
     from difflib import get_close_matches
 
+    if not names:
+        return "it knows none"
     near = get_close_matches(name, names, n=3, cutoff=0.5) if len(names) > most else []
     near = near or list(names)[:most]
     more = f" ({len(names)} in all, see `vqfusion doctor`)" if len(names) > len(near) else ""

@@ -57,6 +57,14 @@ class ChainTraining(Training[ChainConfig]):
             task = f"{' + '.join(draw.given) or 'nothing'} -> {' + '.join(draw.target)}"
             yield f"{100 * draw.weight / total:.0f} % of the draws", task
 
+    def next_steps(self) -> list[str]:
+        steps = super().next_steps() if self.config.fusion.slots else [f"use it with encode --model {self.folder}"]
+        if (self.folder / "samples").is_dir():
+            steps.append(f"see what it made while it learned in {self.folder / 'samples'}")
+        if self.config.fusion.slots:
+            steps.append(f"score it with vqfusion eval --model {self.folder} --data {self.config.data}")
+        return [*steps, f"see its codes with vqfusion inspect {self.folder}"]
+
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
         from vqfusion.nn.weights import count_parameters
         from vqfusion.train.fusion.preview import Preview

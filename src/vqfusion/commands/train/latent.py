@@ -37,6 +37,12 @@ class LatentTraining(Training[LatentTrainingConfig]):
             yield cost.name, f"{cost.steps} steps\n{cost_of(cost)}"
         yield "time here", f"{time_of(costs)}; reading the data comes on top"
 
+    def next_steps(self) -> list[str]:
+        from vqfusion.train.latent.trainer import kind_of_tokenizer
+
+        target = kind_of_tokenizer(self.config.latent)
+        return [f"use it with vqfusion any --target {target} --model {self.folder}"]
+
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
         from vqfusion.nn.weights import count_parameters
         from vqfusion.train.latent.trainer import train_latent

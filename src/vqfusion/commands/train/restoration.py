@@ -43,6 +43,9 @@ class PriorTraining(Training[PriorTrainingConfig]):
 
         self.signals = load_signals(self.config)
 
+    def next_steps(self) -> list[str]:
+        return [f"use it with vqfusion denoise --model {self.folder}, and with upscale, inpaint and enhance"]
+
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
         from vqfusion.models.restoration.prior import Prior
         from vqfusion.nn.weights import count_parameters

@@ -39,7 +39,7 @@ def train(
         if not is_first_process():
             return
         done = "was trained before" if before == FINISHED else "trained"
-        print(json.dumps(report) if as_json else f"{training.folder}: {done}; use it with --model {training.folder}")
+        print(json.dumps(report) if as_json else f"{training.folder}: {done}; {'; '.join(training.next_steps())}")
         return
     with Console(stderr=True).status("timing a few steps"):
         costs = training.estimates()

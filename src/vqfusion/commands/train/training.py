@@ -59,6 +59,10 @@ class Training(ABC, Generic[AnyTraining]):
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
         """Train, beginning with the model in the folder `begin`, and say what there is now: its device, its size."""
 
+    def next_steps(self) -> list[str]:
+        """What can be done with the trained model."""
+        return [f"use it with --model {self.folder}"]
+
     def train(self, tensorboard: bool) -> dict[str, Any]:
         """Train, and say what came of it."""
         from vqfusion.hub import find_model

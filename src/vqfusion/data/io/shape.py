@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vqfusion.errors import UserError
+from vqfusion.errors import UserError, needs_extra
 
 MAX_VOXELS = 2**28
 MILLIMETRES = {"mm": 1.0, "millimeter": 1.0, "meter": 1000.0, "m": 1000.0, "cm": 10.0, "inch": 25.4, "nm": 1e-6} | {
@@ -19,7 +19,7 @@ def needed(package: str) -> Any:
     try:
         module = import_module(package)
     except ImportError:
-        raise UserError(f"this format needs {package}: pip install 'vqfusion[volume]', or use .npy") from None
+        raise needs_extra(package, "volume", "this format (.npy needs nothing)") from None
     logging.getLogger(package).addHandler(logging.NullHandler())  # what is wrong is said in our one line
     return module
 

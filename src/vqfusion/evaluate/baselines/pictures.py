@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vqfusion.errors import MissingExtra, UserError
+from vqfusion.errors import UserError, needs_extra
 
 
 def mean_picture(train: Float[Tensor, "N C H W"]) -> Float[Tensor, "C H W"]:
@@ -72,7 +72,7 @@ class HogClassifier:
 
     8x8 pixel cells, 2x2 cell blocks, 9 directions, plus the picture shrunk to 8x8 for its colours; without
     those the baseline is weaker. One SVM for each pair of classes.
-    Needs scikit-image: `pip install 'vqfusion[eval]'`.
+    Needs scikit-image, of the extra `eval`.
     """
 
     def __init__(self, penalty: float = 1.0):
@@ -92,7 +92,7 @@ class HogClassifier:
         try:
             from skimage.feature import hog
         except ImportError:
-            raise MissingExtra("HOG needs scikit-image: pip install 'vqfusion[eval]'") from None
+            raise needs_extra("scikit-image", "eval", "HOG") from None
         colours = torch.nn.functional.adaptive_avg_pool2d(pictures, 8).flatten(1).numpy()
         edges = [hog(p, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=0) for p in pictures.numpy()]
         return np.concatenate([np.stack(edges), colours], axis=1)

@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vqfusion.errors import MissingExtra, UserError
+from vqfusion.errors import UserError, needs_extra
 
 
 class NameRecogniser:
     """pocketsphinx (CMU, US English, weights in its wheel) with a list of English names as its grammar.
 
     Only names whose every word is in its dictionary enter the grammar; `names` maps each name that did to its
-    words. Needs `pip install 'vqfusion[eval]'`.
+    words. Needs the extra `eval`.
 
     It serves twice: as the baseline of `transcribe`, and as the judge of `speak`, since a listener that was
     not trained with the speaker cannot collude with it.
@@ -26,7 +26,7 @@ class NameRecogniser:
         try:
             from pocketsphinx import Decoder
         except ImportError:
-            raise MissingExtra("the name recogniser needs pocketsphinx: pip install 'vqfusion[eval]'") from None
+            raise needs_extra("pocketsphinx", "eval", "the name recogniser") from None
         self._decoder = Decoder(samprate=16000.0, lm=None, loglevel="FATAL")
         self.names: dict[str, str] = {}
         self._name_of: dict[str, str] = {}

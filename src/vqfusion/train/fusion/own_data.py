@@ -39,7 +39,13 @@ def chain_for(data: dict[str, Any], path: Path) -> ChainConfig:
 
     A relative `data` path is taken from the folder of the file.
     """
-    if "fusion" in data or "tokenizers" in data:
+    full = [key for key in ("tokenizers", "fusion") if key in data]
+    if full:
+        short_only = [key for key in data if key in ShortConfig.model_fields and key not in ChainConfig.model_fields]
+        if short_only:
+            raise UserError(f"{path}: {short_only[0]} is of the short form, {full[0]} of the full one; leave out one")
+        if not data.get("tokenizers"):
+            raise UserError(f"{path}: tokenizers: there is none to train; give one, such as `image: {{kind: image}}`")
         chain = validated(ChainConfig, data, str(path))
         return chain.model_copy(update={"data": beside(path, chain.data)})
     short = validated(ShortConfig, data, str(path))

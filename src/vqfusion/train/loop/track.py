@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vqfusion.errors import UserError
+from vqfusion.errors import needs_extra
 from vqfusion.train.loop.metrics import OnMetrics
 
 
@@ -14,7 +14,7 @@ def tensorboard(folder: Path) -> OnMetrics:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError('--tensorboard needs the package tensorboard: pip install "vqfusion[track]"') from None
+        raise needs_extra("tensorboard", "track", "--tensorboard") from None
     writer = SummaryWriter(str(folder))
 
     def write(stage: str, line: dict[str, float]) -> None:
