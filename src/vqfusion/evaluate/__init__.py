@@ -1,1 +1,1 @@
-"""Measures, baselines, the table of scores and the demo page."""
+"""Evaluation: metrics, baselines and the table of results."""

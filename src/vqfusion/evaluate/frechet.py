@@ -1,4 +1,4 @@
-"""Fréchet distance between two clouds of features, and a small network that makes features of one's own data."""
+"""Fréchet distance between two sets of features, and a small network for features of one's own data."""
 
 import torch
 from jaxtyping import Float, Int
@@ -7,10 +7,14 @@ from torch.nn import functional as F
 
 
 def frechet_distance(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"]) -> float:
-    """Squared 2-Wasserstein distance of the Gaussians with the means and covariances of two sets of features.
+    """Squared 2-Wasserstein distance between Gaussians fitted to two sets of features.
 
-    |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) (Dowson, Landau, 1982; Heusel et al., 2017, eq. 6), in
-    float64. Zero for equal sets; comparable only between sets of one size under one feature network.
+    Its value is |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) (Dowson, Landau, 1982; Heusel et al., 2017, eq. 6),
+    computed in float64. Zero for equal sets; comparable only between sets of equal size and of the same feature
+    network.
+
+    Raises:
+        ValueError: Sets of fewer than two vectors, or of different dimensions.
     """
     if a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ValueError(f"two sets of at least two vectors of one width are needed, not {a.shape} and {b.shape}")
@@ -23,7 +27,7 @@ def frechet_distance(a: Float[Tensor, "N D"], b: Float[Tensor, "M D"]) -> float:
 
 
 class FeatureNetwork(nn.Module):
-    """A classifier of small pictures `[B, 1, H, W]` in [0, 1] whose last hidden layer are the features `[B, 64]`."""
+    """Classifier of small pictures `[B, 1, H, W]` in [0, 1] whose last hidden layer are the features `[B, 64]`."""
 
     def __init__(self, classes: int, width: int = 32):
         super().__init__()
@@ -43,13 +47,14 @@ class FeatureNetwork(nn.Module):
         self.head = nn.Linear(64, classes)
 
     def features(self, pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 64"]:
+        """Features of pictures in [0, 1]."""
         return self.layers(pictures * 2 - 1).mean(dim=(2, 3))
 
     def forward(self, pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B classes"]:
         return self.head(self.features(pictures))
 
     def loss(self, batch: tuple[Float[Tensor, "B 1 H W"], Int[Tensor, " B"]]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross entropy, for the training loop."""
+        """Cross-entropy, for the training loop."""
         pictures, labels = batch
         logits = self(pictures).float()
         return F.cross_entropy(logits, labels), {"accuracy": (logits.argmax(1) == labels).float().mean()}

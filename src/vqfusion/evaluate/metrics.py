@@ -1,4 +1,4 @@
-"""How good is it: the measures, each from its own paper, none of them needing another package but STOI."""
+"""Metrics, each from its own paper; only STOI needs another package."""
 
 import math
 import warnings
@@ -15,7 +15,14 @@ from vqfusion.errors import UserError, needs_extra
 
 @dataclass(frozen=True)
 class Proportion:
-    """A share of successes in [0, 1] out of `n` tries, with a 95 % interval `[low, high]`."""
+    """A fraction of successes, or a mean, with a 95 % interval.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        n: Number of items.
+    """
 
     value: float
     low: float
@@ -26,8 +33,16 @@ class Proportion:
 def psnr(picture: Float[Tensor, "*B C H W"], reference: Float[Tensor, "..."], peak: float = 1.0) -> Float[Tensor, "*B"]:
     """Peak signal-to-noise ratio in dB, one value per picture.
 
-    10 log10(peak^2 / MSE) with the mean over channels and pixels; infinite for equal pictures. Average the
-    values over pictures, not the errors over pixels: that is how published tables are made.
+    10 log10(peak^2 / MSE) with the mean over channels and pixels; infinite for equal pictures. Published tables average
+    these values over pictures, not the errors over all pixels.
+
+    Args:
+        picture: Pictures.
+        reference: References of the same shape.
+        peak: Largest possible value.
+
+    Returns:
+        dB for each picture.
     """
     _same_shape(picture, reference)
     error = (picture.double() - reference.double()).square().mean(dim=(-3, -2, -1))
@@ -35,11 +50,21 @@ def psnr(picture: Float[Tensor, "*B C H W"], reference: Float[Tensor, "..."], pe
 
 
 def ssim(picture: Float[Tensor, "*B C H W"], reference: Float[Tensor, "..."], peak: float = 1.0) -> Float[Tensor, "*B"]:
-    """Structural similarity in [-1, 1], one value per picture (Wang, Bovik, Sheikh, Simoncelli 2004).
+    """Structural similarity in [-1, 1], one value per picture: Wang, Bovik, Sheikh, Simoncelli (2004).
 
-    The paper's constants: Gaussian window of 11x11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, population
-    variances. Mean over channels and over the windows that lie wholly inside the picture, so both sides must
-    measure at least 11 pixels.
+    With the constants of the paper: Gaussian window of 11 x 11 pixels with sigma 1.5, K1 = 0.01, K2 = 0.03, population
+    variances. The mean is over channels and over the windows that lie inside the picture.
+
+    Args:
+        picture: Pictures of at least 11 x 11 pixels.
+        reference: References of the same shape.
+        peak: Range of the values.
+
+    Returns:
+        Similarity of each picture.
+
+    Raises:
+        UserError: The pictures are too small or differ in shape.
     """
     _same_shape(picture, reference)
     if min(picture.shape[-2:]) < 11:
@@ -64,10 +89,21 @@ def ssim(picture: Float[Tensor, "*B C H W"], reference: Float[Tensor, "..."], pe
 
 
 def stoi(sound: Float[Tensor, "*C T"], clean: Float[Tensor, "*C S"], sample_rate_hz: int) -> float:
-    """Short-time objective intelligibility, about 0 to 1 (Taal, Hendriks, Heusdens, Jensen 2011).
+    """Short-time objective intelligibility, about 0 to 1: Taal, Hendriks, Heusdens, Jensen (2011).
 
-    Both sounds are cut to the shorter one. NaN when fewer than 30 frames (0.38 s) of speech remain after
-    silence is removed: the measure is not defined there. Needs the extra `eval`.
+    Both sounds are cut to the shorter one. NaN where fewer than 30 frames (0.38 s) of speech remain after silence is
+    removed, because the measure is not defined there. Needs `pip install 'vqfusion[eval]'`.
+
+    Args:
+        sound: Processed sound; only its first channel counts.
+        clean: Clean sound.
+        sample_rate_hz: Sample rate of both.
+
+    Returns:
+        The intelligibility.
+
+    Raises:
+        MissingExtra: pystoi is not installed.
     """
     try:
         from pystoi import stoi as taal
@@ -86,7 +122,7 @@ def stoi(sound: Float[Tensor, "*C T"], clean: Float[Tensor, "*C S"], sample_rate
 
 
 def edit_distance(a: Sequence, b: Sequence) -> int:
-    """Least number of insertions, deletions and substitutions that turn `a` into `b`: Levenshtein 1966."""
+    """Smallest number of insertions, deletions and substitutions that turn `a` into `b`: Levenshtein (1966)."""
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         previous, row[0] = row[0], i
@@ -96,7 +132,7 @@ def edit_distance(a: Sequence, b: Sequence) -> int:
 
 
 def character_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Edits per character of the references, over the whole list; 0 is perfect, above 1 is possible."""
+    """Edits per character of the references, over the whole list; 0 is perfect, values above 1 are possible."""
     if len(hypotheses) != len(references):
         raise UserError(f"{len(hypotheses)} hypotheses for {len(references)} references: give one for each")
     characters = sum(map(len, references))
@@ -106,9 +142,9 @@ def character_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -
 
 
 def usage_and_perplexity(indices: Int[Tensor, "..."], codebook_size: int) -> tuple[float, float]:
-    """The share of codes that occur, in [0, 1], and exp(entropy of their frequencies), in [1, codebook_size].
+    """Fraction of codes in use, in [0, 1], and exp(entropy of their frequencies), in [1, codebook_size].
 
-    From one bincount over everything given: put a whole test set in, not a batch.
+    Computed from all given indices at once: pass a whole test set, not a batch.
     """
     count = torch.bincount(indices.reshape(-1), minlength=codebook_size).double()
     if count.numel() > codebook_size or not count.sum():
@@ -119,7 +155,7 @@ def usage_and_perplexity(indices: Int[Tensor, "..."], codebook_size: int) -> tup
 
 
 def accuracy(correct: Bool[Tensor, " N"] | Sequence[bool]) -> Proportion:
-    """The share of True with its 95 % interval (Wilson 1927: right also near 0 and 1 and for small N)."""
+    """Fraction of True with its 95 % interval: Wilson (1927), which is accurate near 0 and 1 and for small N."""
     n, z = len(correct), 1.959964
     if n == 0:
         raise UserError("accuracy of an empty list is not defined")
@@ -132,10 +168,17 @@ def accuracy(correct: Bool[Tensor, " N"] | Sequence[bool]) -> Proportion:
 def ratio_interval(
     numerator: Num[Tensor, " N"], denominator: Num[Tensor, " N"] | None = None, seed: int = 0
 ) -> Proportion:
-    """sum(numerator) / sum(denominator) with a 95 % bootstrap interval over items (Efron 1979; 1,000 draws).
+    """sum(numerator) / sum(denominator) with a 95 % bootstrap interval over items: Efron (1979), 1,000 draws.
 
-    Without a denominator: the mean. For rates whose items differ in length (edits per character) and for
-    means (PSNR, STOI).
+    For rates whose items differ in length, such as edits per character, and for means of PSNR or STOI.
+
+    Args:
+        numerator: One number for each item.
+        denominator: One number for each item; None for the mean of `numerator`.
+        seed: Seed of the draws.
+
+    Returns:
+        The ratio with its interval.
     """
     if len(numerator) == 0:
         raise UserError("the mean of an empty list is not defined")
@@ -148,9 +191,15 @@ def ratio_interval(
 
 
 def expected_calibration_error(confidence: Float[Tensor, " N"], correct: Bool[Tensor, " N"], bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy, in [0, 1] (Naeini et al. 2015; Guo et al. 2017, eq. 3).
+    """Mean difference between confidence and accuracy, in [0, 1]: Naeini et al. (2015); Guo et al. (2017), eq. 3.
 
-    Bins of equal width on [0, 1], each weighted by its number of answers.
+    Args:
+        confidence: Probability of each answer.
+        correct: Whether each answer is right.
+        bins: Number of bins of equal width on [0, 1], each weighted by its number of answers.
+
+    Returns:
+        The error.
     """
     bucket = (confidence.double() * bins).long().clamp(0, bins - 1)
     gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, bucket, correct.double() - confidence.double())

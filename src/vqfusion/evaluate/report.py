@@ -1,4 +1,4 @@
-"""The report: rows of results, each beside its target, its baseline and its ceiling."""
+"""Evaluation reports: rows of results with target, baselines and ceiling."""
 
 import json
 import math
@@ -14,11 +14,23 @@ from vqfusion.types import UserError
 class Row:
     """One measured number with everything needed to judge it.
 
-    `group` is the word for `--only`; `value`, `low`, `high` (95 % interval), `target`, `baselines` and
-    `ceiling` share the `unit` ("%", "dB", "" ...; shares are in percent). `sense` says on which side of the
-    target the value must lie. The ceiling is the tokenizer's own round trip, where the result is made of
-    tokens. `n` counts the items, `note` says what the numbers do not. `seconds` is the time of the whole
-    group, written on its first row.
+    `value`, `low`, `high`, `target`, `baselines` and `ceiling` share the `unit` ("%", "dB", "" ...).
+
+    Attributes:
+        group: Name for `--only`.
+        what: What was measured.
+        metric: Name of the metric.
+        value: The result.
+        unit: Unit of all numbers.
+        n: Number of items.
+        low: Lower end of the 95 % interval.
+        high: Upper end of the 95 % interval.
+        sense: Side of the target on which the value must lie, ">=" or "<=".
+        target: Value to reach, if any.
+        baselines: Results of simple methods by name.
+        ceiling: Result of encoding and decoding the true answer, where results are made of tokens.
+        seconds: Time of the whole group, in its first row.
+        note: What the numbers do not say.
     """
 
     group: str
@@ -46,7 +58,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All rows of one evaluation; `skipped` says which groups did not run, and why."""
+    """All rows of one evaluation.
+
+    Attributes:
+        model: Name of the model.
+        split: Split of the data.
+        seed: Random seed.
+        rows: The rows.
+        skipped: Groups that were not measured, with the reason.
+        seconds: Total time.
+        machine: Device, cores and versions.
+        data: Name of the data set.
+    """
 
     model: str
     split: str
@@ -59,11 +82,11 @@ class Report:
 
     @property
     def judged_on(self) -> str:
-        """The model, and the data and split that it was measured on."""
+        """Model, data and split, for titles."""
         return f"{self.model}{f' on {self.data}' if self.data else ''}, split {self.split}"
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """The report as JSON text, with `met` beside each row; also written to `path` when one is given."""
+        """Report as JSON, with `met` for each row; also written to `path` where given."""
         content = asdict(self)
         content["rows"] = [{**asdict(row), "met": row.met} for row in self.rows]
         text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -73,7 +96,7 @@ class Report:
 
     @classmethod
     def from_json(cls, source: str | Path) -> "Report":
-        """Read what `to_json` wrote, from its text or from a file."""
+        """Read a report from JSON text or a file; UserError where it is not one."""
         try:
             if not (isinstance(source, str) and source.lstrip().startswith("{")):
                 source = Path(source).read_text(encoding="utf-8")
@@ -88,7 +111,7 @@ class Report:
             raise UserError(f"not a report: {error}; `vqfusion eval` writes one") from None
 
     def cells(self) -> list[list[str]]:
-        """The table as text: a heading, then one line for each row."""
+        """Table as text: the header, then one line for each row."""
         lines = [["result", "value (95 % interval)", "n", "target", "baselines", "ceiling", "s"]]
         for row in self.rows:
             value = f"{_n(row.value)} {row.unit}".strip()
@@ -104,7 +127,7 @@ class Report:
         return lines
 
     def to_rich(self) -> Any:
-        """The table for a terminal (a `rich.table.Table`)."""
+        """Table for a terminal (a `rich.table.Table`)."""
         from rich.table import Table
 
         head, *lines = self.cells()
@@ -116,7 +139,7 @@ class Report:
         return table
 
     def to_markdown(self) -> str:
-        """The table for a page, followed by the notes and by what was left out."""
+        """Table in Markdown, followed by the notes and the groups that were skipped."""
         head, *lines = self.cells()
         text = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         text += ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
@@ -128,7 +151,7 @@ class Report:
 
 
 def _n(value: float | None) -> str:
-    """Three to four digits, no more than a table can carry."""
+    """Number with three to four digits."""
     if value is None:
         return ""
     if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""The table of scores: every task on data that training never saw, beside what it must beat."""
+"""The table of results: every task on data that training never used, with baselines and targets."""
 
 import os
 import platform
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that are measured together, the slots they need, and the held-out records they are about."""
+    """Rows that are measured together.
+
+    Attributes:
+        measure: Function that measures them.
+        slots: Slots that they need.
+        held_out: Kind of held-out records that they are about.
+    """
 
     measure: Callable[[Bench], list[Row]]
     slots: tuple[str, ...]
@@ -46,11 +52,11 @@ GROUPS: dict[str, Group] = {
 }
 
 
-WITH_TARGETS = ("emoji", "emoji")  # the model and the data that the targets in the rows were set for
+WITH_TARGETS = ("emoji", "emoji")  # model and data for which the targets of the rows were set
 
 
 def data_of(system: "System", dataset: "Dataset | str | None") -> "Dataset":
-    """The data set to judge a system on: the one given, or by default its own; UserError where that is not there."""
+    """Data set to evaluate a system on: the given one, by default its own; UserError where it is missing."""
     from vqfusion.data import open_dataset
 
     if dataset is not None:
@@ -65,7 +71,7 @@ def data_of(system: "System", dataset: "Dataset | str | None") -> "Dataset":
 
 
 def without_target(row: Row) -> Row:
-    """A row of a model or of data that nobody set a target for."""
+    """Remove the target of a row, for models and data without targets."""
     return replace(row, target=None, note=re.sub(r"(; )?target: [^;]*", "", row.note))
 
 
@@ -78,14 +84,25 @@ def evaluate(
     dataset: "Dataset | str | None" = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
-    """Measure a system and return a `Report`.
+    """Evaluate a system.
 
-    `only`: names of groups (the keys of `GROUPS`); all of them by default. `limit`: at most so many items in
-    each row; every row states its own n. `split`: "test" for results, "val" to choose by. `dataset`: what to
-    measure on, by default what the system was trained on. `progress` is
-    called with one line of text before each group. Groups whose slots or records are missing are listed in
-    `Report.skipped` with the reason. The targets of the rows are those of the shipped model on its own data; other
-    models and data have none.
+    Groups whose slots or records are missing are listed in `Report.skipped` with the reason. Only the shipped model on
+    its own data has targets.
+
+    Args:
+        system: The system.
+        only: Names of groups, the keys of `GROUPS`; all by default.
+        limit: Largest number of items of each row; every row states its own n.
+        seed: Random seed.
+        split: "test" for results, "val" for decisions during development.
+        dataset: Data set, or its name; by default the one that the system was trained on.
+        progress: Called with one line of text before each group.
+
+    Returns:
+        The report.
+
+    Raises:
+        UserError: Unknown group, split or data, or a limit below 1.
     """
     names = list(GROUPS) if not only else list(only)
     if unknown := [name for name in names if name not in GROUPS]:

@@ -1,4 +1,4 @@
-"""What people ask: one small class per task, in the registry `TASKS`. Importing it loads no torch."""
+"""The tasks of the command line and the API: one small class each, in the registry `TASKS`; imported without torch."""
 
 from vqfusion.tasks import generate, language, restore, speech
 from vqfusion.tasks.task import TASKS, Answer, Task

@@ -1,4 +1,4 @@
-"""Tasks that make a picture or tell what is in one, and the task that goes from anything to anything."""
+"""Tasks that generate or describe a picture, and the task from any slots to any slot."""
 
 import os
 from dataclasses import MISSING, dataclass
@@ -65,6 +65,7 @@ class AnyToAny(Task):
 
     @property
     def result(self) -> str:
+        """Modality of the target slot."""
         return modality_of(self.target)
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
@@ -79,7 +80,7 @@ class AnyToAny(Task):
         return self.generate(system, given, self.target, sampling)
 
     def read(self, system: "System", part: str) -> "tuple[str, Sample]":
-        """`slot=value` as a slot and its sample; a value that is an existing file, or `-`, is read."""
+        """Parse `slot=value` to a slot and its sample; a value that is an existing file, or `-`, is read."""
         from vqfusion.data.io.text import as_text
 
         slot, separator, value = part.partition("=")
@@ -97,6 +98,6 @@ class AnyToAny(Task):
 
 
 def modality_of(slot: str) -> str:
-    """`text:de` is text, `image@16` is image, and labels, speakers and styles are labels."""
+    """Modality of a slot: text for `text:de`, image for `image@16`, label for labels, speakers and styles."""
     head = slot.partition(":")[0].partition("@")[0]
     return "label" if head in LABEL_SLOTS else head

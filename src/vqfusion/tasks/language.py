@@ -1,4 +1,4 @@
-"""Tasks of words: write, translate, and classify."""
+"""Tasks on text: write, translate and classify."""
 
 from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -55,7 +55,7 @@ class Translate(Task):
         return replace(second, nfe=nfe, seconds=seconds, warnings=first.warnings)
 
     def detour(self, system: "System") -> str | None:
-        """The first language of the model that was trained with both, where they were not trained together."""
+        """First language of the model that was trained together with both, where the pair itself was not; else None."""
         trained = system.config.trained_together
         if trained(self.source, self.target):
             return None

@@ -1,7 +1,7 @@
-"""What all restorations share.
+"""Common part of all restoration tasks.
 
-A prior answers in the units of the signal, with error bars: the task is an operator. A model over codes answers with
-the clean view as the target of the damaged one, which is given. Which of them answers follows from the model.
+With a prior, the task is a measurement operator, and the result has the units of the signal and error bars. With a
+model over codes, the damaged view is given and the clean view is the target. The model decides which of them is used.
 """
 
 import math
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 MODES = ("mean", "sample", "interval")
 METHODS = ("auto", "ddnm", "ddrm", "diffpir", "dps")
-PRIORS = {name: row.prior for name, row in MODALITIES.items() if row.prior}  # of the zoo
+PRIORS = {name: row.prior for name, row in MODALITIES.items() if row.prior}  # in the zoo, by modality
 COVERAGE, INTERVAL_SAMPLES = 0.9, 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restoration(Task):
-    """The base of all restorations."""
+    """Base of all restoration tasks."""
 
     way: ClassVar[str] = "restoration"
 
@@ -61,11 +61,11 @@ class Restoration(Task):
             raise UserError(f"--interval needs --mode interval, not {self.mode}")
         if self.self_ensemble and self.read_out == "interval":
             raise UserError("--self-ensemble: intervals are calibrated for the answer without it; leave one out")
-        _ = self.level  # refused here, before any work, where it is no level
+        _ = self.level  # raises before any work where it is not a number
 
     @property
     def read_out(self) -> str:
-        """The mode: as asked, or interval where its width is given, or mean."""
+        """The mode: as requested, else "interval" where a coverage is given, else "mean"."""
         return self.mode or ("mean" if self.interval is None else "interval")
 
     @cached_property
@@ -80,17 +80,17 @@ class Restoration(Task):
         asked = [flag for flag, is_asked in self.beyond_codes.items() if is_asked]
         if asked:
             raise UserError(
-                f"{asked[0]}: model {model.config.name!r} draws codes and cannot; choose a prior as --model"
+                f"{asked[0]}: model {model.config.name!r} works on codes and cannot do this; choose a prior by --model"
             )
         given = as_list(sample)
         answer = self.in_codes(model, [over_white(one) for one in given], sampling)
         clear = any(MODALITIES[one.modality].pictured and one.extras and one.extras.alpha is not None for one in given)
-        line = ("codes hold no transparency: it was put over white",) if clear else ()
+        line = ("codes hold no transparency: the picture was put on white",) if clear else ()
         return replace(answer, warnings=(*answer.warnings, *line))
 
     @property
     def beyond_codes(self) -> dict[str, bool]:
-        """What only a prior can do, and whether it is asked for."""
+        """Options that need a prior, and whether they are used."""
         return {
             f"--mode {self.read_out}": self.mode in ("mean", "interval") or self.interval is not None,
             "--method": self.method != "auto",
@@ -100,10 +100,10 @@ class Restoration(Task):
 
     @abstractmethod
     def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
-        """The answer of a model over codes."""
+        """Restore with a model over codes."""
 
     def clean_view(self, system: "System", sample: "list[Sample]", view: str, sampling: "Sampling") -> Answer:
-        """Samples of the clean view given `modality@view`; each channel of a sound on its own, as long and as loud."""
+        """Samples of the clean view given `modality@view`; sounds channel by channel, with length and loudness kept."""
         modality = sample[0].modality
         slot = f"{modality}@{view}"
         if not MODALITIES[modality].heard:
@@ -115,7 +115,7 @@ class Restoration(Task):
 
     @abstractmethod
     def operator(self, fitted: "FittedSample") -> "Operator":
-        """What was done to the signal, in the units of the prior."""
+        """Measurement operator of the task, in the units of the prior."""
 
     def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
         """The sample in the units of the prior."""
@@ -124,20 +124,20 @@ class Restoration(Task):
         return FittedSample.of(sample, prior)
 
     def warnings(self, prior: "Prior", sample: "Sample") -> tuple[str, ...]:
-        """A line where the prior was made for another kind of signal."""
+        """Warnings for the user; one where the prior was trained for another modality."""
         known = prior.config.modality
         return () if known == sample.modality else (f"restored by a prior of {known}, not of {sample.modality}",)
 
     def used_level(self, fitted: "FittedSample", operator: "Operator", sigma: "float | Tensor") -> float:
-        """The noise level that was used, in the units of the sample; `sigma` is what restoration says of it."""
+        """Noise level that was used, in the units of the sample; `sigma` is the one that `restore` reports."""
         return fitted.level_back(sigma)
 
     def finished(self, made: "Sample", given: "Sample") -> "Sample":
-        """The restored sample with what else has changed about it, and what was known of it before."""
+        """The restored sample with its metadata and known values put back."""
         return made
 
     def restored(self, prior: "Prior", sample: "Sample", sampling: "Sampling") -> Answer:
-        """The answer of a prior for one sample."""
+        """Restore one sample with a prior."""
         from vqfusion.diffusion.noise import seeded
         from vqfusion.models.restoration.any_size import AnySizePrior
         from vqfusion.models.restoration.restore import restore
@@ -145,7 +145,7 @@ class Restoration(Task):
 
         start, mode = perf_counter(), self.read_out
         if MODALITIES[sample.modality].pictured and (self.level or 0) > 1:
-            raise UserError(f"--sigma {self.sigma} is beyond a picture, whose values end at 1: {self.sigma}/255?")
+            raise UserError(f"--sigma {self.sigma} exceeds the values of a picture, 0 to 1; use {self.sigma}/255?")
         if mode == "mean" and sampling.samples > 1:
             raise UserError("--samples: --mode mean has one result; choose --mode sample or interval")
         draws = INTERVAL_SAMPLES if mode == "interval" and sampling.samples == 1 else sampling.samples
@@ -194,7 +194,7 @@ class Restoration(Task):
 
 
 def parse_level(given: str | float | None) -> float | None:
-    """`25/255` or `0.1`, as text or a number, as a number; UserError where it is none, negative or not finite."""
+    """Number from `25/255` or `0.1`, as text or number; UserError where it is not one, negative or not finite."""
     if given is None:
         return None
     text = str(given)
@@ -208,7 +208,7 @@ def parse_level(given: str | float | None) -> float | None:
 
 
 def over_white(sample: "Sample") -> "Sample":
-    """A picture with its transparency put over white; other samples as they are."""
+    """A picture composited over white where it is transparent; other samples unchanged."""
     if not MODALITIES[sample.modality].pictured or sample.extras is None:
         return sample
     alpha = sample.extras.alpha
@@ -218,12 +218,12 @@ def over_white(sample: "Sample") -> "Sample":
 
 
 def channels_of(sound: "Sample") -> "list[Sample]":
-    """The channels of a sound as sounds."""
+    """The channels of a sound as separate sounds."""
     return [replace(sound, data=channel[None].float(), extras=None) for channel in sound.data]
 
 
 def joined(given: "Sample", channels: "list[tuple[Sample, list[Sample]]]") -> "list[Sample]":
-    """Sounds of several channels from the answers `[channel][k]` for each, as long and as loud as they were given."""
+    """Sounds with several channels from the results `[channel][k]`, at the length and loudness of the input."""
     import torch
 
     answers = [[as_long_as(one, as_loud_as(one, made)) for made in answers] for one, answers in channels]
@@ -232,7 +232,7 @@ def joined(given: "Sample", channels: "list[tuple[Sample, list[Sample]]]") -> "l
 
 
 def as_loud_as(model: "Sample", sound: "Sample") -> "Sample":
-    """What was made of a sound that was brought to a gain to be heard, back at the level of that; silence as it is."""
+    """Scale a result back to the loudness of `model`, which was amplified to be audible; silence stays silent."""
     from vqfusion.data.loudness import gain_to_be_heard
 
     assert model.sample_rate_hz
@@ -243,7 +243,7 @@ def as_loud_as(model: "Sample", sound: "Sample") -> "Sample":
 
 
 def as_long_as(model: "Sample", sound: "Sample") -> "Sample":
-    """The sound cut, or filled with silence, to the duration of another."""
+    """Cut a sound, or pad it with silence, to the duration of `model`."""
     from torch.nn.functional import pad
 
     assert model.sample_rate_hz and sound.sample_rate_hz

@@ -1,4 +1,4 @@
-"""Tasks that make a damaged signal whole: denoise, upscale, inpaint, enhance."""
+"""The restoration tasks: denoise, upscale, inpaint, enhance."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -84,7 +84,7 @@ class Denoise(Restoration):
         return operators.PoissonGaussian(gain)
 
     def used_level(self, fitted: "FittedSample", operator: "Operator", sigma: "float | Tensor") -> float:
-        """Of photons that at full brightness, of the magnitudes of magnetic resonance that of each part."""
+        """Noise level: of photon noise at full brightness, of Rician noise that of each component."""
         from vqfusion.diffusion.operators import PoissonGaussian, Rician
 
         noise = operator.noise
@@ -110,6 +110,7 @@ class Upscale(Restoration):
 
     @property
     def factor(self) -> int:
+        """Enlargement along each axis."""
         return self.scale or 2
 
     @property
@@ -127,14 +128,14 @@ class Upscale(Restoration):
         return Downsample(self.factor, sigma=fitted.level(self.level or 0.0))
 
     def finished(self, made: "Sample", given: "Sample") -> "Sample":
-        """Transparency at the new size; voxels of the new spacing, with the volume's outer faces where they were."""
+        """Resize transparency; divide the voxel size, and keep the outer faces of a volume in place."""
         if made.extras is not None:
             made = replace(made, extras=made.extras.resized(*made.data.shape[1:]))
         spacing, affine = made.spacing_mm, made.affine
         if spacing is not None:
             spacing = tuple(size / self.factor for size in spacing)
         if affine is not None:
-            move = (1 / self.factor - 1) / 2  # of the first voxel's middle, in old voxels
+            move = (1 / self.factor - 1) / 2  # shift of the first voxel's centre, in old voxels
             rows = [[*(value / self.factor for value in row[:3]), row[3] + move * sum(row[:3])] for row in affine[:3]]
             affine = (*(tuple(row) for row in rows), affine[3])
         return replace(made, spacing_mm=spacing, affine=affine)
@@ -192,9 +193,9 @@ class Inpaint(Restoration):
         return Answer(self.name, sample.modality, samples=[[made]], findings=[finding], seconds=perf_counter() - start)
 
     def _with_what_was_known(self, answer: Answer, prior: "Prior", sample: "Sample") -> Answer:
-        """The answer with the values of a volume or series outside its gaps as they were, unless they are noisy.
+        """Restore the values of a volume or series outside of its gaps, unless they are noisy.
 
-        Channels that hold nothing stay so.
+        Channels without any value stay empty.
         """
         import torch
 
@@ -213,7 +214,7 @@ class Inpaint(Restoration):
         return replace(answer, samples=samples, findings=findings)
 
     def _seen(self, fitted: "FittedSample") -> "Tensor":
-        """True where the sample is kept, in the shape of `fitted.y`."""
+        """True where the sample is known, in the shape of `fitted.y`."""
         import torch
 
         sample, kind = fitted.sample, MODALITIES[fitted.sample.modality]
@@ -231,7 +232,7 @@ class Inpaint(Restoration):
         return seen & (keep[:, None] if keep.shape == sample.data.shape and not kind.pictured else keep)
 
     def _unmarked(self, sample: "Sample") -> "Tensor":
-        """True where the mask leaves the sample as it is, `[1 or C, *size]`; UserError where sizes differ."""
+        """True where the mask keeps the sample, `[1 or C, *size]`; UserError where sizes differ."""
         assert self.mask is not None
         kind = MODALITIES[sample.modality]
         if kind.pictured:
@@ -256,7 +257,7 @@ class Inpaint(Restoration):
 
     @cached_property
     def _other_masks(self) -> "dict[str, Tensor]":
-        """What the file of the mask holds as each modality that it was asked for, so that it is read once."""
+        """Content of the mask file by the modality it was read as, so that it is read once."""
         return {}
 
     def warnings(self, prior: "Prior", sample: "Sample") -> tuple[str, ...]:
@@ -264,7 +265,7 @@ class Inpaint(Restoration):
         return (*super().warnings(prior, sample), *lines)
 
     def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
-        """What is under the mask of a sound is bridged first, so that it changes neither its level nor its edges."""
+        """Interpolate a sound under its mask first, so that the masked part affects neither level nor edges."""
         if not MODALITIES[sample.modality].heard or self.mask is None:
             return super().fitted(prior, sample)
         import numpy as np
@@ -280,7 +281,7 @@ class Inpaint(Restoration):
         return replace(fitted, sample=sample)
 
     def finished(self, made: "Sample", given: "Sample") -> "Sample":
-        """Pictures and sounds without noise stay as they are outside the mask, to the last bit."""
+        """Keep pictures and sounds without noise unchanged outside of the mask, to the last bit."""
         import torch
 
         if self.level or MODALITIES[given.modality].own_units:

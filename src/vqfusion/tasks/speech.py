@@ -1,4 +1,4 @@
-"""Tasks of the voice: speak, transcribe, and who speaks."""
+"""Tasks on speech: speak, transcribe and recognise the speaker."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,7 +33,7 @@ class Speak(Task):
         return self.generate(system, given, "audio", sampling, warnings=self.unheard(system, given))
 
     def unheard(self, system: "System", given: dict[str, Any]) -> tuple[str, ...]:
-        """A line for each given name that the chosen voice never said in training, where others did."""
+        """A warning for each given name that the chosen speaker never said in training, where others did."""
         slot, lines = f"text:{self.language}", []
         for text in {one.data for one in as_list(given[slot])}:
             heard = system.taught.labels_for("audio", slot, text, "speaker")

@@ -1,8 +1,7 @@
-"""The task: what is given, what is asked for, and the options of its verb.
+"""Base of all tasks: inputs, result, and the options of the command.
 
-A task is a frozen dataclass decorated with `@task`; its fields are the options, the first line of its
-docstring is the help, and the command line grows the verb by itself. This file and its siblings import
-without torch, so that the help stays quick.
+A task is a frozen dataclass decorated with `@task`; its fields are the options, the first line of its docstring is the
+help text, and its command is created from it. This package imports without torch, so that the help is quick.
 """
 
 from abc import ABC, abstractmethod
@@ -27,11 +26,16 @@ TASKS: "dict[str, type[Task]]" = {}
 
 @dataclass(frozen=True)
 class Finding:
-    """What the restoration of one item says beside its samples.
+    """Details of the restoration of one item.
 
-    `sigma` is the noise level that was used, in the units of the item; `lower` and `upper` hold a share `coverage`
-    of the true values, and `measured` of those of data like it, `measured_on`, where that is known; `warnings` are
-    lines for the user.
+    Attributes:
+        sigma: Noise level that was used, in the units of the item.
+        coverage: Nominal fraction of true values within `lower` and `upper`.
+        measured: Coverage measured on similar data, where known.
+        measured_on: Those data.
+        lower: Lower ends of the intervals.
+        upper: Upper ends of the intervals.
+        warnings: Warnings for the user, one line each.
     """
 
     sigma: float
@@ -45,12 +49,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a task gives back, one entry per item.
+    """Result of a task, one entry per item.
 
-    `samples[item][k]` for pictures, sounds and texts; `distributions[item]` (name to probability, largest
-    first, each sums to 1) for labels; the other one is empty. `findings[item]` where a prior restored. `target`
-    is the slot that was asked for, `nfe` the number of network evaluations, `seconds` the wall-clock time.
-    `warnings` are lines for the user.
+    Attributes:
+        task: Name of the task.
+        target: Slot or modality of the result.
+        samples: `samples[item][k]`, for pictures, sounds, volumes, series and texts.
+        distributions: Probability by name for each item, the largest first, for labels.
+        findings: Details for each item, where a prior restored it.
+        nfe: Network evaluations.
+        seconds: Elapsed time.
+        warnings: Warnings for the user, one line each.
     """
 
     task: str
@@ -64,9 +73,15 @@ class Answer:
 
 
 def option(default: Any, help: str, flag: str | None = None) -> Any:
-    """A field of a task that is an option of its verb; `default` may be `dataclasses.MISSING` (required).
+    """Field of a task that is an option of its command.
 
-    `flag` names the option where the name of the field cannot, as in `--from`.
+    Args:
+        default: Default value; `dataclasses.MISSING` makes the option required.
+        help: Help text.
+        flag: Name of the option where the field name cannot be used, as for `--from`.
+
+    Returns:
+        The dataclass field.
     """
     metadata = {"help": help, "flag": flag}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
@@ -74,11 +89,15 @@ def option(default: Any, help: str, flag: str | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """The base of all tasks.
+    """Base of all tasks.
 
-    `accepts` lists the modalities of the input (empty: the task takes none), `gives` is the modality of the
-    result, `needs_input` is False where the input may be left out. `way` says how the command runs
-    it: `slots` (a model over codes is asked for a slot) or `restoration` (a prior, one input at a time).
+    Attributes:
+        name: Name of the task and its command.
+        accepts: Modalities of the input; empty where it takes none.
+        gives: Modality of the result.
+        needs_input: Whether an input is required.
+        way: How the command runs the task: `slots` (a model over codes) or `restoration` (a prior, one input at a
+            time).
     """
 
     name: ClassVar[str]
@@ -89,12 +108,24 @@ class Task(ABC):
 
     @property
     def result(self) -> str:
-        """The modality of the result of this very task."""
+        """Modality of the result with these options."""
         return self.gives
 
     @abstractmethod
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
-        """Do the task for one sample or a list of them; UserError where the model cannot do it."""
+        """Run the task.
+
+        Args:
+            system: The model.
+            sample: One input, a list of inputs, or None.
+            sampling: Sampling settings.
+
+        Returns:
+            The result.
+
+        Raises:
+            UserError: The model cannot do this task, or the input does not fit.
+        """
 
     def generate(
         self,
@@ -105,13 +136,25 @@ class Task(ABC):
         known: Any = None,
         warnings: tuple[str, ...] = (),
     ) -> Answer:
-        """Ask the model for samples of the target slot; `warnings` come before those of the model."""
+        """Draw samples of the target slot from the model.
+
+        Args:
+            system: The model.
+            given: Samples by slot.
+            target: Slot to sample.
+            sampling: Sampling settings.
+            known: Known part of the target, see `System.generate`.
+            warnings: Warnings to put before those of the model.
+
+        Returns:
+            The result.
+        """
         made = system.generate(given, target, sampling, known=known)
         lines = (*warnings, *system.warnings(given))
         return Answer(self.name, target, samples=made.samples, nfe=made.nfe, seconds=made.seconds, warnings=lines)
 
     def distribute(self, system: "System", given: "dict[str, Any]", target: str) -> Answer:
-        """Ask the model how probable each name of a label slot is: one network evaluation."""
+        """Probabilities of the names of a label slot, with one network evaluation."""
         start = perf_counter()
         distributions = system.distribution(given, target)
         seconds = perf_counter() - start
@@ -120,21 +163,21 @@ class Task(ABC):
 
 
 def task(cls: type[Task]) -> type[Task]:
-    """Register a task under its name."""
+    """Decorator that registers a task by its name."""
     assert cls.name not in TASKS, f"two tasks are called {cls.name}"
     TASKS[cls.name] = cls
     return cls
 
 
 def text_slot(system: "System", language: str) -> str:
-    """The slot of a language, `text:de`; UserError that lists the languages where the model lacks it."""
+    """Text slot of a language, such as `text:de`; UserError that lists the languages where the model lacks it."""
     if language not in system.languages:
         raise UserError(f"language {language!r} is not one this model knows; {suggest(language, system.languages)}")
     return f"text:{language}"
 
 
 def named(system: "System", slot: str, name: str) -> "Sample":
-    """The sample of a named class; UserError with the nearest names where the model lacks it."""
+    """Label sample with this name; UserError with the nearest names where the model lacks it."""
     from vqfusion.types import Sample
 
     names = system.labels(slot)
@@ -146,17 +189,20 @@ def named(system: "System", slot: str, name: str) -> "Sample":
 def shown_in(
     system: "System", given: "dict[str, Any]", target: str, kind: str, seed: int
 ) -> "tuple[dict[str, Any], tuple[str, ...]]":
-    """Add a voice or style for each given text where nobody chose one, and lines for the user.
+    """Add a speaker or style for each given text where the user chose none.
 
-    A model that is left to pick blends styles, and takes voices that never said a name, in which it is not understood.
-    The seed chooses among the labels with which the name was taught.
+    A model that is left to choose blends styles, and picks voices that never said the name and are not understood. The
+    seed selects among the labels with which the name occurred in training.
 
     Args:
         system: The model; without a slot of this kind nothing is added.
         given: One text slot with its samples.
-        target: Slot that is asked for.
+        target: Target slot.
         kind: Label slot, "speaker" or "style".
         seed: Seed of the request.
+
+    Returns:
+        The given slots with the label slot, and warnings for the user.
     """
     from vqfusion.types import Sample
 
@@ -174,7 +220,7 @@ def shown_in(
 
 
 def suggest(name: str, names: Sequence[str], most: int = 12) -> str:
-    """`choose one of a, b, c`: the names close to the one asked for, else the first few; `it knows none`."""
+    """Phrase `choose one of a, b, c` with the names closest to the requested one, else the first few."""
     from difflib import get_close_matches
 
     if not names:
@@ -186,14 +232,14 @@ def suggest(name: str, names: Sequence[str], most: int = 12) -> str:
 
 
 def as_list(sample: "Samples") -> "list[Sample]":
-    """One sample or many, always as a list."""
+    """Convert one sample, a list or None to a list."""
     if sample is None:
         return []
     return sample if isinstance(sample, list) else [sample]
 
 
 def together(answers: "list[Answer]") -> Answer:
-    """The answers of several items as one."""
+    """Merge the results of several items."""
     return Answer(
         answers[0].task,
         answers[0].target,

@@ -1,1 +1,1 @@
-"""What a model must beat."""
+"""Baselines of the table of results."""

@@ -1,4 +1,4 @@
-"""What a picture model must beat: the mean picture, JPEG, the nearest neighbour, HOG with a linear SVM."""
+"""Baselines for pictures: mean picture, JPEG, nearest neighbour, HOG with a linear SVM."""
 
 import io
 from collections.abc import Sequence
@@ -13,13 +13,19 @@ from vqfusion.errors import UserError, needs_extra
 
 
 def mean_picture(train: Float[Tensor, "N C H W"]) -> Float[Tensor, "C H W"]:
-    """The constant answer with the best mean squared error: the mean of the training pictures."""
+    """Mean of the training pictures, the constant with the smallest mean squared error."""
     return train.mean(0)
 
 
 @dataclass(frozen=True)
 class Coded:
-    """A picture or sound through a classical codec; `size_bytes` is what it really took, headers included."""
+    """A picture after a classical codec.
+
+    Attributes:
+        data: Decoded picture.
+        size_bytes: Size of the file, headers included.
+        within_budget: Whether the file fits the budget.
+    """
 
     data: Tensor
     size_bytes: int
@@ -27,10 +33,10 @@ class Coded:
 
 
 def jpeg(picture: Float[Tensor, "C H W"], budget_bytes: int) -> Coded:
-    """The best JPEG (Pillow, optimised Huffman tables) of at most `budget_bytes`, decoded again.
+    """Encode as the best JPEG (Pillow, optimised Huffman tables) of at most `budget_bytes`, and decode.
 
-    JPEG's header and tables take several hundred bytes whatever the picture. Where not even quality 1 fits,
-    the smallest JPEG is returned with `within_budget` False.
+    Header and tables of JPEG take several hundred bytes for any picture. Where not even quality 1 fits, the result is
+    the smallest JPEG with `within_budget` False.
     """
     from PIL import Image
 
@@ -42,7 +48,7 @@ def jpeg(picture: Float[Tensor, "C H W"], budget_bytes: int) -> Coded:
         image.save(buffer, "JPEG", quality=quality, optimize=True, subsampling=subsampling)
         return buffer.getvalue()
 
-    low, high = 1, 95  # size grows with quality: halve
+    low, high = 1, 95  # size grows with quality: bisection
     smallest = best = code(1, 2)
     while low <= high:
         middle = (low + high) // 2
@@ -59,7 +65,7 @@ def jpeg(picture: Float[Tensor, "C H W"], budget_bytes: int) -> Coded:
 
 
 def nearest_picture(query: Float[Tensor, "Q C H W"], train: Float[Tensor, "N C H W"]) -> Int[Tensor, " Q"]:
-    """For each query the index of the training picture with the least squared pixel distance."""
+    """Index of the training picture with the smallest squared pixel distance, for each query."""
     if query.shape[1:] != train.shape[1:]:
         raise UserError(f"pictures differ in shape: {tuple(query.shape[1:])} and {tuple(train.shape[1:])}")
     centre = train.mean(0).flatten()  # centred, so that float32 keeps the small differences
@@ -68,11 +74,11 @@ def nearest_picture(query: Float[Tensor, "Q C H W"], train: Float[Tensor, "N C H
 
 
 class HogClassifier:
-    """Histograms of oriented gradients (Dalal and Triggs 2005) of all colours with a linear SVM.
+    """Histograms of oriented gradients (Dalal, Triggs, 2005) of all colours with a linear SVM.
 
-    8x8 pixel cells, 2x2 cell blocks, 9 directions, plus the picture shrunk to 8x8 for its colours; without
-    those the baseline is weaker. One SVM for each pair of classes.
-    Needs scikit-image, of the extra `eval`.
+    Cells of 8 x 8 pixels, blocks of 2 x 2 cells, 9 directions, plus the picture reduced to 8 x 8 pixels for its
+    colours, without which the baseline is weaker. One SVM for each pair of classes. Needs scikit-image: `pip install
+    'vqfusion[eval]'`.
     """
 
     def __init__(self, penalty: float = 1.0):
@@ -81,14 +87,17 @@ class HogClassifier:
         self.model = SVC(kernel="linear", C=penalty)
 
     def fit(self, pictures: Float[Tensor, "N C H W"], labels: Sequence[str]) -> "HogClassifier":
+        """Train on labelled pictures."""
         self.model.fit(self.features(pictures), list(labels))
         return self
 
     def predict(self, pictures: Float[Tensor, "N C H W"]) -> list[str]:
+        """Predicted label of each picture."""
         return [str(label) for label in self.model.predict(self.features(pictures))]
 
     @staticmethod
     def features(pictures: Float[Tensor, "N C H W"]) -> np.ndarray:
+        """Feature vector of each picture."""
         try:
             from skimage.feature import hog
         except ImportError:

@@ -1,4 +1,4 @@
-"""An independent pair of ears: pocketsphinx, told which names it may hear."""
+"""Baseline for transcription: pocketsphinx, restricted to a list of names."""
 
 import re
 from collections.abc import Iterable
@@ -13,13 +13,11 @@ from vqfusion.errors import UserError, needs_extra
 
 
 class NameRecogniser:
-    """pocketsphinx (CMU, US English, weights in its wheel) with a list of English names as its grammar.
+    """Recogniser restricted to a list of English names: pocketsphinx (CMU, US English, weights in its wheel).
 
-    Only names whose every word is in its dictionary enter the grammar; `names` maps each name that did to its
-    words. Needs the extra `eval`.
-
-    It serves twice: as the baseline of `transcribe`, and as the judge of `speak`, since a listener that was
-    not trained with the speaker cannot collude with it.
+    Only names whose words are all in its dictionary enter the grammar; `names` maps those to their words. Needs `pip
+    install 'vqfusion[eval]'`. It is the baseline of `transcribe` and the judge of `speak`; being independent of the
+    model, it does not share its errors.
     """
 
     def __init__(self, names: Iterable[str]):
@@ -32,7 +30,7 @@ class NameRecogniser:
         self._name_of: dict[str, str] = {}
         for name in names:
             words = spoken_words(name)
-            if not words or words in self._name_of:  # two names that sound alike: the first one stands
+            if not words or words in self._name_of:  # of names with equal words the first is kept
                 continue
             if all(self._decoder.lookup_word(word) for word in words.split()):
                 self.names[name] = words
@@ -47,15 +45,15 @@ class NameRecogniser:
         return name in self.names
 
     def hear(self, sound: Float[Tensor, "1 T"], sample_rate_hz: int) -> str:
-        """The name heard, or "" when no name fits."""
+        """Recognised name, or "" where none fits."""
         wave = sound.reshape(-1).detach().cpu().numpy().astype(np.float64)
         if sample_rate_hz != 16000:
             wave = soxr.resample(wave, sample_rate_hz, 16000)
         peak = max(float(np.abs(wave).max(initial=0.0)), 1e-9)
-        silence = np.zeros(3200)  # its endpoints want 0.2 s of quiet on both sides
+        silence = np.zeros(3200)  # endpoint detection needs 0.2 s of silence at both ends
         wave = np.concatenate([silence, wave * (0.5 / peak), silence])
         noise = torch.randn(len(wave), generator=torch.Generator().manual_seed(0)).numpy()
-        pcm = (np.clip(wave + 1e-4 * noise, -1, 1) * 32767).astype(np.int16)  # digital silence breaks its CMN
+        pcm = (np.clip(wave + 1e-4 * noise, -1, 1) * 32767).astype(np.int16)  # it fails on digital silence
         self._decoder.start_utt()
         self._decoder.process_raw(pcm.tobytes(), full_utt=True)
         self._decoder.end_utt()
@@ -64,6 +62,6 @@ class NameRecogniser:
 
 
 def spoken_words(name: str) -> str:
-    """A name as pocketsphinx would write it: lower case, words apart, apostrophes kept, no other sign."""
+    """A name in the spelling of pocketsphinx: lower case words with apostrophes and no other punctuation."""
     name = name.lower().replace("’", "'")
     return " ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)*", name))

@@ -1,4 +1,4 @@
-"""What a sound model must beat: Opus near its own rate, MFCC statistics with a linear classifier."""
+"""Baselines for sound: Opus at a similar rate, MFCC statistics with a linear classifier."""
 
 import io
 import math
@@ -15,17 +15,22 @@ from vqfusion.types import UserError
 
 @dataclass(frozen=True)
 class OpusResult:
-    """Sounds through Opus; `bits_per_second` of the Ogg stream as measured, container included."""
+    """Sounds after Opus.
+
+    Attributes:
+        sounds: Decoded sounds.
+        bits_per_second: Measured rate of the Ogg stream, container included.
+    """
 
     sounds: list[Tensor]
     bits_per_second: float
 
 
 def opus(sounds: Sequence[Float[Tensor, "1 T"]], sample_rate_hz: int) -> OpusResult:
-    """All sounds through Opus at the lowest rate libsndfile offers (6 kbit/s asked for), and back.
+    """Encode all sounds by Opus at the lowest rate of libsndfile (nominally 6 kbit/s), and decode.
 
-    The sounds are coded as one stream with 0.1 s of silence between them, so that the Ogg header is paid once
-    and not by every short clip: the kindest way to measure Opus.
+    The sounds form one stream with 0.1 s of silence between them, so that the Ogg header counts once and not for every
+    short clip, which favours Opus.
     """
     import soundfile
 
@@ -55,10 +60,10 @@ def opus(sounds: Sequence[Float[Tensor, "1 T"]], sample_rate_hz: int) -> OpusRes
 
 
 def mfcc(sound: Float[Tensor, "1 T"], sample_rate_hz: int, coefficients: int = 20) -> Float[Tensor, "D F"]:
-    """Mel-frequency cepstral coefficients of F frames (Davis and Mermelstein 1980).
+    """Mel-frequency cepstral coefficients of F frames: Davis, Mermelstein (1980).
 
-    25 ms Hann windows every 10 ms, 40 mel bands (O'Shaughnessy's scale) up to half the rate, log, orthonormal
-    cosine transform.
+    Hann windows of 25 ms every 10 ms, 40 mel bands (O'Shaughnessy's scale) up to half the sample rate, logarithm,
+    orthonormal cosine transform.
     """
     window, hop, bands = round(0.025 * sample_rate_hz), round(0.010 * sample_rate_hz), 40
     size = 2 ** math.ceil(math.log2(window))
@@ -79,7 +84,7 @@ def mfcc(sound: Float[Tensor, "1 T"], sample_rate_hz: int, coefficients: int = 2
 
 
 def mfcc_statistics(sound: Float[Tensor, "1 T"], sample_rate_hz: int) -> Float[Tensor, " S"]:
-    """Mean and standard deviation over time of 20 MFCC and of their differences over 4 frames: 80 numbers."""
+    """Mean and standard deviation over time of 20 MFCCs and of their differences over 4 frames: 80 numbers."""
     static = mfcc(sound, sample_rate_hz)
     padded = torch.nn.functional.pad(static[None], (2, 2), mode="replicate")[0]
     both = torch.cat([static, padded[:, 4:] - padded[:, :-4]])
@@ -87,7 +92,7 @@ def mfcc_statistics(sound: Float[Tensor, "1 T"], sample_rate_hz: int) -> Float[T
 
 
 class MfccClassifier:
-    """Logistic regression on MFCC statistics: who speaks, without a neural network."""
+    """Speaker recognition by logistic regression on MFCC statistics."""
 
     def __init__(self):
         from sklearn.linear_model import LogisticRegression
@@ -99,11 +104,13 @@ class MfccClassifier:
     def fit(
         self, sounds: Sequence[Float[Tensor, "1 T"]], sample_rate_hz: int, labels: Sequence[str]
     ) -> "MfccClassifier":
+        """Train on labelled sounds."""
         self.sample_rate_hz = sample_rate_hz
         self.model.fit(self._features(sounds), list(labels))
         return self
 
     def predict(self, sounds: Sequence[Float[Tensor, "1 T"]]) -> list[str]:
+        """Predicted label of each sound."""
         return [str(label) for label in self.model.predict(self._features(sounds))]
 
     def _features(self, sounds: Sequence[Tensor]) -> np.ndarray:

@@ -1,12 +1,12 @@
-"""What a translator must beat: looking the word up, through English."""
+"""Baseline for translation: dictionary lookup through English."""
 
 from collections.abc import Mapping, Sequence
 
 
 class PivotDictionary:
-    """Two dictionaries end to end: from a language to English, and from English to another.
+    """Two dictionaries in sequence: from a language to English, and from English to another.
 
-    Built from the names of training concepts. It knows nothing of any other name and answers "" there.
+    Built from the names of training concepts; "" for any other name.
     """
 
     def __init__(self, concepts: Sequence[Mapping[str, str]], pivot: str = "en"):
@@ -20,5 +20,5 @@ class PivotDictionary:
                 self.from_pivot.setdefault((language, names[pivot]), name)
 
     def translate(self, name: str, source: str, target: str) -> str:
-        """The name in the target language, or "" when it is in no dictionary."""
+        """Name in the target language, or "" where it is in no dictionary."""
         return self.from_pivot.get((target, self.to_pivot.get((source, name), "")), "")

@@ -1,1 +1,1 @@
-"""Rows of the table of scores, by task."""
+"""Rows of the table of results, by task."""

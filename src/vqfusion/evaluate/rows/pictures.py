@@ -1,4 +1,4 @@
-"""Rows about pictures and names: describe, imagine, classify."""
+"""Rows about pictures and their names: describe, imagine, classify."""
 
 import torch
 
@@ -9,7 +9,7 @@ from vqfusion.evaluate.report import Row
 
 
 def describe(bench: Bench) -> list[Row]:
-    """The English name of a known concept in a style it was never seen in."""
+    """Whether the English name is right, for known concepts in a style not seen in training."""
     records = bench.pick(bench.held_out("pair", "image", "text:en"), 256)
     names = bench.texts(records, "text:en")
     train = bench.training("image", "text:en")
@@ -34,7 +34,7 @@ def describe(bench: Bench) -> list[Row]:
 
 
 def imagine(bench: Bench) -> list[Row]:
-    """Is the drawing closer to the named picture than to any other picture of that style?"""
+    """Whether the drawing is nearer to the named picture than to any other picture of its style."""
     rows = []
     train = bench.training("image", "text:en", "style")
     unseen = bench.held_out("pair", "image", "text:en", "style")
@@ -73,7 +73,7 @@ def imagine(bench: Bench) -> list[Row]:
 
 
 def classify(bench: Bench) -> list[Row]:
-    """The subgroup of a picture whose concept was seen in another style only."""
+    """Whether the subgroup is right, for concepts seen in another style only."""
     records = bench.pick(bench.held_out("pair", "image", "label"), 256)
     truth = bench.texts(records, "label")
     train = bench.learned_from("image", "label")

@@ -1,4 +1,4 @@
-"""Rows about speech: what is said, how clearly it is spoken, and who speaks."""
+"""Rows about speech: transcribe, speak, speaker."""
 
 import torch
 
@@ -17,7 +17,7 @@ from vqfusion.types import Sample
 
 
 def transcribe(bench: Bench) -> list[Row]:
-    """Character errors on unseen voices in every spoken language, and beside pocketsphinx on English."""
+    """Character error rate on unseen voices in every language, and compared with pocketsphinx in English."""
     rows = []
     for kind, most in (("voice", 192), ("concept", 96)):
         who, clips = bench.unseen(kind), bench.pick(bench.held_out(kind, "audio"), most)
@@ -71,7 +71,7 @@ def transcribe(bench: Bench) -> list[Row]:
 
 
 def speak(bench: Bench) -> list[Row]:
-    """Does pocketsphinx understand what we say, as often as it understands the recordings we learned from?"""
+    """Whether pocketsphinx understands generated speech as often as the recordings of the training data."""
     ear, rows, system = _recogniser(bench), [], bench.system
     voices = set(system.labels("speaker"))
     for seen in (True, False):
@@ -106,7 +106,7 @@ def speak(bench: Bench) -> list[Row]:
 
 
 def speaker(bench: Bench) -> list[Row]:
-    """Who says a word that was never heard in training."""
+    """Whether the speaker is recognised by words that were not in training."""
     voices = set(bench.system.labels("speaker"))
     clips = [c for c in bench.held_out("concept", "audio", "speaker") if c.load("speaker").data in voices]
     clips, rate = bench.pick(clips, 256), bench.system.sample_rate_hz

@@ -1,4 +1,4 @@
-"""Rows about language, and the code length that the model gives to each task's answer."""
+"""Rows about language, and about the likelihood of the true answer of each task."""
 
 import itertools
 import math
@@ -14,10 +14,10 @@ PIVOT = "text:en"
 
 
 def translate(bench: Bench) -> list[Row]:
-    """Names translated between languages whose pair was never trained, in both directions.
+    """Whether names are translated between languages whose pair was not in training, in both directions.
 
-    As the verb does it, through the language that was trained with both; and at once, which asks whether the model
-    has found what the languages share.
+    Measured as the command does it, through the language that was trained with both; and directly, which shows whether
+    the model has learned what the languages share.
     """
     pairs = sorted(tuple(sorted(pair)) for pair in bench.dataset.held_out_pairs)
     pairs = [p for p in pairs if {f"text:{language}" for language in p} <= set(bench.system.slots)]
@@ -68,7 +68,7 @@ def translate(bench: Bench) -> list[Row]:
 
 
 def likelihood(bench: Bench) -> list[Row]:
-    """Bits per token of the true answer, an upper bound (ELBO), by task."""
+    """Upper bound (ELBO) on the bits per token of the true answer, by task."""
     tasks = {
         "imagine": ("pair", ("text:en", "style"), "image"),
         "describe": ("pair", ("image",), "text:en"),
@@ -109,7 +109,7 @@ def likelihood(bench: Bench) -> list[Row]:
 
 
 def _concepts(records: list) -> list:
-    """One text record for each concept (pictures of a concept carry the same names)."""
+    """One text record for each concept, because pictures of a concept have the same names."""
     first: dict[str, object] = {}
     for record in records:
         if set(SIGNALS).isdisjoint(record.slots):

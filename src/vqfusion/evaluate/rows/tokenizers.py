@@ -1,4 +1,4 @@
-"""Rows of the tokenizers: what is left of a picture or a sound after a round trip through its codes."""
+"""Rows about the tokenizers: the quality of pictures and sounds after encoding and decoding."""
 
 import math
 
@@ -13,7 +13,7 @@ from vqfusion.types import Sample
 
 
 def image_tokenizer(bench: Bench) -> list[Row]:
-    """PSNR, SSIM and code usage on pictures of unseen concepts; JPEG gets the bytes that the codes cost."""
+    """PSNR, SSIM and code usage on pictures of unseen concepts, compared with JPEG at the size of the codes."""
     records = bench.pick(bench.held_out("concept", "image"), 400)
     pictures = bench.pictures(records)
     tokenizer = bench.system.tokenizers["image"]
@@ -59,7 +59,7 @@ def image_tokenizer(bench: Bench) -> list[Row]:
 
 
 def audio_tokenizer(bench: Bench) -> list[Row]:
-    """Intelligibility and bit rate on unseen voices, beside Opus at the lowest rate it offers."""
+    """Intelligibility and bit rate on unseen voices, compared with Opus at its lowest rate."""
     records = bench.pick(bench.held_out("voice", "audio"), 200)
     clips, rate = bench.sounds(records), bench.system.sample_rate_hz
     tokenizer = bench.system.tokenizers["audio"]
