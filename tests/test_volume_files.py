@@ -50,7 +50,7 @@ def nifti(voxels: np.ndarray, path: str = "a.nii", slope: float | None = None, b
     header.set_sform(AFFINE, "mni"), header.set_qform(AFFINE, "scanner")
     header.set_xyzt_units("mm", "sec")
     header["descrip"], header["cal_max"], header["intent_name"] = b"made here", 900, b"what"
-    header["scl_slope"], header["scl_inter"] = (slope, -1024) if slope else (np.nan, np.nan)
+    header["scl_slope"], header["scl_inter"] = (slope, -1024) if slope else (0, 0)
     extension = nibabel.nifti1.Nifti1Extension("comment", b"who was it")
     front = BytesIO()
     header["vox_offset"] = kind.sizeof_hdr + 4 + extension.get_sizeondisk()
@@ -251,6 +251,10 @@ BAD = {
     "infinite offset": lambda: _header(vox_offset=np.inf),
     "offset beyond the end": lambda: _header(vox_offset=1e9),
     "infinite affine": lambda: _header(srow_x=np.inf),
+    "infinite scale": lambda: _header(scl_slope=np.inf, scl_inter=0),
+    "no number as scale": lambda: _header(scl_slope=np.nan, scl_inter=np.nan),
+    "no number as intercept": lambda: _header(scl_slope=2, scl_inter=np.nan),
+    "infinite intercept": lambda: _header(scl_slope=1, scl_inter=-np.inf),
     "no finite zooms": lambda: _header(pixdim=np.nan, sform_code=0, qform_code=0),
     "a huge shape": lambda: _header(dim=[3, 32767, 32767, 32767, 1, 1, 1, 1]),
     "many volumes": lambda: _header(dim=[4, 3, 4, 5, 32767, 1, 1, 1]),

@@ -77,6 +77,9 @@ def read_nifti(data: bytes, name: str) -> tuple[StoredNifti, dict[str, Any]]:
                 f"{name}: is no NIfTI volume, or is broken (it is cut short: {len(content)} of {end} bytes)"
             )
         raw = np.frombuffer(content, kept, frames * int(np.prod(shape)), begin).reshape(frames, *shape[::-1])
+        scaling = [float(header[key]) for key in ("scl_slope", "scl_inter")]
+        if not np.isfinite(scaling).all():
+            raise UserError(f"{name}: its scl_slope or scl_inter is not finite; write 1 and 0 where nothing is scaled")
         slope, intercept = header.get_slope_inter()
         affine = np.array(header.get_best_affine(), np.float64)
         zooms, said = header.get_zooms(), header.get_xyzt_units()[0]
