@@ -1,1 +1,1 @@
-"""The demo: every verb on data that training never saw."""
+"""The demo: every task on data that training never used."""

@@ -1,4 +1,4 @@
-"""The demo: every verb on data that training never saw, as one page that needs nothing else."""
+"""The demo: every task on data that training never used, as one self-contained page."""
 
 import json
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Act:
-    """A section and the slots a model must have for it."""
+    """A section of the demo, and the slots that a model needs for it."""
 
     show: Callable[[Stage], Section]
     slots: tuple[str, ...]
@@ -60,13 +60,25 @@ def run_demo(
     progress: Callable[[str], None] | None = None,
     prior: "Prior | None" = None,
 ) -> Path:
-    """Show every verb on held-out items, of the data that the system was trained on unless `dataset` is another.
+    """Write a page that shows every task on held-out items.
 
-    Returns the path of `folder/index.html`.
+    The items are drawn at random. Beside `index.html` the folder gets `report.json` (the same as data, with times) and
+    `overview.png` (a montage).
 
-    Also writes `report.json` (the same in plain data, with times) and `overview.png` (a montage). The items are drawn
-    at random with the seed. `scores` is a report of `vqfusion eval` to print beside them, `prior` repairs pictures
-    beside the model. UserError when the folder cannot be written or the model fits no section.
+    Args:
+        system: The model.
+        folder: Folder to write to.
+        seed: Random seed.
+        dataset: Data set, or its name; by default the one that the system was trained on.
+        scores: Report of `vqfusion eval` to include.
+        progress: Called with the name of each section.
+        prior: Prior that restores pictures for comparison.
+
+    Returns:
+        The path of `index.html`.
+
+    Raises:
+        UserError: The folder cannot be written, or the model has the slots of no section.
     """
     data = data_of(system, dataset).limited(system.config.limit_keys)
     folder = Path(folder)
@@ -120,8 +132,8 @@ def _write_page(
     chips += [f"{right} of {asked} answers right"] if asked else []
     intro = (
         "One transformer over discrete codes. A task is a choice of what is given and what is asked for. "
-        "Everything below was drawn at random, not chosen; the badges say what training "
-        "never saw: the concept at all, the concept in this style, or the voice."
+        "All items below were drawn at random; the badges say what was not in training: "
+        "the concept at all, the concept in this style, or the voice."
     )
     footer = f"Data: {stage.dataset.licence}" if stage.dataset.licence else ""
     text = page.page("vqfusion, every verb", intro, chips, shown, footer)
@@ -164,11 +176,11 @@ def _write_report(
 
 def _write_overview(folder: Path, sections: dict[str, Section]) -> None:
     titles = {
-        "codes": "Unseen pictures through their codes",
-        "imagine": "A name, drawn",
-        "describe": "A picture in a style that is new for it, named",
-        "inpaint": "A part of a picture, filled in",
-        "denoise": "A noisy picture, cleaned",
+        "codes": "Unseen pictures, encoded and decoded",
+        "imagine": "Pictures drawn from names",
+        "describe": "Names of pictures in an unseen style",
+        "inpaint": "Pictures with a part filled in",
+        "denoise": "Noisy pictures, cleaned",
     }
     rows = [
         (title, sections[name].pictures)

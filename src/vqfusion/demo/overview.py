@@ -1,4 +1,4 @@
-"""The picture for the front page: a montage of what the demo drew and read."""
+"""Overview picture: a montage of results of the demo."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ WIDTH, MARGIN, TILE, GAP = 1200, 40, 128, 14
 
 
 def overview(rows: Sequence[tuple[str, Sequence[tuple[str, Tensor]]]], path: Path) -> None:
-    """Write a montage 1200 pixels wide: a title and up to 8 captioned pictures a row (Latin text)."""
+    """Write a montage 1200 pixels wide: rows with a title and up to 8 pictures with captions in Latin script."""
     from PIL import Image, ImageDraw, ImageFont
 
     title_font, caption_font = ImageFont.load_default(22), ImageFont.load_default(14)
@@ -40,7 +40,7 @@ def _bytes(picture: Tensor):
 
 
 def _wrapped(text: str, font, width: int) -> list[str]:
-    """At most two lines, the second one cut with an ellipsis."""
+    """Break a text into at most two lines, the second one cut with an ellipsis."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

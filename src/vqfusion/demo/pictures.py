@@ -1,4 +1,4 @@
-"""Sections of the demo that show pictures: imagine, describe, classify, and what the codes keep."""
+"""Sections of the demo on pictures: imagine, describe, classify, and reconstruction."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from vqfusion.types import Sample
 
 
 def imagine(stage: Stage) -> Section:
-    """Names to pictures, in every style and from several languages."""
+    """Pictures from names, in every style and from several languages."""
     styles = stage.system.labels("style")
     slots = ("image", "style", "text:en")
     pairs = stage.held_out("pair", *slots)
@@ -50,7 +50,7 @@ def imagine(stage: Stage) -> Section:
     return Section(
         "Draw what a name says",
         "Each name is drawn once in every style and once from its name in another language. The original is "
-        "shown for comparison only. A name that was never seen can only be pieced together from its words.",
+        "shown for comparison only. Of a name that was not in training, the model knows the words at best.",
         f'vqfusion imagine "{items[0]["name"]}" --style {styles[0]} -o picture.png',
         page.grid(tiles, 460),
         items,
@@ -59,7 +59,7 @@ def imagine(stage: Stage) -> Section:
 
 
 def _by_language(stage: Stage, asked: Sequence) -> list[torch.Tensor]:
-    """Pictures drawn from names in several languages, one call for each language."""
+    """Pictures from names in several languages, one call for each language."""
     found: dict[int, torch.Tensor] = {}
     for language in dict.fromkeys(language for _, language in asked):
         chosen = [i for i, (_, other) in enumerate(asked) if other == language]
@@ -73,7 +73,7 @@ def _by_language(stage: Stage, asked: Sequence) -> list[torch.Tensor]:
 
 
 def describe(stage: Stage) -> Section:
-    """Pictures to names, in several scripts, right or wrong."""
+    """Names of pictures in several languages, marked as right or wrong."""
     asked = stage.draw(stage.held_out("pair", "image", "text:en"), 8, "describe")
     asked += stage.draw(stage.held_out("concept", "image", "text:en"), 1, "describe")
     languages = stage.languages[:6]
@@ -95,7 +95,7 @@ def describe(stage: Stage) -> Section:
     return Section(
         "Say what a picture shows",
         "The true English name stands under the picture, the model's answers beside it: one call for each "
-        "language. The model cannot know the name of a concept that was never seen; it says what is nearest.",
+        "language. The model cannot know the name of a concept that was not in training, and gives a similar one.",
         "vqfusion describe picture.png --language de",
         page.grid(tiles, 330),
         items,
@@ -106,6 +106,7 @@ def describe(stage: Stage) -> Section:
 
 
 def classify(stage: Stage) -> Section:
+    """Most probable subgroups of pictures."""
     asked = stage.unseen_pictures(8, "classify", "label", "text:en")
     pictures = stage.load(asked, "image")
     answers = stage.system.distribution({"image": pictures}, "label")
@@ -130,7 +131,7 @@ def classify(stage: Stage) -> Section:
 
 
 def round_trip(stage: Stage) -> Section:
-    """The ceiling: what the codes keep."""
+    """Pictures after encoding and decoding, the upper limit of the quality of all generated pictures."""
     asked = stage.draw(stage.held_out("concept", "image", "text:en"), 12, "round trip")
     originals = stage.pictures(asked)
     back = stage.pictures(stage.reconstruct(stage.load(asked, "image")))
@@ -145,8 +146,8 @@ def round_trip(stage: Stage) -> Section:
     count = tokens.encode(Sample("image", originals[0])).ids.numel()
     return Section(
         "Pictures through their codes",
-        f"A picture becomes {count} codes out of {tokens.codebook_size} and comes back: the ceiling of every "
-        f"picture on this page. All are of concepts never seen; mean {sum(scores) / len(scores):.1f} dB.",
+        f"Each picture is encoded as {count} codes out of {tokens.codebook_size} and decoded: the upper limit for "
+        f"generated pictures. No concept was in training; mean {sum(scores) / len(scores):.1f} dB.",
         "",
         page.grid(tiles, 210),
         items,

@@ -1,4 +1,4 @@
-"""Sections of the demo that repair damaged pictures: by the model over codes, and by a prior where there is one."""
+"""Sections of the demo on damaged pictures, restored by the model over codes and by a prior."""
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from vqfusion.types import Sample
 
 
 def inpaint(stage: Stage) -> Section:
+    """Pictures with a box filled in."""
     asked = stage.unseen_pictures(6, "inpaint", "text:en")
     whole = stage.pictures(asked)
     side = stage.system.image_size
@@ -26,14 +27,15 @@ def inpaint(stage: Stage) -> Section:
         asked,
         {"hole": holes, "codes": filled, **_by_prior(stage, whole, Mask(keep)), "original": whole},
         "Fill in what is missing",
-        "The grey box is unknown. The model over codes draws every code that touches it anew; the prior, which has "
-        "only seen photographs, gives its best guess of every pixel.",
+        "The grey box is unknown. The model over codes samples every code whose cell touches it; the prior, which was "
+        "trained on photographs only, estimates the mean of every pixel.",
         "vqfusion inpaint picture.png --mask box.png -o whole.png --model emoji",
         best="codes",
     )
 
 
 def upscale(stage: Stage) -> Section:
+    """Pictures enlarged from 16 pixels."""
     asked = stage.unseen_pictures(6, "upscale", "text:en")
     whole = stage.pictures(asked)
     small = interpolate(whole, (16, 16), mode="area")
@@ -47,12 +49,13 @@ def upscale(stage: Stage) -> Section:
         {"16 pixels": small, "bicubic": bicubic, "codes": large, **sharp, "original": whole},
         f"Enlarge {whole.shape[-1] / 16:.3g} times",
         f"From 16 to {whole.shape[-1]} pixels a side. The details by codes are invented: a sample, not a measurement. "
-        "The prior gives the average of what may have been there.",
+        "The prior estimates the mean of all plausible pictures.",
         f"vqfusion upscale small.png --scale {whole.shape[-1] // 16} -o large.png",
     )
 
 
 def denoise(stage: Stage) -> Section:
+    """Pictures with noise removed."""
     asked = stage.unseen_pictures(6, "denoise", "text:en")
     whole = stage.pictures(asked)
     sigma = stage.system.config.image_noise_sigma
@@ -64,14 +67,14 @@ def denoise(stage: Stage) -> Section:
         asked,
         {"noisy": noisy.clamp(0, 1), "codes": clean, **_by_prior(stage, noisy, Denoise(sigma)), "original": whole},
         "Clean a noisy picture",
-        f"Gaussian noise of {255 * sigma:.0f}/255 was added. Codes cannot be better than their round trip; a prior "
-        "has no such ceiling.",
+        f"Gaussian noise of {255 * sigma:.0f}/255 was added. The quality of the model over codes is limited by its "
+        "tokenizer; a prior has no such limit.",
         "vqfusion denoise noisy.png -o clean.png",
     )
 
 
 def _by_prior(stage: Stage, damaged: Tensor, operator: Operator) -> dict[str, Tensor]:
-    """The best estimate of the prior as a row, none where there is no prior for such pictures."""
+    """Row of the estimates of the prior; empty without a prior for such pictures."""
     prior = stage.prior
     if prior is None or prior.config.channels != damaged.shape[1]:
         return {}
@@ -87,9 +90,9 @@ def _repaired(
     command: str,
     best: str = "prior",
 ) -> Section:
-    """Rows of pictures before and after, with PSNR against the original where the size is the same.
+    """Section with pictures before and after, with PSNR against the original where sizes agree.
 
-    `best` is the repair that the montage shows, where it is there.
+    `best` names the row that the montage shows, if it is there.
     """
     whole = sheets["original"]
     captions = {}

@@ -1,4 +1,4 @@
-"""What the sections of the demo share: which items are shown, and what a section is."""
+"""What all sections of the demo share: the choice of items, and the parts of a section."""
 
 import random
 from collections.abc import Sequence
@@ -18,10 +18,17 @@ SHOWN_LANGUAGES = ("en", "de", "ru", "ar", "ja", "zh", "hi", "fr")
 
 @dataclass(frozen=True)
 class Section:
-    """One verb on a few items.
+    """One task on a few items.
 
-    `body` is HTML, `items` the same in plain data; `right` of `asked` is the live score where an answer is
-    right or wrong; `pictures` are captioned pictures for the montage.
+    Attributes:
+        title: Heading.
+        about: Introduction.
+        command: Command that does the same.
+        body: Content as HTML.
+        items: Content as data.
+        right: Number of right answers, where answers are right or wrong.
+        asked: Number of answers.
+        pictures: Captions and pictures for the montage.
     """
 
     title: str
@@ -36,15 +43,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Stage(Bench):
-    """A bench that picks what is shown: at random with the seed, never by looking at the answers.
+    """A bench that chooses the items to show, at random with the seed and without regard to the results.
 
-    `prior`, where there is one, repairs pictures beside the model over codes.
+    `prior` restores pictures for comparison with the model over codes.
     """
 
     prior: "Prior | None" = None
 
     def draw(self, records: Sequence, n: int, salt: str) -> list:
-        """`n` of the records, no thing twice; another salt gives other ones."""
+        """Choose `n` of the records, each concept at most once; the choice depends on the seed and `salt`."""
         order = random.Random(f"{self.seed} {salt}").sample(range(len(records)), len(records))
         chosen: dict[str, Record] = {}
         for i in order:
@@ -53,26 +60,27 @@ class Stage(Bench):
         return list(chosen.values())
 
     def unseen_pictures(self, n: int, salt: str, *slots: str) -> list:
-        """Half of concepts that were never seen, half of seen concepts in a style they were not seen in."""
+        """Choose pictures half of unseen concepts, half of seen concepts in an unseen style."""
         half = self.draw(self.held_out("concept", "image", *slots), n // 2, salt)
         return half + self.draw(self.held_out("pair", "image", *slots), n - n // 2, salt)
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages to show: several scripts where the model has them."""
+        """Languages to show, with several scripts where the model has them."""
         shown = tuple(language for language in SHOWN_LANGUAGES if language in self.system.languages)
         return shown or self.system.languages[:4]
 
     def has(self, *slots: str) -> bool:
+        """Whether the model has all these slots."""
         return set(slots) <= set(self.system.slots)
 
 
-def spoken(record) -> str:
-    """The language of a sound record."""
+def spoken(record: "Record") -> str:
+    """Language of a sound record."""
     return next(slot.removeprefix("text:") for slot in record.slots if slot.startswith("text:"))
 
 
-def name_of(record, language: str = "en") -> str:
-    """The name of a record's thing in a language, "" where it has none."""
+def name_of(record: "Record", language: str = "en") -> str:
+    """Name of a record in a language; "" where it has none."""
     slot = f"text:{language}"
     return record.load(slot).data if slot in record.slots else ""

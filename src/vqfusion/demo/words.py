@@ -1,4 +1,4 @@
-"""Sections of the demo about sounds and words: speak, transcribe, speaker, enhance, translate, write, any."""
+"""Sections of the demo on sound and text: speak, transcribe, speaker, enhance, translate, write, any."""
 
 import torch
 
@@ -12,7 +12,7 @@ from vqfusion.types import Sample
 
 
 def speak(stage: Stage) -> Section:
-    """Names to speech beside the recording and its round trip."""
+    """Names spoken by the model, with the recording before and after its codes."""
     voices = set(stage.system.labels("speaker"))
     asked = []
     for kind, records in (("seen", stage.training("audio")), ("unseen", stage.held_out("concept", "audio"))):
@@ -35,8 +35,8 @@ def speak(stage: Stage) -> Section:
         items.append({"text": name_of(record, language), "language": language, "voice": voice})
     return Section(
         "Say a name aloud",
-        "The recordings are synthetic themselves (espeak-ng). The second player is the ceiling: the same "
-        "recording after its codes.",
+        "The recordings are synthetic themselves (espeak-ng). The second player has the recording after encoding "
+        "and decoding, the upper limit for generated speech.",
         f'vqfusion speak "{items[0]["text"]}" --language {items[0]["language"]} -o name.wav',
         page.grid(tiles, 300),
         items,
@@ -44,6 +44,7 @@ def speak(stage: Stage) -> Section:
 
 
 def transcribe(stage: Stage) -> Section:
+    """Names in recordings of unseen voices."""
     clips = stage.held_out("voice", "audio")
     asked = []
     for language in dict.fromkeys(map(spoken, clips)):
@@ -63,7 +64,7 @@ def transcribe(stage: Stage) -> Section:
         items.append({"said": truth, "heard": text, "language": language, "held_out": clip.held_out})
     return Section(
         "Write down what was said",
-        "Voices that were never heard in training.",
+        "The voices were not in training.",
         "vqfusion transcribe clip.wav --language de",
         page.grid(tiles, 300),
         items,
@@ -73,6 +74,7 @@ def transcribe(stage: Stage) -> Section:
 
 
 def speaker(stage: Stage) -> Section:
+    """Most probable speakers of recordings."""
     voices = set(stage.system.labels("speaker"))
     clips = [c for c in stage.held_out("concept", "audio") if c.load("speaker").data in voices]
     asked = stage.draw(clips, 6, "speaker")
@@ -87,7 +89,7 @@ def speaker(stage: Stage) -> Section:
         items.append({"voice": truth, "answers": dict(list(answer.items())[:3]), "held_out": clip.held_out})
     return Section(
         "Tell who speaks",
-        f"One of {len(voices)} voices, saying words that were never heard in training.",
+        f"One of {len(voices)} voices, with words that were not in training.",
         "vqfusion speaker clip.wav",
         page.grid(tiles, 300),
         items,
@@ -97,6 +99,7 @@ def speaker(stage: Stage) -> Section:
 
 
 def enhance(stage: Stage) -> Section:
+    """Recordings with noise removed."""
     asked = stage.draw(stage.held_out("voice", "audio"), 4, "enhance")
     clean, snr = stage.sounds(asked), stage.system.config.audio_noise_snr_db
     generator = torch.Generator().manual_seed(torch_seed(stage.seed))
@@ -110,7 +113,7 @@ def enhance(stage: Stage) -> Section:
         items.append({"said": name_of(clip, spoken(clip)), "held_out": clip.held_out})
     return Section(
         "Clean a noisy voice",
-        f"White noise at {snr:g} dB. The cleaned sound is spoken anew from codes.",
+        f"White noise was added, with a signal-to-noise ratio of {snr:g} dB. The clean sound is generated from codes.",
         "vqfusion enhance noisy.wav -o clean.wav --model emoji",
         page.grid(tiles, 250),
         items,
@@ -118,7 +121,7 @@ def enhance(stage: Stage) -> Section:
 
 
 def translate(stage: Stage) -> Section:
-    """One row for each direction that was never trained."""
+    """Translations, one row for each direction that was not in training."""
     known = set(stage.system.languages)
     pairs = sorted(tuple(sorted(p)) for p in stage.dataset.held_out_pairs if set(p) <= known)
     rows, items, right = [], [], 0
@@ -152,10 +155,10 @@ def translate(stage: Stage) -> Section:
             )
     return Section(
         "Translate between languages whose pair was never trained",
-        "The model saw each of these languages with others, never with one another. It is asked at once, and in two "
-        "steps through English, which is what the verb does for such pairs and what the score counts.",
+        "Training paired each of these languages with others, but not with one another. Translations are made "
+        "directly, and in two steps through English, as the command does for such pairs; the score counts the latter.",
         f'vqfusion translate "{items[0]["from"]}" --from {pairs[0][1]} --to {pairs[0][0]}' if items else "",
-        page.table(["direction", "given", "at once", "through English", "truth", "in English", "concept"], rows),
+        page.table(["direction", "given", "direct", "through English", "truth", "in English", "concept"], rows),
         items,
         right,
         len(items),
@@ -163,7 +166,7 @@ def translate(stage: Stage) -> Section:
 
 
 def write(stage: Stage) -> Section:
-    """Names out of nothing."""
+    """Names generated without any input."""
     from vqfusion.models.sampling import Sampling
 
     known = {name_of(record) for record in stage.training("text:en")}
@@ -172,8 +175,8 @@ def write(stage: Stage) -> Section:
     tags = [page.tag("") if name in known else page.chip("not a training name", new=True) for name in names]
     tiles = [page.joined(page.word(name), tag) for name, tag in zip(names, tags, strict=True)]
     return Section(
-        "Write a name out of nothing",
-        "Nothing is given; twelve draws, repeats left out.",
+        "Write a name without any input",
+        "Twelve samples, without duplicates.",
         "vqfusion write --language en --samples 12",
         page.grid(tiles, 200),
         [{"name": name, "in_training": name in known} for name in names],
@@ -211,12 +214,12 @@ def any_to_any(stage: Stage) -> Section:
 
 
 def _played(name: str, tag: str, sounds: dict[str, Sample]) -> str:
-    """A tile of a name and players with captions."""
+    """Tile with a name and several players."""
     return page.joined(name, tag, *(page.player(sound, caption) for caption, sound in sounds.items()))
 
 
 def _by_language(stage: Stage, asked: list, slot_of, *more: str, target: str) -> list[Sample]:
-    """Answers for items whose given text is in different languages, one call for each language."""
+    """Results for items whose given texts are in different languages, one call for each language."""
     found: list[Sample | None] = [None] * len(asked)
     for slot in dict.fromkeys(map(slot_of, asked)):
         chosen = [i for i, record in enumerate(asked) if slot_of(record) == slot]

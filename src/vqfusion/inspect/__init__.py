@@ -1,1 +1,1 @@
-"""What a model has learned."""
+"""Inspection of trained models: codebook health, and atlases of what codes decode to."""

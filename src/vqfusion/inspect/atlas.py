@@ -1,4 +1,4 @@
-"""Atlases: what each code of a tokenizer decodes to, the most used codes first."""
+"""Atlases: pictures of what each code of a tokenizer decodes to, the most used codes first."""
 
 from collections.abc import Callable, Sequence
 from functools import singledispatch
@@ -17,19 +17,27 @@ from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer
 from vqfusion.types import Sample, Tokens
 
-AROUND = {1: 16, 2: 5, 3: 5}  # codes along each axis of the constant grid that one code is shown in
+AROUND = {1: 16, 2: 5, 3: 5}  # by rank: codes along each axis of the constant grid that is decoded for one code
 COLUMNS = 32
-MOST = 1024  # codes of an atlas
+MOST = 1024  # codes in an atlas
 ROWS_AT_ONCE = 64
 
 
 @singledispatch
 def atlas(tokenizer: BaseTokenizer, counts: Int[Tensor, " K"]) -> Float[Tensor, "3 H W"] | None:
-    """A picture of what the codes decode to in [0, 1]; None for tokenizers of text and labels.
+    """Picture in [0, 1] of what the codes decode to; None for tokenizers of text and labels.
 
-    Each code fills a grid of its own and the middle of what is decoded is shown: for pictures as it is, for volumes
-    the middle slice; for sound the magnitudes of a frame, low frequencies below; for series the values over time,
-    upwards. Codes stand in rows of 32 by how often they occur in `counts`, sounds and series in one row by pitch.
+    For each code, a constant grid of it is decoded and the middle is shown: of pictures as it is; of volumes the middle
+    slice; of sound the magnitude spectrum of a frame, low frequencies at the bottom; of series the values over time,
+    from bottom to top. Codes are ordered by their number in `counts`, in rows of 32; sounds and series by pitch, in one
+    row.
+
+    Args:
+        tokenizer: The tokenizer.
+        counts: How often each code occurs.
+
+    Returns:
+        The picture.
     """
     return None
 
@@ -46,7 +54,7 @@ def _sounds(tokenizer: AudioTokenizer, counts: Tensor) -> Tensor:
 
 @atlas.register
 def _any_unit(tokenizer: StandardisedTokenizer, counts: Tensor) -> Tensor:
-    """Grey is the mean, black and white are two deviations from it; series in colours up to 2.5."""
+    """Grey is the mean, black and white are two standard deviations from it; series in colours up to 2.5."""
     parts = _middles(tokenizer, counts, tokenizer.finish, extent=2)
     if parts.ndim == 3:
         waves = parts[:, 0]
@@ -58,10 +66,18 @@ def _any_unit(tokenizer: StandardisedTokenizer, counts: Tensor) -> Tensor:
 def atlas_in_use(
     tokenizer: BaseTokenizer, samples: Sequence[Sample], counts: Int[Tensor, " K"]
 ) -> Float[Tensor, "3 H W"] | None:
-    """What stands where a code occurs: the mean, over `samples`, of the decoded pictures around it, three codes wide.
+    """Mean of the decoded pictures around each occurrence of a code, three codes wide.
 
-    Edges and corners show here, which a constant grid hides. Codes stand as in `atlas`, those that do not occur are
-    grey. None for tokenizers of anything but pictures.
+    Shows edges and corners, which a constant grid hides. Codes are ordered as in `atlas`; those that do not occur are
+    grey.
+
+    Args:
+        tokenizer: The tokenizer.
+        samples: Pictures to encode.
+        counts: How often each code occurs, for the order.
+
+    Returns:
+        The picture; None for tokenizers of other modalities.
     """
     if not isinstance(tokenizer, ImageTokenizer):
         return None
@@ -80,7 +96,16 @@ def atlas_in_use(
 
 
 def words(tokenizer: BaseTokenizer, counts: Int[Tensor, " K"], most: int = 60) -> list[tuple[str, int]]:
-    """The most used codes of a text tokenizer as text, with how often they occur; empty for others."""
+    """Most used codes of a text tokenizer as text, with their counts; empty for other tokenizers.
+
+    Args:
+        tokenizer: The tokenizer.
+        counts: How often each code occurs.
+        most: Largest number of codes.
+
+    Returns:
+        Pairs of text and count, the most frequent first.
+    """
     if not isinstance(tokenizer, TextTokenizer | TextVQVAETokenizer):
         return []
     used = [int(code) for code in counts.argsort(descending=True, stable=True)[:most] if counts[code]]
@@ -92,7 +117,7 @@ def words(tokenizer: BaseTokenizer, counts: Int[Tensor, " K"], most: int = 60) -
 def _middles(
     tokenizer: TokenizerNetwork, counts: Int[Tensor, " K"], finish: Callable[[Tensor], Tensor], extent: int
 ) -> Float[Tensor, "K C ..."]:
-    """The middle `extent` codes, along each axis, of what constant grids of the most used codes decode to."""
+    """The middle `extent` codes along each axis of decoded constant grids, for the most used codes."""
     codes = counts.argsort(descending=True, stable=True)[:MOST]
     vqvae, rank = tokenizer.vqvae, tokenizer.config.vqvae.rank
     out = []
@@ -107,7 +132,7 @@ def _middles(
 
 
 def mosaic(tiles: Float[Tensor, "K 3 h w"], gap: int = 1) -> Float[Tensor, "3 H W"]:
-    """Tiles in rows of 32 on light grey."""
+    """Tiles in rows of 32 on a light grey background."""
     rows = -(-len(tiles) // COLUMNS)
     height, width = tiles.shape[2] + gap, tiles.shape[3] + gap
     out = torch.full((3, rows * height + gap, COLUMNS * width + gap), 0.8)
@@ -118,7 +143,7 @@ def mosaic(tiles: Float[Tensor, "K 3 h w"], gap: int = 1) -> Float[Tensor, "3 H 
 
 
 def by_pitch(spectra: Float[Tensor, "K F"]) -> Float[Tensor, "3 F K"]:
-    """Spectra side by side, quiet ones first, then from low to high by the centre of their energy."""
+    """Spectra side by side, quiet ones first, then by the centroid of their energy from low to high."""
     level = (spectra + 0.5).clamp(0, 2)  # silence is 0
     bins = torch.arange(spectra.shape[1], dtype=torch.float32)
     centre = (level * bins).sum(dim=1) / level.sum(dim=1).clamp(min=1e-6)
@@ -128,7 +153,7 @@ def by_pitch(spectra: Float[Tensor, "K F"]) -> Float[Tensor, "3 F K"]:
 
 
 def heat(values: Float[Tensor, "H W"]) -> Float[Tensor, "3 H W"]:
-    """Values in [0, 1] as colours from dark blue over red to pale yellow, evenly brighter."""
+    """Colour map of values in [0, 1], from dark blue over red to pale yellow with increasing brightness."""
     stops = torch.tensor([[8, 8, 40], [72, 20, 110], [172, 44, 96], [240, 110, 46], [252, 246, 170]]) / 255
     place = values.clamp(0, 1) * (len(stops) - 1)
     low = place.floor().long().clamp(max=len(stops) - 2)

@@ -1,4 +1,4 @@
-"""The health of codebooks: how many codes are used, how evenly, and what quantisation costs."""
+"""Health of codebooks: how many codes are used, how evenly, and the error of quantization."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,13 +19,20 @@ from vqfusion.types import Quantized, Sample
 
 @dataclass(frozen=True)
 class DepthHealth:
-    """One codebook: the only one, or that of one depth, head or level.
+    """Health of one codebook, or of one depth, head or level of several.
 
-    `usage` is the share of codes that occur, `perplexity` exp(entropy), `entropy_bits` the entropy of the codes, all
-    of what was counted: fewer than some hundred codes for each code of the codebook make them too low.
-    `quantization_error` is the mean squared distance between latents and codes as a share of the variance of the
-    latents: of this and all earlier depths, or of the part of a vector that is a head's or level's own; None for
-    vocabularies, which quantise nothing.
+    Entropy and perplexity are underestimated when fewer than some hundred codes are counted for each code of the
+    codebook.
+
+    Attributes:
+        depth: Index of the codebook.
+        usage: Fraction of codes that occur.
+        perplexity: exp(entropy).
+        entropy_bits: Entropy of the codes.
+        dead: Codes that do not occur.
+        quantization_error: Mean squared distance between latents and codes, relative to the variance of the latents: of
+            this and all earlier depths, or of the part of the vector of this head or level; None for tokenizers of text
+            and labels.
     """
 
     depth: int
@@ -38,11 +45,18 @@ class DepthHealth:
 
 @dataclass(frozen=True)
 class CodebookHealth:
-    """What was counted over `items` samples and `codes` codes of one tokenizer.
+    """Health of the codebooks of one tokenizer.
 
-    `efficiency` is entropy / log2(codebook_size) over all depths: the share of the bits of a code that says something
-    even to a coder that knows no neighbours. `coded_bits` is what a code costs with the entropy model of the
-    tokenizer, None without one. `counts` says how often each code occurred, over all depths.
+    Attributes:
+        tokenizer: Name of the tokenizer.
+        modality: Its modality.
+        quantizer: Class of the quantizer.
+        codebook_size: Number of codes.
+        items: Samples that were encoded.
+        codes: Codes that were counted.
+        depths: Health of each codebook.
+        counts: How often each code occurred, over all depths.
+        coded_bits: Mean bits of a code with the entropy model of the tokenizer; None without one.
     """
 
     tokenizer: str
@@ -57,13 +71,27 @@ class CodebookHealth:
 
     @property
     def efficiency(self) -> float:
+        """Entropy / log2(codebook_size) over all depths: the fraction of the bits needed by a coder without context."""
         return sum(d.entropy_bits for d in self.depths) / len(self.depths) / max(math.log2(self.codebook_size), 1e-9)
 
 
 def measure_codebook(
     name: str, tokenizer: BaseTokenizer, samples: Sequence[Sample], entropy_model: EntropyModel | None = None
 ) -> CodebookHealth:
-    """The health of the codebook of a tokenizer on samples of its modality; UserError where there are none."""
+    """Measure the health of the codebook of a tokenizer.
+
+    Args:
+        name: Name of the tokenizer.
+        tokenizer: The tokenizer.
+        samples: Samples of its modality.
+        entropy_model: Its entropy model, if any.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        UserError: There are no samples.
+    """
     if not samples:
         raise UserError(f"no {tokenizer.modality} to measure tokenizer {name!r} on")
     size, spread = tokenizer.codebook_size, _Spread()
@@ -114,7 +142,7 @@ def _depth(depth: int, ids: Int[Tensor, " n"], size: int, error: float | None) -
 
 @contextmanager
 def _watched(quantizer: Quantizer | None) -> Iterator[list[tuple[Tensor, Quantized]]]:
-    """Collects what goes into a quantizer and what comes out."""
+    """Context that collects inputs and outputs of a quantizer."""
     seen: list[tuple[Tensor, Quantized]] = []
     if quantizer is None:
         yield seen
@@ -127,7 +155,7 @@ def _watched(quantizer: Quantizer | None) -> Iterator[list[tuple[Tensor, Quantiz
 
 
 def _squared_errors(latents: Float[Tensor, "B ... D"], out: Quantized, channel_first: bool) -> Float[Tensor, " depths"]:
-    """Sums of squared distances between latents, as they are searched for, and codes, for each codebook."""
+    """Sum of squared distances between transformed latents and codes, for each codebook."""
     if "quantization_error" in out.per_depth:
         return out.per_depth["quantization_error"].double().cpu() * latents.numel()
     quantized = out.quantized.movedim(1, -1) if channel_first else out.quantized
@@ -135,7 +163,7 @@ def _squared_errors(latents: Float[Tensor, "B ... D"], out: Quantized, channel_f
 
 
 class _Spread:
-    """Total squared distance of the latents from their mean, over all that was added."""
+    """Sum of squared distances of all added latents from their mean."""
 
     def __init__(self) -> None:
         self.count, self.sums, self.squares = 0, torch.zeros(1, dtype=torch.float64), 0.0

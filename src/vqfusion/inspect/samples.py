@@ -1,4 +1,4 @@
-"""Which samples a tokenizer is inspected on."""
+"""Choice of the samples on which a tokenizer is inspected."""
 
 from vqfusion.config import ChainConfig
 from vqfusion.data import Dataset
@@ -10,9 +10,19 @@ from vqfusion.types import Sample
 def samples_for(
     tokenizer: BaseTokenizer, chain: ChainConfig, dataset: Dataset, split: str | None, most: int
 ) -> list[Sample]:
-    """At most `most` samples of the modality of a tokenizer, evenly spread over a split (None: over everything).
+    """Samples of the modality of a tokenizer, spread evenly over a split.
 
-    Pictures at the size of the chain, texts in its languages, no text twice.
+    Pictures have the size of the chain; texts are in its languages, without duplicates.
+
+    Args:
+        tokenizer: The tokenizer.
+        chain: Config of its chain.
+        dataset: Data set.
+        split: Split of the data set; None takes all.
+        most: Largest number of samples.
+
+    Returns:
+        The samples.
     """
     modality = tokenizer.modality
     slots = [f"{modality}:{language}" for language in chain.languages] if in_words(modality) else [modality]

@@ -1,1 +1,1 @@
-"""HTML pages, all in one look."""
+"""Self-contained HTML pages with a common style."""

@@ -1,6 +1,7 @@
-"""Pages: HTML files that carry their pictures, sounds and style with them, from the templates beside this file.
+"""HTML pages with embedded pictures, sounds and style, from the templates beside this file.
 
-Parts are `Markup`; whatever else is put into a part, a name of a file or an answer of a model, is escaped by Jinja2.
+Parts of a page are `Markup`; everything else that is put into a part, such as a file name or a generated text, is
+escaped by Jinja2.
 """
 
 import base64
@@ -22,18 +23,41 @@ UNSEEN = {"concept": "concept unseen", "pair": "style unseen", "voice": "voice u
 
 
 def page(title: str, about: str, chips: Sequence[str], sections: Mapping[str, str], footer: str) -> str:
-    """The whole document; it asks for nothing from anywhere else."""
+    """Whole document, which loads nothing from elsewhere.
+
+    Args:
+        title: Title of the page.
+        about: Introduction.
+        chips: Short facts in a row of badges.
+        sections: Sections by name, to which the head of the page links.
+        footer: Last line.
+
+    Returns:
+        The document as HTML.
+    """
     document = _templates().get_template("page.html")
     return document.render(title=title, about=about, chips=chips, sections=sections, footer=footer)
 
 
 def section(name: str, title: str, about: str, command: str, body: str, right: str = "") -> Markup:
-    """A part with a heading that `page` links to; `command` makes the same, `right` stands at its right end."""
+    """Section with a heading that the head of the page links to.
+
+    Args:
+        name: Name for the link.
+        title: Heading.
+        about: Introduction.
+        command: Command that produces the content; empty shows none.
+        body: Content.
+        right: Text at the right end of the heading.
+
+    Returns:
+        The section.
+    """
     return _part("section", name, title, about, command, body, right)
 
 
 def png(picture: Float[Tensor, "C H W"]) -> bytes:
-    """A picture in [0, 1] as the bytes of a PNG file of 8 bits."""
+    """8-bit PNG file of a picture in [0, 1]."""
     from PIL import Image
 
     array = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
@@ -43,7 +67,7 @@ def png(picture: Float[Tensor, "C H W"]) -> bytes:
 
 
 def wav(sound: Sample) -> bytes:
-    """A sound as the bytes of a WAV file of 16 bits and one channel."""
+    """16-bit mono WAV file of a sound."""
     import soundfile
 
     buffer = io.BytesIO()
@@ -53,17 +77,17 @@ def wav(sound: Sample) -> bytes:
 
 
 def picture(data: Float[Tensor, "C H W"], caption: str = "", kind: str = "") -> Markup:
-    """A figure of the class `kind`: "small" and "detail" show their pixels."""
+    """Figure with a caption; the classes `kind` "small" and "detail" show single pixels."""
     return _part("picture", _base64(png(data)), caption, kind)
 
 
 def atlas(data: Float[Tensor, "C H W"]) -> Markup:
-    """A picture over the whole width."""
+    """Picture over the whole width."""
     return _part("atlas", _base64(png(data)))
 
 
 def player(sound: Sample, caption: str = "") -> Markup:
-    """A sound with its outline."""
+    """Audio player with the waveform of the sound."""
     wave = sound.data.abs().amax(dim=0)
     pieces = torch.nn.functional.adaptive_max_pool1d(wave[None, None], 90)[0, 0]
     heights = (16 * pieces / pieces.max().clamp_min(1e-6)).tolist()
@@ -72,38 +96,38 @@ def player(sound: Sample, caption: str = "") -> Markup:
 
 
 def word(text: str, language: str = "", right: bool | None = None) -> Markup:
-    """A text in its own script and direction; green or red when it was an answer."""
+    """Text in its own script and direction; green or red where it is a right or wrong answer."""
     return _part("word", text, language, right)
 
 
 def said(language: str, text: str, right: bool | None = None) -> Markup:
-    """A line of a list of answers."""
+    """One answer of a list: language and text, marked as right or wrong."""
     return _part("said", language, text, right)
 
 
 def tag(held_out: str) -> Markup:
-    """A badge that says whether training saw the item."""
+    """Badge that says whether the item was in training."""
     return _part("tag", UNSEEN.get(held_out, "seen"), held_out in UNSEEN)
 
 
 def chip(text: str, new: bool = False) -> Markup:
-    """A badge of any text."""
+    """Badge with any text."""
     return _part("tag", text, new)
 
 
 def bars(distribution: dict[str, float], truth: str, count: int = 3) -> Markup:
-    """The most probable names; the true one is marked."""
+    """Bars of the `count` most probable names; the true one is marked."""
     best = sorted(distribution.items(), key=lambda item: -item[1])[:count]
     return _part("bars", [(name, f"{100 * p:.0f}") for name, p in best], truth)
 
 
 def grid(tiles: Iterable[str], least_px: int = 230) -> Markup:
-    """Tiles beside and below one another, each at least so wide."""
+    """Grid of tiles of at least this width."""
     return _part("grid", list(tiles), least_px)
 
 
 def strip(parts: Iterable[str]) -> Markup:
-    """Parts in one line."""
+    """Parts in one row."""
     return _part("row", "strip", list(parts))
 
 
@@ -113,57 +137,62 @@ def row(kind: str, parts: Iterable[str]) -> Markup:
 
 
 def side(figure: str, *body: str) -> Markup:
-    """A figure with something beside it."""
+    """Figure with other parts beside it."""
     return _part("side", figure, joined(*body))
 
 
 def listed(parts: Iterable[str]) -> Markup:
-    """A list of parts of the kind that `said` makes."""
+    """List of parts made by `said`."""
     return _part("items", list(parts))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
-    """A table of texts or parts."""
+    """Table of texts or parts."""
     return _part("table", head, list(rows))
 
 
 def curve(band: str, before: Sequence[str], after: Sequence[str]) -> Markup:
-    """Curves of points "x,y" in 1000 x 150, a band behind them."""
+    """Two curves with points "x,y" in 1000 x 150, over a band."""
     return _part("curve", band, before, after)
 
 
 def histogram(heights: Sequence[float], caption: str) -> Markup:
-    """Bars of heights in 0 to 60."""
+    """Bars with heights from 0 to 60."""
     return _part("histogram", heights, caption)
 
 
 def isolated(text: str) -> Markup:
-    """A text whose direction does not turn what stands beside it."""
+    """Text whose writing direction does not affect its surroundings."""
     return _part("isolated", text)
 
 
 def marked(text: str, good: bool) -> Markup:
+    """Text in the colour of good or bad results."""
     return _part("marked", text, good)
 
 
 def strong(text: str) -> Markup:
+    """Text in bold."""
     return _part("strong", text)
 
 
 def soft(text: str) -> Markup:
+    """Text in a muted colour."""
     return _part("soft", text)
 
 
 def heading(text: str) -> Markup:
+    """Heading within a section."""
     return _part("heading", text)
 
 
 def paragraph(text: str, kind: str = "about") -> Markup:
+    """Paragraph of the class `kind`."""
     return _part("paragraph", text, kind)
 
 
 def joined(*parts: str, by: str = " ") -> Markup:
-    """Parts one after the other; what is no part is escaped."""
+    """Concatenate parts; plain text among them is escaped."""
     return Markup(by).join(parts)
 
 
