@@ -14,10 +14,10 @@ class MissingExtra(UserError):
 
 
 def installing(extra: str) -> str:
-    """The command that installs an optional extra; vqfusion is in no index, so that it is run in a checkout."""
+    """Command that installs an optional extra from a checkout, since vqfusion is not in a package index."""
     return f'pip install -e ".[{extra}]" in the checkout of vqfusion'
 
 
 def needs_extra(package: str, extra: str, what: str = "this") -> MissingExtra:
-    """The error where `what` needs a `package` of an `extra` that is not installed."""
+    """Error where `what` needs a `package` of an `extra` that is not installed."""
     return MissingExtra(f"{what} needs {package}: {installing(extra)}")

@@ -72,7 +72,14 @@ def levels_parameters(widths: tuple[int, ...], depths: tuple[int, ...], rank: in
 
 
 def check_network(what: str, parameters: int, blocks: int, smallest_signal: int) -> None:
-    """UserError where a network, or the smallest signal that it takes (in values), is too large for the memory."""
+    """Raise UserError where a network, or the smallest signal that it takes, exceeds the memory.
+
+    Args:
+        what: Name of the network in the message.
+        parameters: Number of its parameters.
+        blocks: Number of its blocks.
+        smallest_signal: Number of values of the smallest signal that it takes.
+    """
     MEMORY.require(network_bytes(parameters, blocks), what)
     MEMORY.require(4 * smallest_signal, f"the smallest signal of {what}")
 
@@ -104,7 +111,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def _constructed(path: Path) -> Any:
-    """What a YAML file holds; UserError, before it is made, where aliases and merge keys make too much of a little."""
+    """Content of a YAML file; UserError where aliases and merge keys would expand it beyond all measure."""
     loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
     try:
         node = loader.get_single_node()
@@ -117,7 +124,7 @@ def _constructed(path: Path) -> Any:
 
 
 def _values(node: yaml.Node, counted: dict[int, int]) -> int:
-    """Values of a node with every alias written out; UserError for a node that holds itself."""
+    """Number of values of a node with all aliases expanded; UserError for a node that contains itself."""
     if id(node) not in counted:
         counted[id(node)] = -1
         parts = node.value if isinstance(node.value, list) else []

@@ -155,7 +155,7 @@ class FusionConfig(Config):
 
     @property
     def least_parameters(self) -> int:
-        """Fewest parameters of the transformer, and of the places of its slots."""
+        """Lower bound of the parameters of the transformer and of its position embeddings."""
         places = sum(prod(n // p for n, p in zip(s.shape, s.patch, strict=True)) for s in self.slots.values())
         return 8 * self.layers * self.dim**2 + places * self.dim
 
@@ -192,7 +192,7 @@ class PriorConfig(Config):
 
     @property
     def least_parameters(self) -> int:
-        """Fewest parameters of the network."""
+        """Lower bound of the parameters of the network."""
         ends = 2 * self.channels * self.fold**self.rank * self.widths[0] * 3**self.rank
         return ends + levels_parameters(self.widths, self.depths, self.rank)
 

@@ -78,7 +78,7 @@ class VQVAEConfig(Config):
 
     @property
     def least_parameters(self) -> int:
-        """Fewest parameters of the network."""
+        """Lower bound of the parameters of the network."""
         unsure = 2 * self.widths[0] * self.widths[1] if len(self.widths) > 1 else 0  # not there without blocks above
         return levels_parameters(self.widths, self.depths, self.rank) - unsure
 

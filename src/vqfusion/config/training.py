@@ -96,7 +96,7 @@ class StageConfig(Config):
 
 
 def check_batch(where: str, stage: StageConfig, values: int) -> None:
-    """UserError where a batch of signals of so many values is too large for the memory."""
+    """Raise UserError where a batch of signals with this many values exceeds the memory."""
     MEMORY.require(4 * stage.batch * values, f"{where}: a batch of {stage.batch}")
 
 
@@ -239,7 +239,7 @@ class ChainConfig(Config):
         return tuple(sorted((source, target))) not in self.untrained_pairs
 
     def uses_view(self, view: str) -> bool:
-        """Whether some slot is this view of a modality."""
+        """Whether a slot has this view of a modality."""
         return any(name.endswith(f"@{view}") for name in self.fusion.slots)
 
 

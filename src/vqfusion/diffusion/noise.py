@@ -36,5 +36,5 @@ def torch_seed(seed: int) -> int:
 
 
 def seeded(seed: int, batch: int) -> list[torch.Generator]:
-    """CPU generators of `batch` items: item i has seed `seed + i`."""
+    """CPU generators of `batch` items; item i has the seed `seed + i`."""
     return [torch.Generator().manual_seed(torch_seed(seed + i)) for i in range(batch)]

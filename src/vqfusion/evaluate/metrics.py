@@ -92,7 +92,7 @@ def stoi(sound: Float[Tensor, "*C T"], clean: Float[Tensor, "*C S"], sample_rate
     """Short-time objective intelligibility, about 0 to 1: Taal, Hendriks, Heusdens, Jensen (2011).
 
     Both sounds are cut to the shorter one. NaN where fewer than 30 frames (0.38 s) of speech remain after silence is
-    removed, because the measure is not defined there. Needs `pip install 'vqfusion[eval]'`.
+    removed, because the measure is not defined there. Needs the extra `eval`.
 
     Args:
         sound: Processed sound; only its first channel counts.

@@ -96,7 +96,7 @@ class Denoise(Restoration):
 @task
 @dataclass(frozen=True, kw_only=True)
 class Upscale(Restoration):
-    """Enlarge a picture or a volume; a model over codes shrinks it to 16 pixels a side and draws it anew."""
+    """Enlarge a picture or a volume; a model over codes generates the details from 16 pixels a side."""
 
     name: ClassVar[str] = "upscale"
     accepts: ClassVar[tuple[str, ...]] = tuple(name for name in SIGNALS if MODALITIES[name].rank > 1)
@@ -171,9 +171,10 @@ class Inpaint(Restoration):
         return Mask(seen, sigma=level)
 
     def restored(self, prior: "Prior", sample: "Sample", sampling: "Sampling") -> Answer:
-        """A series is filled in by what it has shown itself, unless the prior is one of series or chance is asked for.
+        """Fill the gaps of a series from the series itself; everything else, and samples, by the prior.
 
-        On made-up series this was nearer than the prior of sound, and than straight lines (docs/restoring.md).
+        On synthetic series an autoregressive model of the series was nearer to the truth than the prior of sound, and
+        than linear interpolation (docs/restoring.md).
         """
         by_channel = (MODALITIES[name].by_channel for name in (sample.modality, prior.config.modality))
         if tuple(by_channel) != (True, False) or self.read_out != "mean":

@@ -170,9 +170,9 @@ def discretised_gaussian_bits(
     Returns:
         Bits for each value, in the shape of `x`.
     """
-    x, mean, deviation = x.double(), mean.double(), (log_variance.double() / 2).exp()
-    above = torch.where(x > ends[1] - bin_width / 2, torch.inf, (x + bin_width / 2 - mean) / deviation)
-    below = torch.where(x < ends[0] + bin_width / 2, -torch.inf, (x - bin_width / 2 - mean) / deviation)
+    x, mean, std = x.double(), mean.double(), (log_variance.double() / 2).exp()
+    above = torch.where(x > ends[1] - bin_width / 2, torch.inf, (x + bin_width / 2 - mean) / std)
+    below = torch.where(x < ends[0] + bin_width / 2, -torch.inf, (x - bin_width / 2 - mean) / std)
     mirrored = above + below > 0  # both in the lower tail, where log_ndtr is exact
     low, high = torch.where(mirrored, -above, below), torch.where(mirrored, -below, above)
     low, high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)

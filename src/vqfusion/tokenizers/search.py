@@ -79,15 +79,15 @@ class _Search:
             self.curvature = (gradient.norm(dim=-1) / spacing).mean(dim=1, keepdim=True).expand(self.chosen.shape)
         order, code = self._suggestions(slope, distance, 1.0 if width > 1 else BOLDNESS)
         union, trials, errors = self.chosen, [], []
-        for places in _groups(order, width):
-            new = code.gather(1, places)
-            trials.append(self.chosen.scatter(1, places, new))
+        for positions in _groups(order, width):
+            new = code.gather(1, positions)
+            trials.append(self.chosen.scatter(1, positions, new))
             errors.append(self._errors(trials[-1]))
             harmful = (errors[-1] >= now)[:, None]
-            union = torch.where(harmful, union, union.scatter(1, places, new))
-            self.resting[self.item, places, new] = (REST * harmful).to(torch.int8).expand_as(places)
-            bend = errors[-1] - now - slope[self.item, places, new].sum(dim=1)
-            self._learn(places, 2 * bend / distance[self.item, places, new].sum(dim=1).clamp(min=1e-12))
+            union = torch.where(harmful, union, union.scatter(1, positions, new))
+            self.resting[self.item, positions, new] = (REST * harmful).to(torch.int8).expand_as(positions)
+            bend = errors[-1] - now - slope[self.item, positions, new].sum(dim=1)
+            self._learn(positions, 2 * bend / distance[self.item, positions, new].sum(dim=1).clamp(min=1e-12))
         trials.append(union)
         errors.append(self._errors(union))
         least, which = torch.stack(errors).min(dim=0)
@@ -124,11 +124,11 @@ class _Search:
         best, code = promised.min(dim=-1)
         return best.argsort(dim=1), code
 
-    def _learn(self, places: Int[Tensor, "B G"], measured: Float[Tensor, " B"]) -> None:
+    def _learn(self, positions: Int[Tensor, "B G"], measured: Float[Tensor, " B"]) -> None:
         """Update the curvature of a group by a measured one; a negative measurement only reduces it."""
-        old = self.curvature.gather(1, places)
+        old = self.curvature.gather(1, positions)
         new = torch.where(measured[:, None] > 0, old.lerp(measured[:, None].expand_as(old), LEARNING), 0.9 * old)
-        self.curvature = self.curvature.scatter(1, places, new)
+        self.curvature = self.curvature.scatter(1, positions, new)
 
 
 def _groups(order: Int[Tensor, "B P"], width: int) -> Iterator[Int[Tensor, "B G"]]:

@@ -48,18 +48,18 @@ class StandardisedTokenizer(SignalTokenizer):
         return (self.config.crop,) * self.config.vqvae.rank
 
     def prepare(self, signals: Float[Tensor, "B 1 ..."]) -> Float[Tensor, "B 1 ..."]:
-        """Signals with mean 0 and deviation 1, extended to multiples of the downsampling."""
+        """Pad standardised signals to multiples of the downsampling."""
         return extend_to_multiple(signals, self.vqvae.downsampling)
 
     def finish(self, signal: Float[Tensor, "B 1 ..."]) -> Float[Tensor, "B 1 ..."]:
-        """Signals with mean about 0 and deviation about 1, as they are."""
+        """Return standardised signals unchanged; `decode` restores their unit."""
         return signal
 
     def distortion(self, signals: Float[Tensor, "B 1 ..."]) -> Callable[[Tensor], Float[Tensor, " B"]]:
-        """Mean squared error in units of the deviation."""
+        """Mean squared error of standardised values."""
         x = self.prepare(signals)
         return lambda signal: (signal.float() - x).square().flatten(1).mean(dim=1)
 
     def loss(self, signals: Float[Tensor, "B 1 ..."]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training loss: mean squared error of standardised values plus the quantizer's."""
+        """Training loss: mean squared error of standardised values plus the quantizer's loss."""
         return standardised_loss(self.vqvae, signals)

@@ -77,8 +77,7 @@ class HogClassifier:
     """Histograms of oriented gradients (Dalal, Triggs, 2005) of all colours with a linear SVM.
 
     Cells of 8 x 8 pixels, blocks of 2 x 2 cells, 9 directions, plus the picture reduced to 8 x 8 pixels for its
-    colours, without which the baseline is weaker. One SVM for each pair of classes. Needs scikit-image: `pip install
-    'vqfusion[eval]'`.
+    colours, without which the baseline is weaker. One SVM for each pair of classes. Needs the extra `eval`.
     """
 
     def __init__(self, penalty: float = 1.0):

@@ -15,9 +15,9 @@ from vqfusion.errors import UserError, needs_extra
 class NameRecogniser:
     """Recogniser restricted to a list of English names: pocketsphinx (CMU, US English, weights in its wheel).
 
-    Only names whose words are all in its dictionary enter the grammar; `names` maps those to their words. Needs `pip
-    install 'vqfusion[eval]'`. It is the baseline of `transcribe` and the judge of `speak`; being independent of the
-    model, it does not share its errors.
+    Only names whose words are all in its dictionary enter the grammar; `names` maps those to their words. Needs the
+    extra `eval`. It is the baseline of `transcribe` and the judge of `speak`; being independent of the model, it does
+    not share its errors.
     """
 
     def __init__(self, names: Iterable[str]):

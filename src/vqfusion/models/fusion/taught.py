@@ -7,20 +7,20 @@ from typing import Any
 from vqfusion.data import Record
 
 EXAMPLES = 3
-SHOWN_BY = {"speaker": "audio", "style": "image"}  # label slots that say how a target shows a name
-# target -> text slot -> label slot -> label -> names that were taught with this label: which names each voice said
+SHOWN_BY = {"speaker": "audio", "style": "image"}  # label slots, and the slot whose rendering they describe
+# target -> text slot -> label slot -> label -> names that occurred with this label, such as those a speaker said
 Together = Mapping[str, Mapping[str, Mapping[str, Mapping[str, frozenset[str]]]]]
 
 
 class Taught:
-    """Names that a model learned, and with which labels it learned them.
+    """Names that a model was trained on, and the labels with which each of them occurred.
 
     Args:
-        names: Names in each text slot, `{"text:en": ("broccoli", ...)}`. A slot has names where texts repeat in
-            training, each at least twice on average; captions, which hardly repeat, are no closed list, and their
-            slot is left out.
-        together: For each target, the names that were taught with each label of its speaker or style:
-            `{"audio": {"text:en": {"speaker": {"clara": {"broccoli", ...}}}}}`.
+        names: Names of each text slot, `{"text:en": ("broccoli", ...)}`. A slot has names where texts repeat in
+            training, on average at least twice; captions hardly repeat and are not a closed list, so that their slots
+            are left out.
+        together: For each target, the names that occurred with each label of its speaker or style: `{"audio":
+            {"text:en": {"speaker": {"clara": {"broccoli", ...}}}}}`.
     """
 
     def __init__(self, names: Mapping[str, Sequence[str]] | None = None, together: Together | None = None):
@@ -30,7 +30,7 @@ class Taught:
 
     @classmethod
     def of(cls, records: Iterable[Record], slots: Iterable[str]) -> "Taught":
-        """What `records`, the training split, teach in the text `slots` of a model."""
+        """Names and labels in the text `slots` of `records`, the training split."""
         records, names = list(records), {}
         together: dict[str, dict[str, dict[str, dict[str, set[str]]]]] = {}
         for slot in slots:
@@ -47,12 +47,22 @@ class Taught:
         return cls(names, _frozen(together))
 
     def labels_for(self, target: str, slot: str, text: str, label_slot: str) -> tuple[str, ...]:
-        """Labels, in order, with which this name was taught: the voices that said it, the styles it was drawn in."""
+        """Labels with which a name occurred in training: the speakers that said it, or the styles of its pictures.
+
+        Args:
+            target: Slot of the sound or picture.
+            slot: Text slot of the name.
+            text: The name.
+            label_slot: "speaker" or "style".
+
+        Returns:
+            The labels in alphabetical order.
+        """
         rows = self.together.get(target, {}).get(slot, {}).get(label_slot, {})
         return tuple(sorted(label for label, names in rows.items() if text in names))
 
     def warning(self, slot: str, text: str) -> str | None:
-        """One line for the user where this text is not one of the names of a slot that has names."""
+        """Warning for the user where a text is not among the names of a slot that has names; else None."""
         if slot not in self._known or text in self._known[slot]:
             return None
         names = self.names[slot]
@@ -63,12 +73,12 @@ class Taught:
         return f"{text!r} is not among {known} that this model was taught, so the answer is a guess; {hint}"
 
     def stored_together(self) -> dict[str, Any]:
-        """`together` as JSON: for each label a string with "1" at the names that were taught with it, else "0"."""
+        """`together` for JSON: for each label a string with one digit per name, "1" where they occurred together."""
         return _each(self.together, lambda slot, names: "".join("01"[name in names] for name in self.names[slot]))
 
     @classmethod
     def from_stored(cls, names: Mapping[str, Sequence[str]], stored: Mapping[str, Any]) -> "Taught":
-        """What `names` and `stored_together` were written from; ValueError where they do not fit."""
+        """Inverse of storing `names` and `stored_together`; ValueError where they do not fit each other."""
 
         def read(slot: str, flags: str) -> frozenset[str]:
             return frozenset(name for name, flag in zip(names[slot], flags, strict=True) if flag == "1")
@@ -77,7 +87,7 @@ class Taught:
 
 
 def _each(together: Mapping[str, Any], change: Any) -> dict[str, Any]:
-    """The same nested mapping with `change(text slot, value)` for each label."""
+    """The same nested mapping with `change(text slot, value)` as the value of each label."""
     return {
         target: {
             slot: {kind: {label: change(slot, value) for label, value in rows.items()} for kind, rows in kinds.items()}

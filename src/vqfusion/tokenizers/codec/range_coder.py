@@ -100,7 +100,7 @@ class AdaptiveCounts:
         return place
 
     def add(self, symbol: int) -> None:
-        """Count one occurrence."""
+        """Count one occurrence of a symbol."""
         place = symbol + 1
         while place <= self.size:
             self.tree[place] += self.STEP
@@ -116,7 +116,7 @@ class AdaptiveCounts:
 
 
 def encode_adaptive(symbols: Int[np.ndarray, " n"], size: int) -> bytes:
-    """Symbols in `[0, size)` by counts that are learned on the way: no model needed, long messages gain."""
+    """Encode symbols in `[0, size)` by adaptive counts: needs no model, and improves with the length of the message."""
     coder, counts = RangeEncoder(), AdaptiveCounts(size)
     for symbol in symbols.tolist():
         coder.encode(*counts.interval(symbol), counts.total)
@@ -137,7 +137,7 @@ def decode_adaptive(data: bytes, count: int, size: int) -> Int[np.ndarray, " n"]
 
 
 def pack(symbols: Int[np.ndarray, " n"], size: int) -> bytes:
-    """Symbols in `[0, size)` in ceil(log2 size) bits each, the highest bit first."""
+    """Encode symbols in `[0, size)` with ceil(log2 size) bits each, the most significant bit first."""
     width = bits_per_symbol(size)
     bits = symbols[:, None] >> np.arange(width)[::-1] & 1
     return np.packbits(bits.astype(np.uint8).reshape(-1)).tobytes()
@@ -156,5 +156,5 @@ def unpack(data: bytes, count: int, size: int) -> Int[np.ndarray, " n"]:
 
 
 def bits_per_symbol(size: int) -> int:
-    """ceil(log2 size)."""
+    """Bits for symbols in `[0, size)`: ceil(log2 size)."""
     return (size - 1).bit_length()

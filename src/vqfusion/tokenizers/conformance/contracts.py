@@ -15,7 +15,7 @@ TOLERANCE = 1e-4  # relative to the size of the codes; float32 rounding stays we
 
 
 class NotApplicable(Exception):
-    """A contract that this quantizer does not promise."""
+    """This quantizer does not promise the contract."""
 
 
 def grids(quantizer: Quantizer) -> list[tuple[int, ...]]:

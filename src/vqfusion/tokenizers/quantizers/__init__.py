@@ -1,4 +1,4 @@
-"""Quantizers: vectors to code indices and back, behind one contract (see `base.py`)."""
+"""Quantizers: vectors to code indices and back, with one interface (see `base.py`)."""
 
 from typing import Any
 

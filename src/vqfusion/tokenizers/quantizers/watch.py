@@ -1,4 +1,4 @@
-"""A watch over the codes that training uses: one line when nearly all of them have fallen out of use."""
+"""Warning when nearly all codes of a quantizer fall out of use in training."""
 
 import warnings
 from typing import Any
@@ -10,14 +10,14 @@ from vqfusion.errors import Note
 from vqfusion.tokenizers.quantizers.base import Quantizer
 from vqfusion.types import Quantized
 
-EVERY, FEWEST = 100, 0.02  # forwards between two looks; share of the codes that a batch could use
+EVERY, FEWEST = 100, 0.02  # batches between checks; fraction of the codes that a batch could use
 
 
 class UsageWatch:
-    """A forward hook of a quantizer; gives a `Note`, once, where its mean perplexity over 100 batches has collapsed.
+    """Forward hook of a quantizer that warns once, with a `Note`, when the codebook has collapsed.
 
-    The first 100 batches are not judged. Collapsed is a perplexity under 2 % of the codes, or of the vectors of a
-    batch where these are fewer, and under 1.5 in any case.
+    The mean perplexity over 100 batches, after the first 100, is below 2 % of the number of codes (or of the vectors of
+    a batch, where these are fewer), or below 1.5.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class UsageWatch:
 
 
 def watch_usage(module: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
-    """Watch every quantizer of a module that is no part of another one; the handles end it."""
+    """Watch every quantizer of a module that is not part of another quantizer; removing the handles ends it."""
     found = {name: one for name, one in module.named_modules() if isinstance(one, Quantizer)}
     prefixes = {name: f"{name}." if name else "" for name in found}
     inner = {name for name in found for other in found if name != other and name.startswith(prefixes[other])}
@@ -55,5 +55,5 @@ def watch_usage(module: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
 
 
 def _vectors(quantizer: Quantizer, x: Tensor) -> int:
-    """Vectors of a batch."""
+    """Number of vectors of a batch."""
     return x.numel() // quantizer.dim
