@@ -93,11 +93,9 @@ class Run:
         self.record: list[dict[str, float]] = []
 
     def loss(self, batch: NoisyBatch) -> Tensor:
-        noisy = batch.clean - 0.5 + scale(batch.noise, batch.sigma)
         with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
-            noise = self.network(noisy, batch.sigma)
-        errors = (noisy - noise - (batch.clean - 0.5)).square().flatten(1).mean(dim=1)
-        return (errors * (1 / batch.sigma.square() + 1 / (0.0065 * batch.sigma))).mean()
+            noise = self.network(batch.noisy - 0.5, batch.level.flatten(1)[:, 0])
+        return ((batch.noisy - noise - batch.clean).square() / batch.remains).mean()
 
     def step(self, batch: NoisyBatch) -> None:
         if self.steps % EVERY == 0:

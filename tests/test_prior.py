@@ -16,11 +16,12 @@ from vqfusion.errors import UserError
 from vqfusion.hub import ZOO
 from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.prior import NoisyBatch, Prior, reflect_to_multiple
-from vqfusion.nn.restoration import RestorationNet, fold_positions, unfold_positions
+from vqfusion.nn.restoration import RestorationNet, filled, fold_positions, unfold_positions
 from vqfusion.nn.weights import load_weights, save_json
 from vqfusion.train.fusion.recipe import recipe
 from vqfusion.train.loop.power_average import averaged
 from vqfusion.train.loop.signals import Interrupted
+from vqfusion.train.restoration.damage import remaining
 from vqfusion.train.restoration.recipe import PRIOR_RECIPES
 from vqfusion.train.restoration.trainer import in_range, load_signals, noise_levels, noisy_batches, reduced, train_prior
 from vqfusion.types import Sample
@@ -129,7 +130,49 @@ def test_the_mean_over_mirrored_copies_does_not_change_with_the_mirror(modality,
         assert torch.allclose(prior.denoise(x.flip(axes), 0.1), prior.denoise(x, 0.1).flip(axes), atol=1e-5)
     if modality == "image":
         assert torch.allclose(prior.denoise(x.mT, 0.1), prior.denoise(x, 0.1).mT, atol=1e-5)
+        level = torch.rand(2, 1, *size)
+        assert torch.allclose(prior.denoise(x.mT, level.mT), prior.denoise(x, level).mT, atol=1e-5)
     assert prior.sigma_range == (0.002, 1.0)
+
+
+def test_a_level_is_one_number_or_a_map_and_old_weights_say_the_same():
+    prior = small(channels=3)
+    x = torch.rand(2, 3, 13, 18)
+    one = prior.denoise(x, torch.tensor([0.1, 0.3]))
+    flat = torch.tensor([0.1, 0.3])[:, None, None, None].expand(2, 1, 13, 18)
+    assert torch.allclose(prior.denoise(x, flat), one, atol=1e-5)
+    assert torch.allclose(prior.denoise(x, flat.expand(2, 3, 13, 18)), one, atol=1e-5)
+    uneven = flat.clone()
+    uneven[:, :, :4] = 0.01
+    assert not torch.allclose(prior.denoise(x, uneven)[:, :, :4], one[:, :, :4], atol=1e-3)
+
+    weight = prior.network.first.weight
+    half = weight.shape[1] // 2
+    old = prior.state_dict() | {
+        "network.first.weight": torch.cat([weight[:, :half], weight[:, half:].sum(1, keepdim=True)], dim=1)
+    }
+    loaded = Prior(prior.config)
+    loaded.load_state_dict(old)
+    assert torch.allclose(loaded.eval().denoise(x, 0.2), prior.denoise(x, 0.2), atol=1e-5)
+
+
+@pytest.mark.parametrize(("modality", "size"), [("audio", (64,)), ("image", (24, 24)), ("volume", (8, 8, 8))])
+def test_what_is_lost_does_not_count_and_begins_as_the_mean_of_what_is_near(modality, size):
+    prior = small(modality, learned=("holes",))
+    x, sigma = torch.rand(1, 1, *size), torch.full((1, 1, *size), 0.01)
+    lost = torch.rand(size, generator=torch.Generator().manual_seed(0)) < 0.5
+    sigma[0, 0, lost] = torch.inf
+    other = x.clone()
+    other[0, 0, lost] = torch.nan
+    assert torch.equal(prior.denoise(x, sigma), prior.denoise(other, sigma))
+    assert prior.receptive_radius > prior.network.receptive_radius
+    idle = Prior(prior.config).denoise(x, sigma).detach()  # its network adds nothing yet
+    assert torch.allclose(idle[0, 0, ~lost], x[0, 0, ~lost], atol=1e-6)
+    line = torch.tensor([[[3.0, 0, 0, 5, 7, 0, 0, 0]]])
+    gaps = line == 0
+    assert torch.allclose(filled(line, gaps), torch.tensor([[[3, 3, 5, 5, 7, 7, 7, 6]]]).float())
+    assert torch.equal(filled(2 * line, gaps), 2 * filled(line, gaps)), "scaled data are filled by scaled values"
+    assert torch.equal(filled(torch.ones(1, 1, 4), torch.ones(1, 1, 4) > 0), torch.zeros(1, 1, 4)), "nothing is left"
 
 
 def test_the_answer_has_a_gradient():
@@ -218,7 +261,7 @@ def test_batches_are_a_function_of_the_step_and_processes_share_them():
     assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
     halves = [batches(3, rank, 2) for rank in range(2)]
     assert all(torch.equal(a, torch.cat(b)) for a, b in zip(one, zip(*halves, strict=True), strict=True))
-    assert not torch.equal(one.noise, batches(4, 0, 1).noise)
+    assert not torch.equal(one.noisy, batches(4, 0, 1).noisy)
 
 
 def test_stopped_and_resumed_training_gives_the_same_bits(tmp_path):
@@ -263,13 +306,20 @@ def test_a_toy_is_learned_and_what_is_returned_is_what_is_saved(tmp_path):
     assert torch.equal(saved.denoise(noisy, 0.1), prior.denoise(noisy, 0.1))
 
 
-def test_an_error_counts_relative_to_what_remains():
-    prior = Prior(PriorConfig(**SMALL), error_slope=0.01)  # starts as the identity: all of the noise remains
-    noise = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+def test_an_error_counts_relative_to_the_root_of_what_remains_and_ten_times_that_at_most():
+    prior = Prior(PriorConfig(**SMALL))  # starts as the identity: all of the noise remains
+    noise = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     noise = noise / noise.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    batch = NoisyBatch(torch.rand(2, 1, 16, 16), noise, torch.tensor([0.01, 0.1]), torch.tensor([True, False]))
-    loss, report = prior.loss(batch)
-    assert float(loss.detach()) == pytest.approx((1 + 0.01 / 0.01 + 1 + 0.1 / 0.01) / 2, rel=1e-3)
+    sigma = torch.tensor([0.01, 0.02, 0.1])[:, None, None, None].expand_as(noise)
+    clean, told = torch.rand(3, 1, 16, 16), torch.tensor([1.0, 1.0, 0.0])[:, None, None, None]
+    remains = remaining(sigma, 0.01)
+    loss, report = prior.loss(NoisyBatch(clean, clean + sigma * noise, sigma * told, remains))
+    expected = [1 / (1 / s**2 + 1 / (0.01 * s)) for s in (0.01, 0.02, 0.1)]
+    assert remains[:, 0, 0, 0].tolist() == pytest.approx(expected)
+    times = [1 + s / 0.01 for s in (0.01, 0.02, 0.1)]  # 2, 3 and 11, which counts as 10
+    assert float(loss.detach()) == pytest.approx(
+        sum(min(k, 10) * e**0.5 for k, e in zip(times, expected, strict=True)) / 0.03 / 3, rel=1e-3
+    )
     assert float(report["psnr_blind"]) == pytest.approx(20, abs=1e-2)
 
 
@@ -297,6 +347,8 @@ def test_one_command_trains_a_prior_on_ones_own_files_and_goes_on(tmp_path, cli)
     code, _, err = cli("train", own, "-o", "more", "--json", "--device", "cpu", "--start", "run")
     assert code == 0, err
     own.write_text(own.read_text().replace("steps: 10", "steps: 11"))
+    assert cli("train", own, "-o", "run", "--device", "cpu")[0] == 0, "more steps go on from where it ended"
+    own.write_text(own.read_text().replace("crop: 16", "crop: 8"))
     code, _, err = cli("train", own, "-o", "run", "--device", "cpu")
     assert code == 2 and "another config" in err and len(err.strip().splitlines()) == 1
     assert recipe(str(EXAMPLE)).sizes == (512, 1024) and len(EXAMPLE.read_text().splitlines()) <= 10
@@ -311,11 +363,13 @@ def test_signals_are_read_as_the_prior_takes_them(tmp_path):
     Image.new("RGB", (60, 30), (255, 0, 0)).save(tmp_path / "red.png")
     grey = training().model_copy(update={"data": str(tmp_path), "sizes": (20, 40, 100)})
     signals = load_signals(grey)
-    assert [tuple(signal.shape) for signal in signals] == [(1, 10, 20), (1, 20, 40)]
-    assert abs(int(signals[0][0, 5, 5]) - 76) <= 1
+    assert [tuple(signal.shape) for signal in signals] == [(1, 30, 60), (1, 10, 20), (1, 20, 40)]
+    assert all(abs(int(signal[0, 5, 5]) - 76) <= 1 for signal in signals)
     with pytest.raises(UserError, match="holds no audio"):
         load_signals(grey.model_copy(update={"prior": PriorConfig(modality="audio")}))
-    assert [r.shape[2] for r in reduced(torch.zeros(3, 8, 16, dtype=torch.uint8), (4, 8, 16))] == [4, 8]
+    wide = torch.zeros(3, 8, 16, dtype=torch.uint8)
+    assert sorted(r.shape[2] for r in reduced(wide, (4, 8, 16))) == [4, 8, 16]
+    assert [r.shape[2] for r in reduced(wide, (4, 14))] == [4], "larger than asked for, but not by a quarter"
     far = torch.linspace(-1000, 3000, 500).reshape(1, 5, 10, 10)
     assert float(in_range(far, (0.0, 1.0)).min()) == 0 and float(in_range(far, (0.0, 1.0)).max()) == 1
 

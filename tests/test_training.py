@@ -21,6 +21,7 @@ from vqfusion.models.fusion.draws import draw_slot
 from vqfusion.models.fusion.generate import given_prefix
 from vqfusion.models.fusion.system import System
 from vqfusion.models.sampling import Sampling
+from vqfusion.nn.restoration import RestorationNet
 from vqfusion.nn.weights import load_json, load_weights, save_json, save_weights
 from vqfusion.tasks import TASKS
 from vqfusion.tokenizers.text import TextTokenizer
@@ -380,3 +381,31 @@ def test_weights_that_do_not_fit_on_the_disk_leave_the_old_ones(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
     assert torch.equal(load_weights(tmp_path / "a.safetensors")["x"], torch.zeros(99))
+
+
+def test_muon_takes_the_kernels_of_a_restoration_network_as_matrices():
+    network = RestorationNet(2, 1, (4, 6), (1, 1))
+    adamw, muon = make_optimizers(network, STAGE.model_copy(update={"optimizer": "muon"}))
+    kernels = {p for block in (*network.down, *network.up) for p in block.parameters()}
+    assert set(muon.param_groups[0]["params"]) == kernels
+    assert not kernels & {p for group in adamw.param_groups for p in group["params"]}
+    kernel = torch.nn.Parameter(torch.zeros(4, 2, 3, 3))
+    kernel.grad = torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    flat = torch.nn.Parameter(torch.zeros(4, 18))
+    flat.grad = kernel.grad.flatten(1)
+    for one in (kernel, flat):
+        Muon([one], lr=0.1).step()
+    assert torch.equal(kernel.flatten(1), flat) and float(flat.detach().abs().max()) > 0
+
+
+def test_what_gets_no_gradient_does_not_slow_a_training_down(tmp_path):
+    """Its momentum is flushed to zero rather than left as denormal numbers, and only while training."""
+    seen = []
+
+    def look(step, rank, processes):
+        seen.append(float(torch.tensor([1e-39, 1e-39]).mul(1.0).sum()))
+        return batches(step, rank, processes)
+
+    fit(Linear(), look, STAGE, tmp_path, "c", Accelerator(cpu=True))
+    assert set(seen) == {0.0}
+    assert float(torch.tensor([1e-39, 1e-39]).mul(1.0).sum()) > 0

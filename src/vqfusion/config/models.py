@@ -10,9 +10,11 @@ from vqfusion.config.base import (
     Count,
     NotNegative,
     Positive,
+    Share,
     Whole,
     check_levels,
     check_network,
+    later,
     levels_parameters,
 )
 from vqfusion.config.tokenizers import ImageTokenizerConfig, LatentTokenizerConfig, VQVAEConfig
@@ -172,6 +174,8 @@ class PriorConfig(Config):
         widths: Channels at each level of the network, the finest first.
         depths: Residual blocks at each level, on the way down and again on the way up.
         fold: Blocks of this many positions along each axis enter as channels.
+        leak: Slope of the rectifiers of the network below zero.
+        learned: What it saw in training beside white noise of one level.
     """
 
     modality: SignalName = "image"
@@ -182,6 +186,8 @@ class PriorConfig(Config):
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (64, 96, 128)
     depths: tuple[Whole, ...] = (2, 2, 3)
     fold: Count = 2
+    leak: Share = later(0.0)
+    learned: tuple[Literal["grey", "holes", "uneven", "camera"], ...] = later(())
 
     @model_validator(mode="after")
     def _one_depth_for_each_width(self) -> "PriorConfig":

@@ -64,7 +64,8 @@ class StageConfig(Config):
     """How one network is trained: linear warm-up, cosine decay to zero, exponential moving average of the weights.
 
     Attributes:
-        optimizer: "adamw", or "muon" for the matrices of linear layers (Jordan et al., 2024) and AdamW for the rest.
+        optimizer: "adamw", or "muon" (Jordan et al., 2024) for the matrices of linear layers and the kernels of
+            restoration networks, and AdamW for the rest.
         steps: Optimizer steps.
         batch: Batch size.
         learning_rate: Peak learning rate.
@@ -104,7 +105,7 @@ class PriorTrainingConfig(Config):
     """How a restoration prior is trained: random crops with added Gaussian noise.
 
     The squared error at noise level sigma is divided by the error to be expected there, 1 / (1 / sigma^2 + 1 /
-    (error_slope sigma)), so that all levels count alike.
+    (error_slope sigma)), to the power 1/2, so that errors at all levels pull alike.
 
     Attributes:
         name: Name of the model.
@@ -119,7 +120,12 @@ class PriorTrainingConfig(Config):
         error_slope: Slope of the expected error for small sigma.
         sizes: Larger pictures are reduced until their longer side has one of these lengths in pixels; empty keeps all
             sizes.
-        candidates: Number of crops from which the one with the largest variance is taken.
+        candidates: Number of crops from random signals of which the one with the most detail is taken.
+        late_crop: Side of a crop in the last quarter of the steps, where a batch holds as many fewer; None for `crop`.
+        grey: Fraction of the items that are grey pictures in equal channels with the same noise in all of them.
+        holes: Fraction of the items that have lost some of their values.
+        uneven: Fraction of the items whose noise level changes from place to place.
+        camera: Fraction of the items that went through what a camera and a file do; their level is never an input.
     """
 
     name: PlainName
@@ -133,6 +139,19 @@ class PriorTrainingConfig(Config):
     error_slope: Positive = 0.011
     sizes: tuple[Count, ...] = ()
     candidates: Count = 1
+    late_crop: Count | None = later(None)
+    grey: Share = later(0.0)
+    holes: Share = later(0.0)
+    uneven: Share = later(0.0)
+    camera: Share = later(0.0)
+
+    @model_validator(mode="after")
+    def _damages_that_there_can_be(self) -> "PriorTrainingConfig":
+        if self.holes + self.uneven + self.camera > 1:
+            raise ValueError("holes, uneven and camera are shares of the items: together at most 1")
+        if (self.grey or self.camera) and (self.prior.rank, self.prior.channels) != (2, 3):
+            raise ValueError("grey and camera are for priors of pictures with 3 channels: set them to 0")
+        return self
 
     @model_validator(mode="after")
     def _batch_fits_in_memory(self) -> "PriorTrainingConfig":

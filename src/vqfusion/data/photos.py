@@ -1,4 +1,4 @@
-"""146 openly licensed photographs from three Debian packages: what the shipped photo prior learned from."""
+"""195 openly licensed photographs, most from three Debian packages: what the shipped photo prior learned from."""
 
 import os
 import struct
@@ -21,13 +21,16 @@ def open_photos() -> Dataset:
 
     Files, authors and licences (CC0, CC BY, CC BY-SA, public domain) are the rows of `zoo/photo/sources.tsv`. The
     packages lomiri-wallpapers-16.04, lomiri-wallpapers-20.04 and gcompris-qt-data are looked for where they are
-    installed, in /usr/share, and unpacked in `$VQFUSION_DATA/debian/NAME`. UserError names the one that is missing.
+    installed, in /usr/share, and unpacked in `$VQFUSION_DATA/debian/NAME`. Those of photos_cc0 are in
+    `$VQFUSION_DATA/photos_cc0`, at most 1.5 megapixels each. UserError names what is missing.
     """
     records = []
     for line in SOURCES.read_text(encoding="utf-8").splitlines()[1:]:
         split, package, file, *_ = line.split("\t")
         if package == "gcompris-qt-data":
             source = partial(_from_resource, package, file)
+        elif package == "photos_cc0":
+            source = partial(_from_folder, file)
         else:
             source = partial(_from_file, package, file)
         records.append(Record(Path(file).stem, split, sources={"image": source}))
@@ -38,15 +41,30 @@ def _from_file(package: str, file: str) -> Sample:
     return read_picture(shared_folder(package) / file, channels=3)
 
 
+def _from_folder(file: str) -> Sample:
+    folder = data_root() / "photos_cc0"
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is missing: put the files of the package photos_cc0 there, as zoo/photo/sources.tsv "
+            "names them, from their sources, and set VQFUSION_DATA to the folder around it"
+        )
+    return read_picture(folder / file, channels=3)
+
+
 def _from_resource(package: str, file: str) -> Sample:
     activity = file.split("/")[3]
     archive = shared_folder(package) / RESOURCES / f"{activity}.rcc"
     return read_picture(_resources(archive)[file], channels=3)
 
 
+def data_root() -> Path:
+    """Where data sets lie that are not installed: `$VQFUSION_DATA`."""
+    return Path(os.environ.get("VQFUSION_DATA", "../shared/data"))
+
+
 def shared_folder(package: str) -> Path:
     """`usr/share` of a Debian package that is installed, or unpacked with `dpkg -x` in `$VQFUSION_DATA/debian`."""
-    root = Path(os.environ.get("VQFUSION_DATA", "../shared/data")) / "debian" / package / "usr/share"
+    root = data_root() / "debian" / package / "usr/share"
     if root.is_dir():
         return root
     if Path(f"/usr/share/doc/{package}").is_dir():

@@ -4,35 +4,43 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vqfusion.nn.blocks import CONVOLUTION
+
+FILL_REACH = 16  # positions to each side
 
 
 class ScaleFreeBlock(nn.Module):
     """x + conv(relu(conv(x))) without biases and norms; it starts as the identity.
 
-    The residual block of Lim et al. (2017), without biases after Mohan et al. (2020).
+    The residual block of Lim et al. (2017), without biases after Mohan et al. (2020). Below zero the rectifier has the
+    slope `leak`: without, a channel that is nowhere positive learns no more.
     """
 
-    def __init__(self, rank: int, channels: int):
+    def __init__(self, rank: int, channels: int, leak: float = 0.0):
         super().__init__()
+        self.leak = leak
         self.conv_in = _convolution(rank, channels, channels, 3)
         self.conv_out = _convolution(rank, channels, channels, 3)
         nn.init.zeros_(self.conv_out.weight)
 
     def forward(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
-        return x + self.conv_out(torch.relu(self.conv_in(x)))
+        inner = self.conv_in(x)
+        return x + self.conv_out(F.leaky_relu(inner, self.leak) if self.leak else torch.relu(inner))
 
 
 class RestorationNet(nn.Module):
-    """Predicts the noise in noisy data `[B, channels, *size]` with noise levels `[B]`, for rank 1, 2 or 3.
+    """Predicts the noise in noisy data `[B, channels, *size]` with known or unknown noise levels, for rank 1, 2 or 3.
 
     Blocks of `fold` positions along each axis become channels first (Zhang, Zuo, Zhang, 2018, "FFDNet"), so that
     convolutions run at fewer positions. A U-Net follows: level i has `widths[i]` channels, `depths[i]` blocks on the
     way down and again on the way up, and half the resolution of the level before; skip connections are added. The noise
-    level is one more input channel, in the units of the data; 0 means unknown. The last convolution starts at zero.
+    level, one for each item or one for each value in the units of the data, is folded like the data and is more input
+    channels; 0 means unknown. The last convolution starts at zero. Weights that were stored with one channel for the
+    level are spread over all of its channels on loading.
 
     There are no biases, so that net(a x, a sigma) = a net(x, sigma) for a > 0 (Mohan et al., 2020), and no norms, so
     that a tile that starts at a multiple of `multiple` and has a margin of `receptive_radius` gives the same result as
@@ -44,6 +52,7 @@ class RestorationNet(nn.Module):
         widths: Channels at each level.
         depths: Blocks at each level.
         fold: Side of the blocks of positions that become channels.
+        leak: Slope of the rectifiers below zero.
     """
 
     def __init__(
@@ -53,6 +62,7 @@ class RestorationNet(nn.Module):
         widths: Sequence[int] = (64, 96, 128),
         depths: Sequence[int] = (2, 2, 3),
         fold: int = 2,
+        leak: float = 0.0,
     ):
         super().__init__()
         if len(depths) != len(widths):
@@ -60,22 +70,25 @@ class RestorationNet(nn.Module):
         self.fold, self.depths = fold, tuple(depths)
         self.multiple = fold * 2 ** (len(widths) - 1)
         folded = channels * fold**rank
-        self.first = _convolution(rank, folded + 1, widths[0], 3)
+        self.first = _convolution(rank, 2 * folded, widths[0], 3)
+        self.register_load_state_dict_pre_hook(_spread_level)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         self.coarser, self.finer = nn.ModuleList(), nn.ModuleList()
         for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             if i:
                 self.coarser.append(_convolution(rank, widths[i - 1] * 2**rank, width, 1))
                 self.finer.append(_convolution(rank, width, widths[i - 1] * 2**rank, 1))
-            self.down.append(nn.Sequential(*(ScaleFreeBlock(rank, width) for _ in range(depth))))
-            self.up.append(nn.Sequential(*(ScaleFreeBlock(rank, width) for _ in range(depth))))
+            self.down.append(nn.Sequential(*(ScaleFreeBlock(rank, width, leak) for _ in range(depth))))
+            self.up.append(nn.Sequential(*(ScaleFreeBlock(rank, width, leak) for _ in range(depth))))
         self.last = _convolution(rank, widths[0], folded, 3)
         nn.init.zeros_(self.last.weight)
 
-    def forward(self, x: Float[Tensor, "B C ..."], sigma: Float[Tensor, " B"]) -> Float[Tensor, "B C ..."]:
-        x = fold_positions(x, self.fold)
-        level = sigma.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
-        x = self.first(torch.cat([x, level], dim=1))
+    def forward(
+        self, x: Float[Tensor, "B C ..."], sigma: Float[Tensor, " B"] | Float[Tensor, "B D ..."]
+    ) -> Float[Tensor, "B C ..."]:
+        """The noise in x `[B, C, *size]`; sigma is `[B]` or a map `[B, 1 or C, *size]`."""
+        level = sigma.to(x.dtype).reshape(*sigma.shape, *[1] * (x.ndim - sigma.ndim)).expand_as(x)
+        x = self.first(torch.cat([fold_positions(x, self.fold), fold_positions(level, self.fold)], dim=1))
         kept = []
         for i, blocks in enumerate(self.down):
             x = blocks(self.coarser[i - 1](fold_positions(x, 2)) if i else x)
@@ -110,6 +123,15 @@ class RestorationNet(nn.Module):
         return radius
 
 
+def _spread_level(network: RestorationNet, tensors: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Weights with one channel for the level as weights with one for each value: the same answer to one level."""
+    name, wanted = f"{prefix}first.weight", network.first.weight.shape[1]
+    weight = tensors.get(name)
+    if weight is not None and weight.shape[1] == wanted // 2 + 1:
+        level = weight[:, -1:] / (wanted // 2)
+        tensors[name] = torch.cat([weight[:, :-1], *[level] * (wanted // 2)], dim=1)
+
+
 def fold_positions(x: Float[Tensor, "B C ..."], factor: int) -> Float[Tensor, "B D ..."]:
     """Turn blocks of `factor` positions along each axis into channels; every axis is divided by `factor`."""
     if factor == 1:
@@ -131,6 +153,23 @@ def unfold_positions(x: Float[Tensor, "B D ..."], factor: int) -> Float[Tensor, 
     x = x.reshape(batch, folded // factor**rank, *[factor] * rank, *size)
     order = [n for axis in range(rank) for n in (2 + rank + axis, 2 + axis)]
     return x.permute(0, 1, *order).reshape(batch, folded // factor**rank, *(n * factor for n in size))
+
+
+def filled(x: Float[Tensor, "B C ..."], lost: Bool[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
+    """X with each lost value as the mean of what is left in the smallest box around it that holds any.
+
+    Boxes reach 1, 2, 4, ... up to `FILL_REACH` positions to each side; what is alone beyond becomes 0. A mean, so
+    scaled data are filled by scaled values.
+    """
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[x.ndim - 3]
+    seen = (~lost).to(x.dtype)
+    known, reach, x = x.masked_fill(lost, 0.0), 1, x.masked_fill(lost, 0.0)
+    while reach <= FILL_REACH and bool(lost.any()):
+        share = pool(seen, 2 * reach + 1, 1, reach)
+        found = lost & (share > 1e-6)
+        x = torch.where(found, pool(known, 2 * reach + 1, 1, reach) / share.clamp(min=1e-6), x)
+        lost, reach = lost & ~found, 2 * reach
+    return x
 
 
 def _convolution(rank: int, channels_in: int, channels_out: int, kernel: int) -> nn.Module:

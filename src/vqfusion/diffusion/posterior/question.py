@@ -27,7 +27,9 @@ class RestorationPrior(Protocol):
 
     `denoise(x, sigma)` is E[x_0 | x_0 + sigma n = x] for x `[B, C, *size]` in sample units (pictures in [0, 1];
     variance exploding: the data are never scaled), sigma a number or one for each item `[B]`, in the same units.
-    Gradients to x pass where the caller records them. `sigma_range` holds the least and the greatest sigma.
+    Gradients to x pass where the caller records them. `sigma_range` holds the least and the greatest sigma. A prior
+    may have `learned`, names of what else it knows: with "uneven" sigma may be a map `[B, 1 or C, *size]`, with
+    "holes" inf in it for what is lost.
     """
 
     @property
@@ -45,12 +47,14 @@ class CountedPrior:
     def __init__(self, prior: RestorationPrior):
         self.prior, self.rows = prior, 0
         self.sigma_range = prior.sigma_range
+        self.learned: tuple[str, ...] = getattr(prior, "learned", ())
 
     def denoise(self, x: Float[Tensor, "B C ..."], sigma: float | Float[Tensor, " B"]) -> Float[Tensor, "B C ..."]:
         self.rows += len(x)
         low, high = self.sigma_range
-        levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x)).clamp(low, high)
-        return self.prior.denoise(x, levels)
+        levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+        levels = levels.expand(len(x)) if levels.ndim < 2 else levels
+        return self.prior.denoise(x, torch.where(levels.isinf(), levels, levels.clamp(low, high)))
 
 
 @dataclass(frozen=True)

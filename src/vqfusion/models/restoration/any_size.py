@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vqfusion.models.restoration.prior import Prior, reflect_to_multiple
+from vqfusion.models.restoration.prior import Levels, Prior, reflect_to_multiple
 from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.nn.tiles import MOST_ELEMENTS, run_local
 
@@ -17,10 +17,10 @@ class AnySizePrior:
     seams. Where gradients are recorded the signal goes through whole. Signals of over `fast_from` positions are
     computed in bfloat16 on processors that have it: half the time, and 0.004 dB less at most (docs/restoring.md).
 
-    Colour is restored by a prior of grey channel by channel. Grey is restored by a prior of n channels as n equal ones
-    with noise between them added: grey noise of sigma and this make independent noise of sigma sqrt(n) in every
-    channel, which the prior knows. Equal noise in all channels it has never seen and takes for texture. The added
-    noise depends on the place alone.
+    Colour is restored by a prior of grey channel by channel. Grey is restored by a prior of n channels as n equal ones.
+    Where the prior has not learned grey it would take equal noise for texture, so noise between the channels is added:
+    with grey noise of sigma it makes independent noise of sigma sqrt(n) in every channel, which the prior knows. The
+    added noise depends on the place alone.
     """
 
     def __init__(
@@ -32,43 +32,56 @@ class AnySizePrior:
     ):
         self.prior, self.channels, self.most = prior, channels or prior.config.channels, most
         self.fast_from = fast_from if has_bfloat16() else None
-        self._spread = prior.config.channels**0.5 if self.channels == 1 else 1.0
+        widened = self.channels == 1 and "grey" not in prior.config.learned
+        self._spread = prior.config.channels**0.5 if widened else 1.0
 
     @property
     def sigma_range(self) -> tuple[float, float]:
         low, high = self.prior.sigma_range
         return low / self._spread, high / self._spread
 
-    def denoise(self, x: Float[Tensor, "B C ..."], sigma: float | Float[Tensor, " B"]) -> Float[Tensor, "B C ..."]:
-        """E[data | data + sigma noise = x] for x `[B, C, *size]`; ValueError for another C."""
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return self.prior.config.learned
+
+    def denoise(self, x: Float[Tensor, "B C ..."], sigma: Levels) -> Float[Tensor, "B C ..."]:
+        """E[data | data + sigma noise = x] for x `[B, C, *size]` and levels as `Prior.denoise` takes them.
+
+        ValueError for another C.
+        """
         wanted = self.prior.config.channels
         if x.shape[1] != self.channels:
             raise ValueError(f"this prior was adapted to {self.channels} channels, not {x.shape[1]}")
-        levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
+        levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
+        levels = levels.expand(len(x)) if levels.ndim < 2 else levels.expand(len(x), -1, *x.shape[2:])
         if self.channels == wanted:
             return self._tiled(x, levels)
         if wanted == 1:
-            made = self._tiled(x.flatten(0, 1)[:, None], levels.repeat_interleave(self.channels))
+            each = levels.repeat_interleave(self.channels) if levels.ndim == 1 else levels.expand_as(x).flatten(0, 1)
+            made = self._tiled(x.flatten(0, 1)[:, None], each if levels.ndim == 1 else each[:, None])
             return made[:, 0].unflatten(0, (-1, self.channels))
         if self.channels != 1:
             return self.prior.denoise(x, levels)  # says what it takes
+        if self._spread == 1.0:
+            return self._tiled(x.expand(-1, wanted, *x.shape[2:]), levels).mean(dim=1, keepdim=True)
         between = torch.randn(wanted, *x.shape[2:], generator=torch.Generator().manual_seed(0))
         between = (between - between.mean(dim=0)).to(x)
         levels = levels * self._spread
-        wide = x + levels.reshape(-1, *[1] * (x.ndim - 1)) * between
+        wide = x + levels.reshape(*levels.shape, *[1] * (x.ndim - levels.ndim)) * between
         return self._tiled(wide, levels).mean(dim=1, keepdim=True)
 
-    def _tiled(self, x: Float[Tensor, "B C ..."], levels: Float[Tensor, " B"]) -> Float[Tensor, "B C ..."]:
+    def _tiled(self, x: Float[Tensor, "B C ..."], levels: Tensor) -> Float[Tensor, "B C ..."]:
         if x[:, 0].numel() <= self.most or (torch.is_grad_enabled() and x.requires_grad):
             return self.prior.denoise(x, levels)
         size, multiple = x.shape[2:], self.prior.multiple
-        whole = reflect_to_multiple(x, multiple)
+        channels, mapped = x.shape[1], levels.ndim > 1
+        whole = reflect_to_multiple(torch.cat([x, levels], dim=1) if mapped else x, multiple)
 
         fast = x.device.type == "cpu" and self.fast_from is not None and x[0, 0].numel() > self.fast_from
 
         def denoise(part: Tensor, rows: slice) -> Tensor:
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-                return self.prior.denoise(part, levels[rows])
+                return self.prior.denoise(part[:, :channels], part[:, channels:] if mapped else levels[rows])
 
         made = run_local(denoise, whole, self.prior.receptive_radius, multiple, self.most)
         return made[(..., *(slice(n) for n in size))]

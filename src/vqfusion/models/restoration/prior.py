@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,17 +13,22 @@ from vqfusion.diffusion.gaussian.schedules import EDMSchedule
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
 from vqfusion.nn.pretrained import Pretrained, Stored
-from vqfusion.nn.restoration import RestorationNet
+from vqfusion.nn.restoration import FILL_REACH, RestorationNet, filled
 from vqfusion.types import Prediction, Sample
+
+MOST = 10.0  # times what is expected to remain, of an error
+UNIT = 0.03  # so that the loss is about 1 where what is expected remains at a level of 0.1
+Levels = float | Float[Tensor, " B"] | Float[Tensor, "B D ..."]
 
 
 class NoisyBatch(NamedTuple):
-    """What a prior learns from: clean data `[B, C, *S]`, unit noise, noise levels, and which of them it is told."""
+    """What a prior learns from, all `[B, C, *S]`: clean data, the same with noise, the levels that it is told, and the
+    squared errors that about remain, relative to which an error counts. Level 0 is not told; inf is a lost value."""
 
     clean: Float[Tensor, "B C ..."]
-    noise: Float[Tensor, "B C ..."]
-    sigma: Float[Tensor, " B"]
-    told: Bool[Tensor, " B"]
+    noisy: Float[Tensor, "B C ..."]
+    level: Float[Tensor, "B C ..."]
+    remains: Float[Tensor, "B C ..."]
 
     @property
     def items(self) -> int:
@@ -46,10 +51,12 @@ class Prior(nn.Module, Pretrained):
     config_type = PriorConfig
     weights = "prior.safetensors"
 
-    def __init__(self, config: PriorConfig, error_slope: float = 0.011):
+    def __init__(self, config: PriorConfig):
         super().__init__()
-        self.config, self.error_slope = config, error_slope
-        self.network = RestorationNet(config.rank, config.channels, config.widths, config.depths, config.fold)
+        self.config = config
+        self.network = RestorationNet(
+            config.rank, config.channels, config.widths, config.depths, config.fold, config.leak
+        )
 
     @property
     def sigma_range(self) -> tuple[float, float]:
@@ -58,8 +65,8 @@ class Prior(nn.Module, Pretrained):
 
     @property
     def receptive_radius(self) -> int:
-        """Positions to each side that a denoised value depends on, exactly; see `RestorationNet`."""
-        return self.network.receptive_radius
+        """Positions to each side that a denoised value depends on; see `RestorationNet`."""
+        return self.network.receptive_radius + (FILL_REACH if "holes" in self.config.learned else 0)
 
     @property
     def multiple(self) -> int:
@@ -76,13 +83,16 @@ class Prior(nn.Module, Pretrained):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def denoise(
-        self, x: Float[Tensor, "B C ..."], sigma: float | Float[Tensor, " B"] | None = None
-    ) -> Float[Tensor, "B C ..."]:
+    def denoise(self, x: Float[Tensor, "B C ..."], sigma: Levels | None = None) -> Float[Tensor, "B C ..."]:
         """The posterior mean given x = data + sigma * noise; None lets the network see the level by itself.
 
-        Differentiable. Sizes that are no multiple of `multiple` are extended by reflection inside. A level below
-        the range is taken as its lower end. Raises ValueError where channels or rank are not those of the prior.
+        Args:
+            x: Data `[B, C, *size]` of any size; what is no multiple of `multiple` is extended by reflection inside.
+            sigma: The level, in the units of the data: one, one for each item `[B]`, or a map `[B, 1 or C, *size]`.
+                Below the range it is taken as its lower end. Where it is inf, x is lost: what it holds (also NaN) does
+                not count, and the answer comes from what is around.
+
+        Differentiable. Raises ValueError where channels or rank are not those of the prior.
         """
         config = self.config
         if x.ndim != config.rank + 2 or x.shape[1] != config.channels:
@@ -92,14 +102,25 @@ class Prior(nn.Module, Pretrained):
             )
         levels = torch.zeros(len(x), device=x.device)  # zero: not told
         if sigma is not None:
-            levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(len(x))
-            levels = levels.clamp(min=config.sigma_range[0])
-        size, middle = x.shape[2:], sum(config.value_range) / 2
-        inside = reflect_to_multiple(x.float() - middle, self.multiple)
-        noise = self.network(inside, levels)[(..., *(slice(n) for n in size))]
-        return (x.float() - noise.float()).to(x.dtype)
+            levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
+            levels = (levels if levels.ndim else levels.expand(len(x))).clamp(min=config.sigma_range[0])
+        size, whole = x.shape[2:], reflect_to_multiple(x.float(), self.multiple)
+        if levels.ndim > 1:
+            levels = reflect_to_multiple(levels.expand(len(x), -1, *size), self.multiple)
+        return self._clean(whole, levels)[(..., *(slice(n) for n in size))].to(x.dtype)
 
-    def forward(self, x: Float[Tensor, "B C ..."], sigma: float | Float[Tensor, " B"] | None = None) -> Tensor:
+    def _clean(self, x: Float[Tensor, "B C ..."], levels: Tensor) -> Float[Tensor, "B C ..."]:
+        """The answer for levels as the network takes them, but for lost values.
+
+        A lost value begins as the mean of what is near and is told as the highest level of the range.
+        """
+        middle = sum(self.config.value_range) / 2
+        x = x - middle
+        if levels.ndim > 1 and bool((lost := levels.isinf()).any()):
+            x, levels = filled(x, lost.expand_as(x)), levels.masked_fill(lost, self.config.sigma_range[1])
+        return x - self.network(x, levels).float() + middle
+
+    def forward(self, x: Float[Tensor, "B C ..."], sigma: Levels | None = None) -> Tensor:
         """`denoise`."""
         return self.denoise(x, sigma)
 
@@ -108,15 +129,19 @@ class Prior(nn.Module, Pretrained):
         return PriorDenoiser(self, path)
 
     def loss(self, batch: NoisyBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Squared errors, each relative to what about remains at its noise level, and the PSNR for unit peak."""
-        noisy = batch.clean + scale(batch.noise, batch.sigma)
-        middle = sum(self.config.value_range) / 2
-        noise = self.network(noisy - middle, batch.sigma * batch.told)
-        errors = (noisy - noise.float() - batch.clean).square().flatten(1).mean(dim=1)
-        sigma = batch.sigma.to(errors.dtype)
-        relative = errors * (1 / sigma.square() + 1 / (self.error_slope * sigma))
-        decibels = -10 * errors.detach().clamp(min=1e-12).log10()
-        return relative.mean(), {"psnr": decibels.mean(), "psnr_blind": _mean_where(decibels, ~batch.told)}
+        """Squared errors relative to the root of what about remains, and the PSNR for unit peak.
+
+        So an error pulls as hard at every level. Relative to what remains, errors in nearly clean data would pull
+        hardest, and the coarse levels of the network, where their brightness is, fall silent (docs/zoo/priors.md). No
+        item counts more than `MOST` times what is expected, so that one that is new does not drown the rest.
+        """
+        errors = (self._clean(batch.noisy, batch.level) - batch.clean).square()
+        times = (errors.detach() / batch.remains).flatten(1).mean(dim=1)
+        weighed = (errors / batch.remains.sqrt()).flatten(1).mean(dim=1) / UNIT
+        loss = (weighed * (MOST / times.clamp(min=MOST))).mean()
+        decibels = -10 * errors.detach().flatten(1).mean(dim=1).clamp(min=1e-12).log10()
+        blind = batch.level.flatten(1).amax(dim=1) == 0
+        return loss, {"psnr": decibels.mean(), "psnr_blind": _mean_where(decibels, blind)}
 
     def check(self, sample: Sample) -> None:
         """UserError where a sample is not of the kind that the prior was trained on."""

@@ -17,8 +17,9 @@ ITERATIONS = 5
 class Muon(Optimizer):
     """Momentum with Nesterov's look ahead, made orthogonal (Jordan et al., 2024), for parameters that are matrices.
 
-    A step is 0.2 sqrt(max(A, B)) long for a matrix `[A, B]`, so that it has the size of AdamW's at the same `lr`
-    (Liu et al., 2025, "Muon is scalable for LLM training", eq. 4). In bfloat16 it equals `torch.optim.Muon` with
+    The kernels of a convolution `[A, C, *kernel]` are taken as a matrix `[A, C x kernel]`. A step is 0.2
+    sqrt(max(A, B)) long for a matrix `[A, B]`, so that it has the size of AdamW's at the same `lr` (Liu et al.,
+    2025, "Muon is scalable for LLM training", eq. 4). In bfloat16 it equals `torch.optim.Muon` with
     `adjust_lr_fn="match_rms_adamw"`; where bfloat16 is emulated it computes in float32, which that one cannot.
     """
 
@@ -35,10 +36,11 @@ class Muon(Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(matrix)
                 momentum = state["momentum_buffer"].lerp_(matrix.grad, 1 - group["momentum"])
-                ahead = matrix.grad.lerp(momentum, group["momentum"])
+                ahead = matrix.grad.lerp(momentum, group["momentum"]).flatten(1)
                 dtype = torch.bfloat16 if has_bfloat16(matrix.device.type) else torch.float32
                 matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                matrix.add_(orthogonal(ahead.to(dtype)), alpha=-group["lr"] * 0.2 * math.sqrt(max(matrix.shape)))
+                moved = orthogonal(ahead.to(dtype)).view_as(matrix)
+                matrix.add_(moved, alpha=-group["lr"] * 0.2 * math.sqrt(max(ahead.shape)))
 
 
 def orthogonal(matrix: Float[Tensor, "A B"], eps: float = 1e-7) -> Float[Tensor, "A B"]:

@@ -5,16 +5,19 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vqfusion.config import StageConfig
+from vqfusion.nn.restoration import ScaleFreeBlock
 from vqfusion.train.loop.muon import Muon
 
 
 def make_optimizers(module: nn.Module, stage: StageConfig) -> list[Optimizer]:
-    """AdamW for all parameters, or Muon for the weights of linear layers and AdamW for the rest.
+    """AdamW for all parameters, or Muon for the weights of linear layers and `ScaleFreeBlock`s and AdamW for the rest.
 
     Vectors and scalars do not decay.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
-    matrices = {m.weight for m in module.modules() if isinstance(m, nn.Linear)} if stage.optimizer == "muon" else set()
+    muon = stage.optimizer == "muon"
+    parts = [part for part in module.modules() if muon and isinstance(part, nn.Linear | ScaleFreeBlock)]
+    matrices = {p for part in parts for p in part.parameters() if p.ndim > 1}
     rest = [p for p in parameters if p not in matrices]
     adamw = torch.optim.AdamW(
         [

@@ -22,15 +22,23 @@ def grey_prior() -> PriorTrainingConfig:
 
 
 def photo_prior() -> PriorTrainingConfig:
-    """Colour photographs, from 131 openly licensed ones; ships as `photo`. Cost and scores: docs/zoo/priors.md."""
+    """Photographs in colour and grey, from 172 openly licensed ones; ships as `photo`.
+
+    Cost and scores are in docs/zoo/priors.md.
+    """
     return PriorTrainingConfig(
         name="photo-prior",
         data="photos",
-        prior=PriorConfig(channels=3),
-        stage=STAGE,
-        sizes=(512, 900, 1600),
-        candidates=2,
+        prior=PriorConfig(channels=3, leak=0.03),
+        stage=STAGE.model_copy(update={"steps": 14000, "optimizer": "muon", "learning_rate": 5e-4}),
+        sizes=(512, 768, 1100, 1600),
+        candidates=3,
         error_slope=0.0065,
+        late_crop=96,
+        grey=0.25,
+        holes=0.12,
+        uneven=0.06,
+        camera=0.08,
     )
 
 
@@ -87,13 +95,18 @@ def prior_training_for(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
     """The training of a YAML file with a section `prior`; a relative `data` path is taken from the file's folder.
 
     What is not said is as in the recipe of the same modality, but for `data`; under `stage` single values may be
-    given.
+    given. Grey pictures in equal channels and what a camera does are of colour alone, and crops of one's own size stay
+    at it.
     """
     section = data["prior"]
     modality = str(section.get("modality", "image")) if isinstance(section, dict) else "image"
     row = MODALITIES.get(modality)
     recipe = (row and row.prior_recipe) or "photo-prior"
     base = PRIOR_RECIPES[recipe]().model_dump(mode="json", exclude={"data", "name"})
+    if isinstance(section, dict) and section.get("channels", 3) != 3:
+        base |= {"grey": 0.0, "camera": 0.0}
+    if "crop" in data:
+        base |= {"late_crop": None}
     merged = base | data
     for key in ("prior", "stage"):
         if isinstance(data.get(key), dict):

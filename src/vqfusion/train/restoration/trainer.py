@@ -19,54 +19,47 @@ from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
 from vqfusion.models.restoration.prior import NoisyBatch, Prior
 from vqfusion.nn.weights import fingerprint, load_weights, round_to_half
-from vqfusion.train.codec.crops import random_box
 from vqfusion.train.loop.fit import fit
 from vqfusion.train.loop.metrics import OnMetrics
 from vqfusion.train.loop.run import RunFolder
 from vqfusion.train.loop.steps import share, step_generator
+from vqfusion.train.restoration.damage import damaged_crop
 
 Signals = Sequence[Tensor]
 
 
 def noisy_batches(signals: Signals, training: PriorTrainingConfig) -> Callable[[int, int, int], NoisyBatch]:
-    """Batches of crops `[C, *crop]`, turned and mirrored at random, with their noise: a function of the step alone.
+    """Batches of crops `[C, *crop]`, turned and mirrored at random, and damaged: a function of the step alone.
 
     `signals` `[C, *size]` are uint8 of 0 to 255 or floats as they are; they are drawn by how large they are. Levels
-    are stratified over the batch.
+    and kinds of damage are stratified over the batch.
     """
     weights = torch.tensor([float(signal[0].numel()) ** 0.5 for signal in signals])
-    stage, config = training.stage, training.prior
 
     def batches(step: int, rank: int, processes: int) -> NoisyBatch:
-        common = step_generator(training.seed, step, stage.batch)
-        places = (
-            torch.randperm(stage.batch, generator=common) + torch.rand(stage.batch, generator=common)
-        ) / stage.batch
-        told = torch.rand(stage.batch, generator=common) >= training.blind
-        sigma = noise_levels(places, training.focus, config.sigma_range)
-        items = share(range(stage.batch), rank, processes)
-        clean, noise = [], []
-        for item in items:
+        crop, batch = crop_and_batch(training, step)
+        common = step_generator(training.seed, step, batch)
+        places, kinds = (
+            (torch.randperm(batch, generator=common) + torch.rand(batch, generator=common)) / batch for _ in range(2)
+        )
+        told = torch.rand(batch, generator=common) >= training.blind
+        sigma = noise_levels(places, training.focus, training.prior.sigma_range)
+        items = []
+        for item in share(range(batch), rank, processes):
             generator = step_generator(training.seed, step, item)
-            signal = signals[int(torch.multinomial(weights, 1, generator=generator))]
-            crop = busiest_box(signal, (training.crop,) * config.rank, training.candidates, generator)
-            clean.append(turned(crop, generator))
-            noise.append(torch.randn(crop.shape, generator=generator))
-        chosen = list(items)
-        return NoisyBatch(torch.stack(clean), torch.stack(noise), sigma[chosen], told[chosen])
+            drawn = float(sigma[item]), bool(told[item]), float(kinds[item])
+            items.append(damaged_crop(signals, weights, training, crop, *drawn, generator))
+        return NoisyBatch(*(torch.stack(parts) for parts in zip(*items, strict=True)))
 
     return batches
 
 
-def busiest_box(
-    signal: Float[Tensor, "C ..."] | UInt8[Tensor, "C ..."],
-    size: tuple[int, ...],
-    candidates: int,
-    generator: torch.Generator,
-) -> Float[Tensor, "C ..."]:
-    """Of some random crops the one that varies most."""
-    boxes = [random_box(signal, size, generator) for _ in range(candidates)]
-    return max(boxes, key=lambda box: float(box.var())) if candidates > 1 else boxes[0]
+def crop_and_batch(training: PriorTrainingConfig, step: int) -> tuple[int, int]:
+    """Positions a side of the crops of a step, and how many there are."""
+    late, batch = training.late_crop, training.stage.batch
+    if late is None or step < 0.75 * training.stage.steps:
+        return training.crop, batch
+    return late, max(1, round(batch * (training.crop / late) ** training.prior.rank))
 
 
 def noise_levels(
@@ -76,16 +69,6 @@ def noise_levels(
     inner = focus[0] + (focus[1] - focus[0]) * (places / share)
     outer = whole[0] * (whole[1] / whole[0]) ** ((places - share) / (1 - share))
     return torch.where(places < share, inner, outer)
-
-
-def turned(crop: Float[Tensor, "C ..."], generator: torch.Generator) -> Float[Tensor, "C ..."]:
-    """A crop mirrored along random axes, with two axes swapped half of the time; sound changes its sign instead."""
-    rank = crop.ndim - 1
-    draws = torch.rand(2 + rank, generator=generator)
-    if rank == 1:
-        return crop * (1 if draws[0] < 0.5 else -1) * (0.3 + 0.7 * draws[1])
-    crop = crop.flip([axis + 1 for axis in range(rank) if draws[axis] < 0.5])
-    return crop.transpose(-1, -2) if draws[rank] < 0.5 else crop
 
 
 def train_prior(
@@ -107,7 +90,9 @@ def train_prior(
     if channels != {training.prior.channels}:
         raise UserError(f"the prior takes {training.prior.channels} channels and the data have {sorted(channels)}")
     torch.manual_seed(torch_seed(training.seed))
-    prior = Prior(training.prior, training.error_slope)
+    learned = tuple(name for name in ("grey", "holes", "uneven", "camera") if getattr(training, name))
+    config = training.prior.model_copy(update={"learned": learned})
+    prior = Prior(config)
     source = noisy_batches(signals, training)
 
     def batches(step: int, rank: int, processes: int) -> NoisyBatch:
@@ -115,7 +100,7 @@ def train_prior(
 
     contract: Any = training.model_dump(mode="json")
     if start is not None:
-        if start.config != training.prior:
+        if start.config.model_copy(update={"learned": learned}) != config:
             raise UserError("the prior to start from has another config; give `prior` of the YAML the same values")
         prior.load_state_dict(start.state_dict())
         contract = [contract, fingerprint(start.state_dict(), "start")]
@@ -196,14 +181,11 @@ def in_range(data: Float[Tensor, "C ..."], value_range: tuple[float, float]) -> 
 
 
 def reduced(picture: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """A picture `[C, H, W]` of 0 to 255 at each of these longer sides that it exceeds; as it is where there are
-    none."""
+    """A picture `[C, H, W]` of 0 to 255 at each of these longer sides that it exceeds by a quarter; as it is, too,
+    where it is no larger than the largest of them."""
     longest = max(picture.shape[1:])
-    chosen = [size for size in sizes if size < longest]
-    if not chosen:
-        return [picture]
-    found = []
-    for size in chosen:
+    found = [picture] if longest <= max(sizes, default=longest) else []
+    for size in (size for size in sizes if size <= 0.8 * longest):
         shape = [max(1, round(n * size / longest)) for n in picture.shape[1:]]
         small = F.interpolate(picture[None].float(), shape, mode="bicubic", antialias=True)[0]
         found.append(small.round().clamp(0, 255).to(torch.uint8))

@@ -1,0 +1,99 @@
+"""Values that are lost: scattered ones, boxes, lines, strokes, all but one colour a pixel."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+BLOCK = 2  # values a side of the smallest mosaic of colours
+
+
+def lost_values(shape: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "C ..."]:
+    """Which values of a signal `[C, *size]` are lost: scattered ones, boxes and lines along an axis, strokes, a mosaic.
+
+    Scattered values (0.2 to 0.9 of them, log-uniform in what is left) and boxes exist at every rank; strokes, as of a
+    pen or of writing, and the mosaic of a camera's filters, of which one colour a pixel is left, are of pictures.
+    """
+    channels, size = shape[0], shape[1:]
+    kind = uniform(generator)
+    if kind < 0.45:
+        left = 0.8 * 0.125 ** uniform(generator)
+        own = channels > 1 and uniform(generator) < 0.25
+        return (torch.rand(channels if own else 1, *size, generator=generator) >= left).expand(shape)
+    if kind < 0.55 and channels == 3 and len(size) == 2:
+        return mosaic(size, generator)
+    if kind < 0.75 and len(size) == 2:
+        return strokes(size, generator).expand(shape)
+    return boxes(size, generator).expand(shape)
+
+
+def boxes(size: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "1 ..."]:
+    """One to five boxes, of which some go through from side to side and some are lines."""
+    lost = torch.zeros(1, *size, dtype=torch.bool)
+    for _ in range(1 + int(5 * uniform(generator))):
+        place: list[slice] = [slice(None)]
+        for length in size:
+            side = max(1, round((length / 2) ** uniform(generator)))
+            through = uniform(generator) < 0.15
+            start = int(uniform(generator) * (length - side + 1))
+            place.append(slice(None) if through else slice(start, start + side))
+        if lost[tuple(place)].numel() < lost.numel() // 2:
+            lost[tuple(place)] = True
+    return lost
+
+
+def strokes(size: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "1 H W"]:
+    """Broken lines that wander, thick and few or thin, short and in rows as writing is."""
+    from PIL import Image, ImageDraw
+
+    height, width = size
+    page = Image.new("L", (width, height))
+    pen = ImageDraw.Draw(page)
+    if uniform(generator) < 0.5:
+        letter = 5 + 11 * uniform(generator)
+        thick = max(1, round(letter * (0.1 + 0.15 * uniform(generator))))
+        for row in range(int(height / (1.5 * letter))):
+            for column in range(int(width / (0.8 * letter))):
+                if uniform(generator) < 0.2:
+                    continue
+                corners = torch.rand(2 + int(3 * uniform(generator)), 2, generator=generator)
+                places = [((column + 0.7 * x) * 0.8 * letter, (row + y) * 1.5 * letter) for x, y in corners.tolist()]
+                pen.line(places, fill=255, width=thick)
+    else:
+        for _ in range(1 + int(5 * uniform(generator))):
+            x, y, turn = (scale * uniform(generator) for scale in (width, height, 2 * math.pi))
+            places = [(x, y)]
+            for bend in torch.randn(2 + int(6 * uniform(generator)), generator=generator).tolist():
+                turn += 0.6 * bend
+                x, y = x + 10 * math.cos(turn), y + 10 * math.sin(turn)
+                places.append((x, y))
+            pen.line(places, fill=255, width=1 + int(7 * uniform(generator) ** 2), joint="curve")
+    drawn = torch.frombuffer(bytearray(page.tobytes()), dtype=torch.uint8)
+    return drawn.reshape(1, height, width) > 0
+
+
+def mosaic(size: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "3 H W"]:
+    """Everything but one colour a pixel, as behind the filters of Bayer, which begin anywhere."""
+    seen = torch.zeros(3, BLOCK, BLOCK, dtype=torch.bool)
+    seen[0, 0, 0] = seen[1, 0, 1] = seen[1, 1, 0] = seen[2, 1, 1] = True
+    turned = seen.flip([axis for axis in (1, 2) if uniform(generator) < 0.5])
+    repeats = [-(-length // BLOCK) for length in size]
+    return ~turned.repeat(1, *repeats)[:, : size[0], : size[1]]
+
+
+def error_of_lost(lost: Bool[Tensor, "C ..."], slope: float) -> Float[Tensor, "C ..."]:
+    """The squared error that about remains of lost values, the smaller the more is left around them.
+
+    On photographs, where 50 and 80 % are lost at random, 33 and 28 dB remain; within a hole 24.
+    """
+    rank = lost.ndim - 1
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
+    left = pool((~lost).float()[None], 5, 1, 2, count_include_pad=False)[0]
+    return 0.56 * slope * 10 ** (-1.83 * left)
+
+
+def uniform(generator: torch.Generator) -> float:
+    """A number in [0, 1)."""
+    return float(torch.rand(1, generator=generator))

@@ -1,0 +1,51 @@
+"""Noise whose level changes from place to place."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from vqfusion.train.restoration.holes import boxes, uniform
+
+
+def uneven_noise(
+    clean: Float[Tensor, "C ..."],
+    noise: Float[Tensor, "C ..."],
+    sigma: float,
+    value_range: tuple[float, float],
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "C ..."], Float[Tensor, "C ..."], Float[Tensor, "C ..."]]:
+    """A signal with unit noise added at levels that change around sigma, these levels, and what one would know of them.
+
+    Half of the time the variance is that of photons, which grows with the brightness, and of reading them out; the
+    levels are known as the noisy signal shows them. Else the level is a smooth field, as of a lens that darkens its
+    corners, with a step in it now and then. Every second signal has a factor for each channel.
+    """
+    channels, *size = clean.shape
+    rank = len(size)
+    factors = torch.ones(channels)
+    if channels > 1 and uniform(generator) < 0.5 and not torch.equal(noise[0], noise[1]):  # grey keeps one level
+        factors = torch.exp(0.4 * torch.randn(channels, generator=generator))
+    levels = (sigma * factors).reshape(-1, *[1] * rank)
+    low, high = value_range
+    if low >= 0 and uniform(generator) < 0.5:
+        read = 0.05 + 0.95 * uniform(generator) ** 2
+
+        def deviation(x: Tensor) -> Tensor:
+            bright = ((x - low) / (high - low)).clamp(0, 1)
+            return levels * (read + 2 * (1 - read) * bright).sqrt()
+
+        true = deviation(clean)
+        noisy = clean + true * noise
+        pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
+        return noisy, true, deviation(pool(noisy[None], 5, 1, 2, count_include_pad=False)[0])
+    grid = torch.randn(1, 1, *(2 + int(3 * uniform(generator)) for _ in size), generator=generator)
+    mode = ("linear", "bilinear", "trilinear")[rank - 1]
+    field = torch.exp(0.6 * F.interpolate(grid, tuple(size), mode=mode, align_corners=True)[0])
+    if uniform(generator) < 0.3:
+        field = torch.where(boxes(tuple(size), generator), field * math.exp(1 - 2 * uniform(generator)), field)
+    levels = levels * field
+    levels = levels.expand_as(clean)
+    return clean + levels * noise, levels, levels
