@@ -34,7 +34,7 @@ from vqfusion.models.restoration.any_size import AnySizePrior
 from vqfusion.models.restoration.intervals import EVERYTHING, Calibration, coverage_by_group, statistics
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.models.restoration.residual_band import ResidualBand, local_features
-from vqfusion.models.restoration.restore import restore
+from vqfusion.models.restoration.restoring import restore
 from vqfusion.nn.bfloat16 import has_bfloat16
 
 RESULT = Path(__file__).parent / "results" / "restoration.json"

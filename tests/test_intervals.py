@@ -15,7 +15,7 @@ from vqfusion.models.restoration.intervals import (
     statistics,
 )
 from vqfusion.models.restoration.residual_band import FEATURES, ResidualBand, local_features
-from vqfusion.models.restoration.restore import restore
+from vqfusion.models.restoration.restoring import restore
 
 SIGMA = 0.2
 

@@ -17,7 +17,7 @@ FLOORS = {
     "files": {"errors"},
     "limits": {"errors"},
     "modalities": {"errors"},
-    "types": {"errors"},
+    "types": {"errors", "modalities"},
     "config": {"errors", "files", "limits", "modalities", "deprecated"},
     "nn": BASE,
     "data": BASE,

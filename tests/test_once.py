@@ -9,7 +9,7 @@ from PIL import Image
 import vqfusion.hub as hub
 import vqfusion.models.kinds as kinds
 from vqfusion.tasks import restoration
-from vqfusion.tasks.restore import Denoise
+from vqfusion.tasks.restoring import Denoise
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ from vqfusion.diffusion.posterior.question import (
 from vqfusion.errors import UserError
 from vqfusion.models.restoration.intervals import Calibration
 from vqfusion.models.restoration.mirrored import MirroredPrior
-from vqfusion.models.restoration.restore import restore
+from vqfusion.models.restoration.restoring import restore
 
 
 class GaussianPrior:
@@ -205,7 +205,7 @@ def test_the_denoiser_is_called_once_a_step(method):
     prior = GaussianPrior(SMOOTH.mean, SMOOTH.covariance)
     y = operator.A(torch.ones(2, *SHAPE).double())
     made = restore(prior, y, operator, "sample", samples=3, steps=7, method=method)
-    assert made.nfe == 21 and prior.calls == 21 and made.samples.shape == (3, 2, *SHAPE)
+    assert made.nfe == 21 and prior.calls == 21 and made.samples.shape == (2, 3, *SHAPE)
     prior.calls = 0
     assert restore(prior, y, operator, steps=5).nfe == 5 and prior.calls == 5
     prior.calls = 0

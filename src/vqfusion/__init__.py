@@ -11,7 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vqfusion.data import as_sample as as_sample
     from vqfusion.data import open_dataset as open_dataset
+    from vqfusion.data import read as read
     from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser as NetworkDenoiser
     from vqfusion.diffusion.gaussian.flow import FlowPath as FlowPath
     from vqfusion.diffusion.gaussian.path import GaussianPath as GaussianPath
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from vqfusion.models.restoration.any_size import AnySizePrior as AnySizePrior
     from vqfusion.models.restoration.mirrored import MirroredPrior as MirroredPrior
     from vqfusion.models.restoration.prior import Prior as Prior
-    from vqfusion.models.restoration.restore import Restored as Restored
-    from vqfusion.models.restoration.restore import restore as restore
+    from vqfusion.models.restoration.restored import Restored as Restored
+    from vqfusion.models.restoration.restoring import restore as restore
     from vqfusion.models.sampling import Generated as Generated
     from vqfusion.models.sampling import Sampling as Sampling
     from vqfusion.nn.conv import VQVAEDecoder as VQVAEDecoder
@@ -71,6 +73,8 @@ PUBLIC = {
     "Likelihood": "models.fusion.likelihood",
     "TASKS": "tasks",
     "open_dataset": "data",
+    "as_sample": "data",
+    "read": "data",
     "AudioTokenizer": "tokenizers.audio",
     "ImageTokenizer": "tokenizers.image",
     "search_codes": "tokenizers.search",
@@ -88,8 +92,8 @@ PUBLIC = {
     "Prior": "models.restoration.prior",
     "AnySizePrior": "models.restoration.any_size",
     "MirroredPrior": "models.restoration.mirrored",
-    "restore": "models.restoration.restore",
-    "Restored": "models.restoration.restore",
+    "restore": "models.restoration.restoring",
+    "Restored": "models.restoration.restored",
     "OPERATORS": "diffusion.operators",
     "GaussianPath": "diffusion.gaussian.path",
     "FlowPath": "diffusion.gaussian.flow",

@@ -5,7 +5,9 @@ D depth of a volume or dimension of a vector (clear from the context), N positio
 of a token sequence. Masks are True where an element is real; they are never inverted.
 """
 
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -13,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES, Modality, imported
 
 __all__ = ["Denoiser", "Prediction", "PredictionKind", "Quantized", "Sample", "Tokenizer", "Tokens", "UserError"]
 
@@ -44,6 +47,62 @@ class Sample:
     channel_names: tuple[str, ...] | None = None
     extras: Any = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """UserError with one line where the data cannot be of this modality."""
+        kind = MODALITIES.get(self.modality)
+        if kind is not None and (wrong := misfit(self, kind)):
+            raise UserError(f"{kind.noun}: {wrong}")
+
+    def save(self, path: str | Path, force: bool = False) -> None:
+        """Write it to a file in the format of the suffix; UserError if the file exists, without `force`."""
+        imported("vqfusion.data.io:write")(self, path, force)
+
+    def _repr_html_(self) -> str:
+        """A picture, a player, the middle slices of a volume or the curves of a series, for notebooks."""
+        return imported("vqfusion.data.display:html_of")(self)
+
+    def _repr_png_(self) -> bytes | None:
+        """The PNG of a picture; None for all others."""
+        return imported("vqfusion.data.display:png_of")(self)
+
+
+def misfit(sample: Sample, kind: Modality) -> str:
+    """Why the data of a sample are not of its modality, and what to do; "" where they are."""
+    data = sample.data
+    if not kind.rank:
+        is_name = isinstance(data, int) or data is None
+        return (
+            "" if isinstance(data, str) or (kind.listed and is_name) else f"data are a str, not {type(data).__name__}"
+        )
+    axes = AXES[kind.rank]
+    if not isinstance(data, Tensor):
+        use = f"vqfusion.as_sample(data, {kind.name!r}) converts pictures, arrays and paths"
+        return f"data are a tensor {axes}, not {type(data).__module__}.{type(data).__name__}: {use}"
+    if data.ndim != kind.rank + 1:
+        hint = ", a batch is a list of samples" if data.ndim == kind.rank + 2 else ""
+        return f"data are {axes}, not {list(data.shape)}{hint}"
+    if data.is_complex() or data.dtype == torch.bool:
+        return f"data are real numbers, not {data.dtype}"
+    if kind.own_units:
+        return ""
+    if not data.is_floating_point():
+        return f"data are floats {RANGES[kind.pictured]}, not {data.dtype}: vqfusion.as_sample converts them"
+    if kind.pictured and data.shape[0] > 4 and data.shape[2] in (1, 3, 4):
+        return f"colours come first, {axes}, and {list(data.shape)} has them last: data.permute(2, 0, 1)"
+    if not data.numel():
+        return ""
+    low, high = (float(end) for end in data.detach().aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "data hold NaN or infinity: replace them, or hide them with a mask"
+    if kind.pictured and max(-low, high) > MOST:
+        return f"values lie in [0, 1], and these reach {max(low, high, key=abs):g}: divide by 255 (8 bits) or 65535"
+    return ""
+
+
+AXES = {1: "[C, T]", 2: "[C, H, W]", 3: "[C, D, H, W]"}
+RANGES = {True: "in [0, 1]", False: "in [-1, 1]"}
+MOST = 16.0  # far beyond a picture in [0, 1] with noise, and below one in [0, 255] but for a nearly black one
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from vqfusion.data.io.file import suffix_of
 from vqfusion.modalities import MODALITIES
 from vqfusion.tasks import Answer
 from vqfusion.tasks.restoration import PRIORS, Restoration
-from vqfusion.tasks.restore import Inpaint
+from vqfusion.tasks.restoring import Inpaint
 
 if TYPE_CHECKING:
     from vqfusion.commands.restoration_page import Shown

@@ -8,7 +8,8 @@ _HOME = {
     "open_emoji": "emoji", "open_digits": "digits", "open_manifest": "manifest", "open_folder": "folder",
     "open_solids": "solids", "open_waves": "waves",
     "open_photos": "photos", "open_mni152": "mni152", "open_train400": "train400",
-    "read": "io", "write": "io", "fit_picture": "transforms", "resample": "transforms",
+    "as_sample": "convert", "as_samples": "convert", "read": "io", "write": "io",
+    "fit_picture": "transforms", "resample": "transforms",
 }  # fmt: skip
 
 BUILT_IN = ("emoji", "digits", "solids", "waves")

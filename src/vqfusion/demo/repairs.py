@@ -8,7 +8,7 @@ from vqfusion.demo.stage import Section, Stage, name_of
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.diffusion.operators import Denoise, Downsample, Mask, Operator
 from vqfusion.evaluate.metrics import psnr
-from vqfusion.models.restoration.restore import restore
+from vqfusion.models.restoration.restoring import restore
 from vqfusion.pages import page
 from vqfusion.types import Sample
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vqfusion.data.io import read
 from vqfusion.errors import UserError
 from vqfusion.modalities import in_words, is_listed
-from vqfusion.tasks.task import LABEL_SLOTS, Answer, Task, named, option, shown_in, task, text_slot
+from vqfusion.tasks.task import LABEL_SLOTS, ONE, Answer, Task, named, option, shown_in, task, text_slot
 
 if TYPE_CHECKING:
     from vqfusion.models.fusion.system import System
@@ -29,7 +29,7 @@ class Imagine(Task):
         None, "drawing style, see `vqfusion doctor`; default: one in which the name was drawn, by the seed"
     )
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         given: dict[str, Any] = {text_slot(system, self.language): sample}
         if self.style is None:
             given, lines = shown_in(system, given, "image", "style", sampling.seed)
@@ -48,7 +48,7 @@ class Describe(Task):
     gives: ClassVar[str] = "text"
     language: str = option("en", "language to describe it in")
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         return self.generate(system, {"image": sample}, text_slot(system, self.language), sampling)
 
 
@@ -68,7 +68,7 @@ class AnyToAny(Task):
         """Modality of the target slot."""
         return modality_of(self.target)
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         given: dict[str, Any] = {}
         for part in self.given:
             slot, sample_of_slot = self.read(system, part)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vqfusion.errors import UserError
 from vqfusion.modalities import in_words
-from vqfusion.tasks.task import Answer, Task, as_list, option, task, text_slot, together
+from vqfusion.tasks.task import ONE, Answer, Task, as_list, option, task, text_slot, together
 
 if TYPE_CHECKING:
     from vqfusion.models.fusion.system import System
@@ -24,7 +24,7 @@ class Write(Task):
     needs_input: ClassVar[bool] = False
     language: str = option("en", "language to write in")
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         known = None if sample is None else (sample, None)
         return self.generate(system, {}, text_slot(system, self.language), sampling, known=known)
 
@@ -43,7 +43,7 @@ class Translate(Task):
         None, "language to go through; default: none, or the model's first where it was never trained on the pair"
     )
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         source, target = text_slot(system, self.source), text_slot(system, self.target)
         via = self.via or self.detour(system)
         if via is None:
@@ -78,7 +78,7 @@ class Classify(Task):
         if self.top < 1:
             raise UserError(f"--top {self.top}: give at least one name")
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         answers = []
         for one in as_list(sample):
             slot = text_slot(system, self.language) if in_words(one.modality) else one.modality

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
-from vqfusion.tasks.task import Answer, Finding, Task, as_list, option, together
+from vqfusion.tasks.task import ONE, Answer, Finding, Task, as_list, option, together
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +73,7 @@ class Restoration(Task):
         """`sigma` as a number; None where it is not given."""
         return parse_level(self.sigma)
 
-    def __call__(self, system: "System | Prior", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System | Prior", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         model: Any = system
         if model.kind == "prior":
             return together([self.restored(model, one, sampling.of_item(i)) for i, one in enumerate(as_list(sample))])
@@ -140,7 +140,7 @@ class Restoration(Task):
         """Restore one sample with a prior."""
         from vqfusion.diffusion.noise import seeded
         from vqfusion.models.restoration.any_size import AnySizePrior
-        from vqfusion.models.restoration.restore import restore
+        from vqfusion.models.restoration.restoring import restore
         from vqfusion.models.restoration.shipped_intervals import shipped_intervals
 
         start, mode = perf_counter(), self.read_out
@@ -182,7 +182,7 @@ class Restoration(Task):
             upper=None if made.upper is None else whole(made.upper),
             warnings=(*sample.notes, *self.warnings(prior, sample), *fitted.warnings, *made.warnings),
         )
-        results = made.samples if mode == "sample" and made.samples is not None else made.mean[None]
+        results = made.samples.unbind(1) if mode == "sample" and made.samples is not None else (made.mean,)
         return Answer(
             self.name,
             sample.modality,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.tasks.task import Answer, Task, as_list, named, option, shown_in, task, text_slot
+from vqfusion.tasks.task import ONE, Answer, Task, as_list, named, option, shown_in, task, text_slot
 
 if TYPE_CHECKING:
     from vqfusion.models.fusion.system import System
@@ -24,7 +24,7 @@ class Speak(Task):
         None, "voice, see `vqfusion doctor`; default: one that said the name in training, by the seed"
     )
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         given: dict[str, Any] = {text_slot(system, self.language): sample}
         if self.speaker is None:
             given, lines = shown_in(system, given, "audio", "speaker", sampling.seed)
@@ -35,7 +35,7 @@ class Speak(Task):
     def unheard(self, system: "System", given: dict[str, Any]) -> tuple[str, ...]:
         """A warning for each given name that the chosen speaker never said in training, where others did."""
         slot, lines = f"text:{self.language}", []
-        for text in {one.data for one in as_list(given[slot])}:
+        for text in {one.data for one in as_list(given[slot], "text")}:
             heard = system.taught.labels_for("audio", slot, text, "speaker")
             if heard and self.speaker not in heard:
                 some = ", ".join(heard[:3])
@@ -53,7 +53,7 @@ class Transcribe(Task):
     gives: ClassVar[str] = "text"
     language: str = option("en", "language that is spoken")
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         return self.generate(system, {"audio": sample}, text_slot(system, self.language), sampling)
 
 
@@ -66,5 +66,5 @@ class Speaker(Task):
     accepts: ClassVar[tuple[str, ...]] = ("audio",)
     gives: ClassVar[str] = "label"
 
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         return self.distribute(system, {"audio": sample}, "speaker")

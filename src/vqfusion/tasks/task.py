@@ -11,14 +11,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.errors import UserError
+from vqfusion.models.sampling import Sampling
 
 if TYPE_CHECKING:
     from vqfusion.models.fusion.system import System
-    from vqfusion.models.sampling import Sampling
     from vqfusion.types import Sample
 
-    Samples = Sample | list[Sample] | None
+    Samples = Any  # a Sample, or what `vqfusion.as_sample` takes, or a list of these; None where nothing is given
 
+ONE = Sampling()
 LABEL_SLOTS = ("label", "speaker", "style")
 
 TASKS: "dict[str, type[Task]]" = {}
@@ -112,7 +113,7 @@ class Task(ABC):
         return self.gives
 
     @abstractmethod
-    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling") -> Answer:
+    def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         """Run the task.
 
         Args:
@@ -210,7 +211,7 @@ def shown_in(
         return given, ()
     ((slot, value),) = given.items()
     chosen, lines = [], []
-    for sample in as_list(value):
+    for sample in as_list(value, "text"):
         known = system.taught.labels_for(target, slot, sample.data, kind)
         if not known and target in system.taught.together and sample.data in system.taught.names.get(slot, ()):
             lines.append(f"this model was not taught {sample.data!r} with any {kind}, so the answer is a guess")
@@ -231,11 +232,13 @@ def suggest(name: str, names: Sequence[str], most: int = 12) -> str:
     return f"choose one of {', '.join(near)}{more}"
 
 
-def as_list(sample: "Samples") -> "list[Sample]":
-    """Convert one sample, a list or None to a list."""
+def as_list(sample: "Samples", modality: str | None = None) -> "list[Sample]":
+    """List of samples of one or several, or of what `as_sample` takes for them."""
+    from vqfusion.data.convert import as_sample
+
     if sample is None:
         return []
-    return sample if isinstance(sample, list) else [sample]
+    return [as_sample(one, modality) for one in (sample if isinstance(sample, list) else [sample])]
 
 
 def together(answers: "list[Answer]") -> Answer:

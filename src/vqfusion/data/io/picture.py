@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
@@ -212,6 +212,19 @@ def _layout(picture: Image.Image) -> str:
     if isinstance(picture, PngImagePlugin.PngImageFile) and picture.tile:
         return str(picture.tile[0].args)
     return ""
+
+
+def pixels_of(picture: Image.Image) -> np.ndarray:
+    """`[H, W, C]` float32 in [0, 1] of a picture that is open already, upright; a C of 4 ends in alpha."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode == "F":
+        return np.asarray(picture)[..., None].astype(np.float32)
+    if picture.mode.startswith("I"):  # 16 bits, which some readers hold in 32
+        return np.asarray(picture)[..., None].astype(np.float32) / 65535
+    pixels = _narrow(picture)
+    if pixels.shape[2] == 2:
+        return pixels[..., :1] * pixels[..., 1:] + (1 - pixels[..., 1:])
+    return pixels
 
 
 def _narrow(picture: Image.Image) -> np.ndarray:

@@ -6,30 +6,28 @@ from typing import Any
 from torch import Tensor
 
 from vqfusion.config import SlotConfig
+from vqfusion.data.convert import as_samples
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.slots import SlotName, check_slot
 from vqfusion.types import Sample
 
-Given = Mapping[str, Sample | str | Sequence[Sample | str]]  # one item or several for each slot; a string is a text
+# one item or several for each slot: samples, or what `as_sample` takes; a string is a text, a name, or a path
+Given = Mapping[str, Any]
 # known part of the target: pictures with a mask [H, W] (True = keep), or the beginnings of texts with None
 Known = tuple[Sample | Sequence[Sample], Tensor | None]
 
 
-def as_sample(value: Any) -> Any:
-    """Convert what is given for a slot to a sample or a list of samples; a string is a text."""
-    if isinstance(value, str):
-        return Sample("text", value)
-    if isinstance(value, Sample):
-        return value
-    if isinstance(value, Sequence):
-        return [as_sample(one) for one in value]
-    raise UserError(f"a slot is given a Sample, a string or a list of these, not {type(value).__name__}")
+def samples_of(slot: str, value: Any) -> Any:
+    """A sample or a list of samples of what is given for a slot: "clara" is a voice where the slot is `speaker`."""
+    modality = SlotName.parse(slot).modality
+    return as_samples(value, modality if modality in MODALITIES else "label")
 
 
 def encode_given(tokenizers: SlotTokenizers, given: Given, known: Known | None) -> tuple[dict[str, list[Tensor]], int]:
     """Ids of each given slot for every item, and the number of items; a single sample serves all items."""
-    samples = {name: as_sample(value) for name, value in given.items()}
+    samples = {name: samples_of(name, value) for name, value in given.items()}
     sizes = {len(value) for value in samples.values() if not isinstance(value, Sample)}
     if known is not None and not isinstance(known[0], Sample):
         sizes.add(len(known[0]))

@@ -14,7 +14,7 @@ from vqfusion.modalities import in_words
 from vqfusion.models.fusion.draws import draw_slot
 from vqfusion.models.fusion.fusion import Fusion, SlotTokens
 from vqfusion.models.fusion.generate import given_prefix, slot_distribution, slot_negative_elbo
-from vqfusion.models.fusion.given import Given, Known, as_sample, encode_given, encode_known, given_shapes
+from vqfusion.models.fusion.given import Given, Known, encode_given, encode_known, given_shapes, samples_of
 from vqfusion.models.fusion.likelihood import Likelihood
 from vqfusion.models.fusion.pretrained import Parts, load_parts, save_parts
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
@@ -195,7 +195,7 @@ class System(Pretrained):
         if len(target) != 1:
             raise UserError("likelihood takes one target slot")
         ((slot, value),) = target.items()
-        wanted = as_sample(value)
+        wanted = samples_of(slot, value)
         check_slot(slot, self.config.fusion.slots)
         items, count = encode_given(self.tokenizers, {**given, slot: wanted}, None)
         answers = items.pop(slot)
@@ -216,7 +216,7 @@ class System(Pretrained):
         """Warnings for the user about given texts that are not among the names that the model was trained on."""
         lines = []
         for slot, value in given.items():
-            samples = as_sample(value)
+            samples = samples_of(slot, value)
             for one in [samples] if isinstance(samples, Sample) else samples:
                 if in_words(one.modality) and (line := self.taught.warning(slot, one.data)):
                     lines.append(line)

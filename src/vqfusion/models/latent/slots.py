@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from vqfusion.data.convert import as_samples
 from vqfusion.diffusion.gaussian.samplers import SampledSignal
 from vqfusion.errors import UserError
 from vqfusion.models.sampling import Generated, Sampling
@@ -55,7 +56,7 @@ class AskedBySlots:
             self._refuse()
         sampling = sampling or Sampling()
         started, names, k = time.perf_counter(), self.labels("label") if given else [], sampling.samples
-        wanted = given.get("label", Sample("label", None))
+        wanted = as_samples(given.get("label", Sample("label", None)), "label")
         items = [wanted] if isinstance(wanted, Sample) else list(wanted)
         seeds = [sampling.seed_of(i, n) for i in range(len(items)) for n in range(k)]
         labels = torch.tensor([names.index(item.data) for item in items for _ in range(k)]) if given else None

@@ -147,6 +147,12 @@ class FittedSample:
         return replace(self, sigma=found)
 
     @property
+    def as_it_is(self) -> bool:
+        """Whether `y` holds the values of the sample themselves, at its own rate."""
+        plain = bool((self.scale == 1).all()) and bool((self.offset == 0).all()) and self.seen is None
+        return plain and self.sample_rate_hz in (None, self.sample.sample_rate_hz)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """A line where noise is not what priors and error bars were made for, and where a band is left out."""
         lines = [self.remark] if self.remark else []

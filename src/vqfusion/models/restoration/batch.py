@@ -1,4 +1,4 @@
-"""A signal back from its measurement: one prior, any operator, and error bars."""
+"""Signals back from a batch of measurements: one prior, any operator, and error bars."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from vqfusion.errors import UserError
 from vqfusion.models.restoration.intervals import EVERYTHING, Calibration, statistics
 from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.noise_seen import noise_seen
+from vqfusion.models.restoration.restored import Restored
 
 Mode = Literal["mean", "sample", "interval"]
 Method = Literal["auto", "ddnm", "ddrm", "diffpir", "dps"]
@@ -55,27 +56,8 @@ PICTURE = Schedule(0.2, 0.01, 12, 0.5)  # of holes in pictures and of their enla
 # all numbers were chosen on pictures kept from training: docs/restoration.md, docs/restoring.md
 
 
-@dataclass(frozen=True)
-class Restored:
-    """What a measurement says of the signal.
-
-    `mean` `[B, C, *size]` is the best estimate in squared error; `samples` `[K, B, C, *size]` are draws of what the
-    signal may have been (mode sample and interval); `lower` and `upper` hold each element with the asked coverage
-    (mode interval). `sigma` `[B]` is the noise level that was used, given or estimated (after stabilisation, where
-    noise is not Gaussian), or a map of it; `nfe` counts calls of the prior for each item; `warnings` are for the user.
-    """
-
-    mean: Tensor
-    samples: Tensor | None
-    lower: Tensor | None
-    upper: Tensor | None
-    sigma: Tensor
-    nfe: int
-    warnings: tuple[str, ...] = ()
-
-
 @torch.no_grad()
-def restore(
+def restore_batch(
     prior: RestorationPrior,
     y: Tensor,
     operator: Operator | None = None,
@@ -155,12 +137,13 @@ def restore(
         mean, drawn, lower, upper = (
             part if part is None else torch.where(exact, y, part) for part in (mean, drawn, lower, upper)
         )
-    return Restored(mean, drawn, lower, upper, sigma, counted.rows // len(y), tuple(warnings))
+    by_item = None if drawn is None else drawn.movedim(0, 1)
+    return Restored(mean, by_item, lower, upper, sigma, counted.rows // len(y), tuple(warnings))
 
 
 def _untouched(y: Tensor, mode: str, samples: int, sigma: Tensor, warnings: list[str]) -> Restored:
     """The answer where there is no noise to remove: y, its samples are y, and its intervals end there."""
-    drawn = None if mode == "mean" else y.expand(samples, *y.shape).clone()
+    drawn = None if mode == "mean" else y[:, None].expand(-1, samples, *y.shape[1:]).clone()
     lower, upper = (y.clone(), y.clone()) if mode == "interval" else (None, None)
     return Restored(y.clone(), drawn, lower, upper, sigma, 0, tuple(warnings))
 

@@ -1,0 +1,127 @@
+"""`restore`: a signal back from its measurement, whatever holds it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqfusion.data.convert import as_sample
+from vqfusion.diffusion.noise import seeded
+from vqfusion.diffusion.operators import Denoise, Operator
+from vqfusion.diffusion.posterior.question import RestorationPrior
+from vqfusion.errors import UserError
+from vqfusion.models.restoration.any_size import AnySizePrior
+from vqfusion.models.restoration.batch import restore_batch
+from vqfusion.models.restoration.fitted import FittedSample
+from vqfusion.models.restoration.intervals import EVERYTHING, Calibration
+from vqfusion.models.restoration.prior import Prior
+from vqfusion.models.restoration.restored import Restored
+from vqfusion.types import Sample
+
+
+def restore(
+    prior: RestorationPrior,
+    y: Any,
+    operator: Operator | None = None,
+    mode: str = "mean",
+    samples: int = 8,
+    steps: int | None = None,
+    method: str = "auto",
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    coverage: float = 0.9,
+    calibration: Calibration | None = None,
+    group: str = EVERYTHING,
+    self_ensemble: bool = False,
+) -> Restored:
+    """Restore the signal behind y = A(x) + noise.
+
+    Args:
+        prior: A `Prior`, or anything with its `denoise`.
+        y: The measurement in sample units: a batch `[B, C, *size]`, one tensor `[C, *size]`, or a path, picture, array
+            or `Sample`; the answer comes in the same form, see `Restored`.
+        operator: What was done to the signal; None is `Denoise()` of unknown sigma, which is then found by
+            `noise_seen`. Where sigma is 0 the answer to `Denoise` is y, in every mode.
+        mode: "mean", one estimate without chance (one call of the prior to denoise, else plug-and-play); "sample",
+            draws from the posterior, and their mean; "interval", these and the ends of intervals.
+        samples: Number of draws.
+        steps: Calls of the prior for one estimate or sample; None leaves it to the method.
+        method: Sampler: "ddnm" and "ddrm" for linear operators with a singular value decomposition, "diffpir" for any,
+            "dps" for priors that let gradients pass; "auto" is the chain started at y itself to denoise, else diffpir.
+        generator: One for the batch, or one for each item, and then an item does not depend on its batch; None is
+            seed 0.
+        coverage: Share of the elements that intervals are to hold.
+        calibration: Scales the quantiles of the samples by its factor for the `group` (or, where it has a band, gives
+            the band about the mean, and no samples), with warnings where the input is unlike the calibration data;
+            without one intervals are not calibrated.
+        group: Group of the calibration.
+        self_ensemble: Every answer of the prior is the mean over 8 mirrored copies (2 for rank 1; see
+            `MirroredPrior`), so that `nfe` counts 8 for each step; a calibration is of other answers, and refused.
+
+    Returns:
+        The answer, with warnings.
+
+    Raises:
+        UserError: y does not fit the operator or is not finite, unknown modes and methods, a method that does not suit
+            the operator.
+    """
+    rest = (mode, samples, steps, method, generator, coverage, calibration, group, self_ensemble)
+    if not isinstance(y, Tensor):
+        return _restore_sample(prior, y, operator, rest)
+    if y.ndim == _rank(prior) + 1:
+        return restore_batch(prior, y[None], operator, *rest).only()
+    return restore_batch(prior, y, operator, *rest)
+
+
+def _rank(prior: Any) -> int:
+    """Number of axes of the signals of a prior, large where it does not say."""
+    config = getattr(getattr(prior, "prior", prior), "config", None)
+    return getattr(config, "rank", 99)
+
+
+def _restore_sample(prior: Any, y: Any, operator: Operator | None, rest: tuple[Any, ...]) -> Restored:
+    """The answer for one sample, fitted to the prior as the command does."""
+    prior = prior.prior if isinstance(prior, AnySizePrior) else prior
+    if not isinstance(prior, Prior):
+        raise UserError(f"a {type(prior).__name__} takes tensors [B, C, *size]; of a Sample give data[None]")
+    sample = y if isinstance(y, Sample) else as_sample(y, None if _is_path(y) else prior.config.modality)
+    fitted = FittedSample.of(sample, prior)
+    if operator is None or (type(operator) is Denoise and not isinstance(operator.sigma, Tensor)):
+        fitted, operator = _denoise(prior, fitted, operator)
+    elif not fitted.as_it_is:
+        raise UserError(
+            f"{operator.kind} of {sample.modality} in its own units: ask TASKS of vqfusion, which fit the operator, or "
+            "give a tensor in the units of the prior"
+        )
+    channels = fitted.y.shape[1]
+    mode, samples, steps, method, generator, *others = rest
+    if generator is None:
+        generator = seeded(0, len(fitted.y))
+    made = restore_batch(
+        AnySizePrior(prior, channels),
+        fitted.y.to(prior.device),
+        operator,
+        mode,
+        samples,
+        steps,
+        method,
+        generator,
+        *others,
+    )
+    return made.as_samples(fitted.back, fitted.level_back(made.sigma), (*sample.notes, *fitted.warnings))
+
+
+def _denoise(prior: Prior, fitted: FittedSample, operator: Operator | None) -> tuple[FittedSample, Operator]:
+    """Gaussian noise, of a given sigma in the units of the sample or of one that is estimated."""
+    if operator is not None and operator.noise is not None and operator.sigma is None and not fitted.as_it_is:
+        raise UserError("noise that depends on the signal takes a tensor in the units of the prior")
+    sigma = None if operator is None or operator.sigma is None else float(operator.sigma)
+    if prior.config.channels == fitted.y.shape[1]:
+        fitted = fitted.with_independent_noise(sigma)
+    fitted = fitted.with_noise_above(sigma)
+    used = fitted.sigma if sigma is None else sigma
+    return fitted, Denoise(None if used is None else fitted.level(used))
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) or hasattr(value, "__fspath__")
