@@ -151,10 +151,6 @@ CASES = {
         "holds no file",
     ),
     "empty folder": (lambda: [os.mkdir("nothing"), "describe", "nothing"][1:], "nothing"),
-    "second input is bad": (
-        lambda: ["describe", picture(), file("a.png", b"x"), "-o", "out"],
-        "a.png",
-    ),
     "no input": (lambda: ["describe"], "INPUTS"),
     "mask of another size": (
         lambda: ["inpaint", picture(), "--mask", picture("mask.png", (8, 8), "L"), "--model", "emoji"],

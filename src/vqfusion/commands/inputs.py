@@ -56,7 +56,7 @@ class Item:
         found = modality_of_head(self.source) or modality_of_suffix(self.source)
         if found not in self.accepts:
             holds = f"holds {MODALITIES[found].noun}" if found else "is of no supported kind"
-            raise UserError(f"{self.source}: {holds}; give {_wanted(self.accepts)} ({_suffixes(self.accepts)})")
+            raise UserError(f"{self.source}: {holds}; give {_wanted(self.accepts)} ({suffixes_of(self.accepts)})")
         return found
 
 
@@ -124,8 +124,8 @@ def _in_folder(folder: str, accepts: tuple[str, ...], made: Sequence[str | None]
             others.append(str(path))
     if not fitting:
         holds = f"; it holds {_listed(others)}" if others else ""
-        wanted = f"{_wanted(accepts)} ({_suffixes(accepts)})"
-        raise UserError(f"{folder}: the folder holds no file that is {wanted}{holds}")
+        wanted = ".vqf file" if accepts == (CODES,) else f"file that is {_wanted(accepts)} ({suffixes_of(accepts)})"
+        raise UserError(f"{folder}: the folder holds no {wanted}{holds}")
     return fitting, others
 
 
@@ -152,10 +152,6 @@ def _kind(path: Path) -> str | None:
 
 def _wanted(accepts: tuple[str, ...]) -> str:
     return " or ".join("a .vqf file" if one == CODES else MODALITIES[one].noun for one in accepts)
-
-
-def _suffixes(accepts: tuple[str, ...]) -> str:
-    return ".vqf" if accepts == (CODES,) else suffixes_of(accepts)
 
 
 def _listed(paths: Sequence[str]) -> str:

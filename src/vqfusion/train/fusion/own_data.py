@@ -44,9 +44,9 @@ def chain_for(data: dict[str, Any], path: Path) -> ChainConfig:
         short_only = [key for key in data if key in ShortConfig.model_fields and key not in ChainConfig.model_fields]
         if short_only:
             raise UserError(f"{path}: {short_only[0]} is of the short form, {full[0]} of the full one; leave out one")
-        if not data.get("tokenizers"):
-            raise UserError(f"{path}: tokenizers: there is none to train; give one, such as `image: {{kind: image}}`")
         chain = validated(ChainConfig, data, str(path))
+        if not chain.tokenizers:
+            raise UserError(f"{path}: tokenizers: there is none to train; give one, such as `image: {{kind: image}}`")
         return chain.model_copy(update={"data": beside(path, chain.data)})
     short = validated(ShortConfig, data, str(path))
     short = short.model_copy(update={"data": beside(path, short.data)})
