@@ -74,11 +74,11 @@ def restore_batch(
     """The signal behind y = A(x) + noise, `[B, ...]` in sample units.
 
     `operator` None is `Denoise()` of unknown sigma, which is then found by `noise_seen`. Where sigma is 0 the answer to
-    `Denoise` is y, in every mode. `mode` mean is one estimate without chance (one call of the prior to denoise, or to
-    fill holes if it has learned that; else plug-and-play); sample draws `samples` signals from the posterior and gives
-    their mean too; interval adds ends that hold `coverage` of the elements: the quantiles of the samples, scaled by the
-    `calibration` of this `group` (or, where that has a band, the band about the mean, and no samples), with warnings
-    where the input is unlike the calibration data; without one they are not calibrated.
+    `Denoise` is y, in every mode. `mode` mean is one estimate without chance (one call of the prior to denoise, or,
+    with 1 step, to fill holes if it has learned that; else plug-and-play); sample draws `samples` signals from the
+    posterior and gives their mean too; interval adds ends that hold `coverage` of the elements: the quantiles of the
+    samples, scaled by the `calibration` of this `group` (or, where that has a band, the band about the mean, and no
+    samples), with warnings where the input is unlike the calibration data; without one they are not calibrated.
 
     `method` chooses the sampler: ddnm and ddrm for linear operators with a singular value decomposition, diffpir for
     any, dps for priors that let gradients pass; auto is the chain started at y itself to denoise, else diffpir.
@@ -155,7 +155,7 @@ def _mean(question: Question, steps: int | None) -> Tensor:
         return question.prior.denoise(question.y, sigma.flatten().expand(len(question.y)))
     if isinstance(operator, Denoise) and "uneven" in learned:
         return question.prior.denoise(question.y, sigma.expand(len(question.y), *sigma.shape[1:]))
-    if isinstance(operator, Mask) and "holes" in learned and steps is None:
+    if isinstance(operator, Mask) and "holes" in learned and steps == 1:
         seen = (operator.weights(question.y) > 0).expand_as(question.y)
         answer = question.prior.denoise(question.y, torch.where(seen, sigma, torch.inf))
         return torch.where(seen & (sigma == 0), question.y, answer)
