@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageCms
 from vqfusion.config import PriorConfig
 from vqfusion.data.io import read, write
 from vqfusion.data.io.picture import Extras
+from vqfusion.diffusion.operators import Denoise, Mask
 from vqfusion.hub import find_model
 from vqfusion.models.kinds import kind_of
 from vqfusion.models.restoration.any_size import AnySizePrior
@@ -25,6 +26,7 @@ from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.photons import estimate_gain
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.models.restoration.residual_band import ResidualBand
+from vqfusion.models.restoration.restore import restore
 from vqfusion.models.restoration.shipped_intervals import ShippedIntervals
 from vqfusion.tasks.restoration import PRIORS
 from vqfusion.types import Sample
@@ -519,3 +521,37 @@ def test_units_come_back(modality):
     torch.testing.assert_close(fitted.back(fitted.y).data[there], data[there], atol=1e-4, rtol=0)
     level = torch.as_tensor(fitted.level(7.0))
     assert fitted.level_back(level) == pytest.approx(7.0, rel=1e-5)
+
+
+def test_a_prior_that_learned_grey_takes_it_as_equal_channels_and_maps_of_levels_in_tiles():
+    prior = tiny("photo").requires_grad_(False)
+    prior.config = prior.config.model_copy(update={"learned": ("grey", "holes", "uneven")})
+    generator = torch.Generator().manual_seed(0)
+    x, level = torch.rand(1, 1, 90, 140, generator=generator), torch.rand(1, 1, 90, 140, generator=generator) * 0.3
+    level[:, :, 20:24] = torch.inf
+    adapted = AnySizePrior(prior, 1)
+    assert adapted.sigma_range == prior.sigma_range and adapted.learned == prior.config.learned
+    expected = prior.denoise(x.expand(-1, 3, -1, -1), level).mean(1, keepdim=True)
+    assert torch.allclose(adapted.denoise(x, level), expected, atol=1e-5)
+    assert torch.allclose(AnySizePrior(prior, 1, most=105 * 105).denoise(x, level), expected, atol=1e-4)
+    alone = AnySizePrior(Prior(PriorConfig(widths=(4, 6), depths=(1, 1))).requires_grad_(False), 3)
+    wide = alone.denoise(x.expand(-1, 3, -1, -1), level.expand(-1, 3, -1, -1))
+    assert torch.allclose(wide[:, :1], wide[:, 1:2], atol=1e-6)
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_a_map_of_levels_is_one_call_for_a_prior_that_learned_it(mask):
+    prior = tiny("photo").requires_grad_(False)
+    prior.config = prior.config.model_copy(update={"learned": ("holes", "uneven")})
+    y = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    if mask:
+        seen = torch.rand(32, 32, generator=torch.Generator().manual_seed(1)) > 0.5
+        made = restore(AnySizePrior(prior), y, Mask(seen), steps=1)
+        assert torch.equal(made.mean[..., seen], y[..., seen]), "what is seen without noise stays"
+        level = torch.where(seen, 0.0, torch.inf).expand(1, 1, 32, 32)
+        assert torch.allclose(made.mean[..., ~seen], prior.denoise(y, level)[..., ~seen], atol=1e-5)
+    else:
+        level = torch.linspace(0.02, 0.3, 32).expand(1, 1, 32, 32)
+        made = restore(AnySizePrior(prior), y, Denoise(level))
+        assert torch.allclose(made.mean, prior.denoise(y, level), atol=1e-5)
+    assert made.nfe == 1

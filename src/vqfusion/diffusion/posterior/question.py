@@ -17,6 +17,8 @@ from vqfusion.diffusion.noise import Generators, draw_noise
 from vqfusion.diffusion.operators import Operator
 
 RHO = 7.0
+Levels = float | Float[Tensor, " B"] | Float[Tensor, "B D ..."]
+"""Noise levels: one, one for each item, or a map `[B, 1 or C, *size]`."""
 # what is taken for the variance of an element of x_0 given x_t, at levels sigma_t `[B]`
 Variance = Callable[[Tensor], Tensor]
 
@@ -35,7 +37,7 @@ class RestorationPrior(Protocol):
     @property
     def sigma_range(self) -> tuple[float, float]: ...
 
-    def denoise(self, x: Float[Tensor, "B C ..."], sigma: float | Float[Tensor, " B"]) -> Float[Tensor, "B C ..."]: ...
+    def denoise(self, x: Float[Tensor, "B C ..."], sigma: Levels) -> Float[Tensor, "B C ..."]: ...
 
 
 class CountedPrior:
@@ -49,7 +51,7 @@ class CountedPrior:
         self.sigma_range = prior.sigma_range
         self.learned: tuple[str, ...] = getattr(prior, "learned", ())
 
-    def denoise(self, x: Float[Tensor, "B C ..."], sigma: float | Float[Tensor, " B"]) -> Float[Tensor, "B C ..."]:
+    def denoise(self, x: Float[Tensor, "B C ..."], sigma: Levels) -> Float[Tensor, "B C ..."]:
         self.rows += len(x)
         low, high = self.sigma_range
         levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vqfusion.models.restoration.prior import Levels, Prior, reflect_to_multiple
+from vqfusion.diffusion.posterior.question import Levels
+from vqfusion.models.restoration.prior import Prior, reflect_to_multiple
 from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.nn.tiles import MOST_ELEMENTS, run_local
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from vqfusion.config import PriorConfig
 from vqfusion.diffusion.gaussian.path import GaussianPath, scale
 from vqfusion.diffusion.gaussian.schedules import EDMSchedule
+from vqfusion.diffusion.posterior.question import Levels
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
 from vqfusion.nn.pretrained import Pretrained, Stored
@@ -18,7 +19,6 @@ from vqfusion.types import Prediction, Sample
 
 MOST = 10.0  # times what is expected to remain, of an error
 UNIT = 0.03  # so that the loss is about 1 where what is expected remains at a level of 0.1
-Levels = float | Float[Tensor, " B"] | Float[Tensor, "B D ..."]
 
 
 class NoisyBatch(NamedTuple):
