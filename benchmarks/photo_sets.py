@@ -27,7 +27,7 @@ from vqfusion.diffusion.operators import Denoise, Mask
 from vqfusion.diffusion.operators.random import random_elements
 from vqfusion.models.restoration.any_size import AnySizePrior
 from vqfusion.models.restoration.prior import Prior
-from vqfusion.models.restoration.restore import restore
+from vqfusion.models.restoration.restoring import restore
 
 RESULT = Path(__file__).parent / "results" / "photo_sets.json"
 SIGMAS, LOST, QUALITIES = (15, 25, 50), (0.8, 0.5), (10, 20)

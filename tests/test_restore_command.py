@@ -26,7 +26,7 @@ from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.photons import estimate_gain
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.models.restoration.residual_band import ResidualBand
-from vqfusion.models.restoration.restore import restore
+from vqfusion.models.restoration.restoring import restore
 from vqfusion.models.restoration.shipped_intervals import ShippedIntervals
 from vqfusion.tasks.restoration import PRIORS
 from vqfusion.types import Sample
