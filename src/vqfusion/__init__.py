@@ -10,6 +10,8 @@ Names are loaded when first used, so that the import stays quick.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vqfusion.deprecated import MovedModules, old_name
+
 if TYPE_CHECKING:
     from vqfusion.data import as_sample as as_sample
     from vqfusion.data import open_dataset as open_dataset
@@ -113,6 +115,8 @@ PUBLIC = {
 
 __all__ = ["__version__", *PUBLIC]
 
+MovedModules.install()
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
@@ -120,7 +124,7 @@ def __getattr__(name: str) -> Any:
     if name in PUBLIC:
         return getattr(import_module(f"vqfusion.{PUBLIC[name]}"), name)
     try:
-        return import_module("vqfusion.deprecated").old_name(__name__, name)
+        return old_name(__name__, name)
     except AttributeError:
         raise AttributeError(f"vqfusion has no {name!r}; it has {', '.join(__all__)}") from None
 

@@ -1,13 +1,17 @@
 """Names of earlier versions: each works for one version more, with a `DeprecationWarning` that says the new one.
 
-Modules that had such names end with `__getattr__`, which asks `old_name`. The table is all that has to be emptied when
-a version is over.
+Modules that had such names end with `__getattr__`, which asks `old_name`; modules that moved are found by
+`MovedModules`. The tables are all that has to be emptied when a version is over.
 """
 
+import sys
 import warnings
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, get_args
 
 
@@ -23,6 +27,26 @@ def old_name(module: str, name: str) -> Any:
 def warn(old: str, new: str, stacklevel: int = 4) -> None:
     """A `DeprecationWarning` that names both; `stacklevel` 4 is the line that asked a module for a name."""
     warnings.warn(f"{old} is now {new}; the old name goes with the next version", DeprecationWarning, stacklevel)
+
+
+class MovedModules(MetaPathFinder, Loader):
+    """Imports a module of `MOVED` under its old name: it is the same module, in `sys.modules` twice."""
+
+    @classmethod
+    def install(cls) -> None:
+        """Ask it last, for what no other finder knows."""
+        if not any(isinstance(finder, cls) for finder in sys.meta_path):
+            sys.meta_path.append(cls())
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        old = module.__name__
+        warn(old, MOVED[old], stacklevel=3)
+        sys.modules[old] = import_module(MOVED[old])
 
 
 def _load_of(*kinds: str) -> Callable[..., Any]:
@@ -61,3 +85,86 @@ OLD: dict[tuple[str, str], tuple[str, Callable[[], Any]]] = {
     ("vqfusion.hub", "kind_of"): ("vqfusion.models.kinds.kind_of", _kind_of),
     ("vqfusion.config", "QUANTIZER_NAMES"): ("tuple(vqfusion.QUANTIZERS)", _quantizer_names),
 }
+
+# modules that became packages: what they held is in a module of the package
+BECAME_PACKAGES = {
+    "vqfusion.diffusion.gaussian": ("path", ("GaussianPath", "KINDS", "scale")),
+    "vqfusion.diffusion.masked": (
+        "path",
+        ("MaskedPath", "stratified_times", "sampler_times", "sampler_density", "draw_categorical"),
+    ),
+    "vqfusion.diffusion.posterior": (
+        "question",
+        (
+            "CountedPrior",
+            "Question",
+            "RestorationPrior",
+            "ancestral",
+            "gaussian_prior",
+            "noise_levels",
+            "share_of_noise",
+            "sloped",
+            "step_down",
+            "step_noises",
+        ),
+    ),
+    "vqfusion.models.fusion": ("fusion", ("Fusion", "FusionBatch", "SlotTokens", "module_key")),
+    "vqfusion.models.codec": ("codec", ("Codec",)),
+}
+
+
+def _part(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)
+
+
+OLD |= {
+    (package, name): (f"{package}.{module}.{name}", partial(_part, f"{package}.{module}", name))
+    for package, (module, names) in BECAME_PACKAGES.items()
+    for name in names
+}
+
+_MOVED = {
+    "diffusion.denoiser": "diffusion.gaussian.denoiser",
+    "diffusion.flow": "diffusion.gaussian.flow",
+    "diffusion.grids": "diffusion.gaussian.grids",
+    "diffusion.guidance": "diffusion.masked.guidance",
+    "diffusion.likelihood": "diffusion.masked.likelihood",
+    "diffusion.noise_level": "diffusion.gaussian.noise_level",
+    "diffusion.posterior_gradient": "diffusion.posterior.gradient",
+    "diffusion.posterior_null_space": "diffusion.posterior.null_space",
+    "diffusion.posterior_proximal": "diffusion.posterior.proximal",
+    "diffusion.samplers": "diffusion.masked.samplers",
+    "diffusion.schedules": "diffusion.gaussian.schedules",
+    "diffusion.signal_guidance": "diffusion.gaussian.guidance",
+    "diffusion.signal_likelihood": "diffusion.gaussian.likelihood",
+    "diffusion.signal_samplers": "diffusion.gaussian.samplers",
+    "diffusion.times": "diffusion.gaussian.times",
+    "diffusion.weightings": "diffusion.gaussian.weightings",
+    "models.any_size": "models.restoration.any_size",
+    "models.autoregressive": "models.restoration.autoregressive",
+    "models.channel_noise": "models.restoration.channel_noise",
+    "models.diffusion_model": "models.latent.diffusion_model",
+    "models.diffusion_parts": "models.latent.diffusion_parts",
+    "models.fitted": "models.restoration.fitted",
+    "models.generate": "models.fusion.generate",
+    "models.intervals": "models.restoration.intervals",
+    "models.latent_diffusion": "models.latent.latent_diffusion",
+    "models.latent_system": "models.latent.slots",
+    "models.mirrored": "models.restoration.mirrored",
+    "models.photons": "models.restoration.photons",
+    "models.pretrained": "models.fusion.pretrained",
+    "models.prior": "models.restoration.prior",
+    "models.residual_band": "models.restoration.residual_band",
+    "models.restore": "models.restoration.restore",
+    "models.shipped_intervals": "models.restoration.shipped_intervals",
+    "models.slots": "models.fusion.slots",
+    "models.system": "models.fusion.system",
+    "models.taught": "models.fusion.taught",
+    "models.tokenize": "models.fusion.slot_tokenizers",
+    "models.vqf": "models.codec.vqf",
+    "tokenizers.check": "tokenizers.conformance.check",
+    "tokenizers.entropy_model": "tokenizers.codec.entropy_model",
+    "tokenizers.quantizers.contracts": "tokenizers.conformance.contracts",
+    "tokenizers.range_coder": "tokenizers.codec.range_coder",
+}
+MOVED = {f"vqfusion.{old}": f"vqfusion.{new}" for old, new in _MOVED.items()}

@@ -1,1 +1,9 @@
 """Masked diffusion: the path, samplers, guidance and likelihood of discrete data."""
+
+from typing import Any
+
+from vqfusion.deprecated import old_name
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name)

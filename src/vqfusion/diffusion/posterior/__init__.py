@@ -1,1 +1,9 @@
 """Posterior sampling: a prior, an operator and a measurement."""
+
+from typing import Any
+
+from vqfusion.deprecated import old_name
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name)

@@ -1,1 +1,9 @@
 """Fusion: one masked-diffusion transformer over slots."""
+
+from typing import Any
+
+from vqfusion.deprecated import old_name
+
+
+def __getattr__(name: str) -> Any:
+    return old_name(__name__, name)
