@@ -43,7 +43,8 @@ def restore(
         operator: What was done to the signal; None is `Denoise()` of unknown sigma, which is then found by
             `noise_seen`. Where sigma is 0 the answer to `Denoise` is y, in every mode.
         mode: "mean", one estimate without chance (one call of the prior to denoise, and with 1 step to fill holes if it
-            has learned that; else plug-and-play); "sample", draws from the posterior, and their mean; "interval", these and the ends of intervals.
+            has learned that; else plug-and-play); "sample", draws from the posterior, and their mean; "interval", these
+            and the ends of intervals.
         samples: Number of draws.
         steps: Calls of the prior for one estimate or sample; None leaves it to the method.
         method: Sampler: "ddnm" and "ddrm" for linear operators with a singular value decomposition, "diffpir" for any,
