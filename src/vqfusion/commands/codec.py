@@ -1,6 +1,7 @@
 """`encode` and `decode`: files to .vqf files and back."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -58,7 +59,8 @@ def encode(
                 data = file.to_bytes()
                 seconds = time.perf_counter() - started
                 write_bytes(path, data, force)
-                rows.append(_report(item.source, path, sample, file, data, seconds) | {"warnings": lines})
+                report = _report(item.source, path, sample, file, data, seconds)
+                rows.append(report | _kept(codec, sample, file) | {"warnings": lines})
         failures.check(len(rows))
         if as_json:
             skipped = {"left_out": found.left_out, "failed": failures.rows}
@@ -181,8 +183,19 @@ def _report(source: str, path: Path, sample: "Sample", file: "VqfFile", data: by
     return row
 
 
+def _kept(codec: "Codec", sample: "Sample", file: "VqfFile") -> dict[str, float]:
+    """How near a picture is that is decoded again: codes keep little of what a model was not trained on."""
+    from vqfusion.evaluate.metrics import psnr
+
+    if not MODALITIES[sample.modality].pictured:
+        return {}
+    kept = float(psnr(codec.decode(file).data.clamp(0, 1), sample.data.cpu().float().clamp(0, 1)))
+    return {"psnr_db": round(kept, 2)} if math.isfinite(kept) else {}
+
+
 def _rate(row: dict[str, Any]) -> str:
     if "kbit_per_s" in row:
         return f"{row['kbit_per_s']:.3g} kbit/s"
     unit = MODALITIES[row["modality"]].unit
-    return f"{row[f'bits_per_{unit}']:.3g} bits per {unit}"
+    kept = f", decodes with a PSNR of {row['psnr_db']:.1f} dB" if "psnr_db" in row else ""
+    return f"{row[f'bits_per_{unit}']:.3g} bits per {unit}{kept}"
