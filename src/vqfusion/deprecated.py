@@ -25,7 +25,7 @@ def old_name(module: str, name: str) -> Any:
 
 
 def warn(old: str, new: str, stacklevel: int = 4) -> None:
-    """A `DeprecationWarning` that names both; `stacklevel` 4 is the line that asked a module for a name."""
+    """Give a `DeprecationWarning` with both names; `stacklevel` 4 is the line that accessed a module attribute."""
     warnings.warn(f"{old} is now {new}; the old name goes with the next version", DeprecationWarning, stacklevel)
 
 

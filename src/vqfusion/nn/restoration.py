@@ -16,8 +16,8 @@ FILL_REACH = 16  # positions to each side
 class ScaleFreeBlock(nn.Module):
     """x + conv(relu(conv(x))) without biases and norms; it starts as the identity.
 
-    The residual block of Lim et al. (2017), without biases after Mohan et al. (2020). Below zero the rectifier has the
-    slope `leak`: without, a channel that is nowhere positive learns no more.
+    The residual block of Lim et al. (2017), without biases after Mohan et al. (2020). The rectifier has the slope
+    `leak` for negative values, because without it a channel that is never positive has no gradient.
     """
 
     def __init__(self, rank: int, channels: int, leak: float = 0.0):
@@ -86,7 +86,7 @@ class RestorationNet(nn.Module):
     def forward(
         self, x: Float[Tensor, "B C ..."], sigma: Float[Tensor, " B"] | Float[Tensor, "B D ..."]
     ) -> Float[Tensor, "B C ..."]:
-        """The noise in x `[B, C, *size]`; sigma is `[B]` or a map `[B, 1 or C, *size]`."""
+        """Noise in x `[B, C, *size]`; sigma is `[B]` or a map `[B, 1 or C, *size]`."""
         level = sigma.to(x.dtype).reshape(*sigma.shape, *[1] * (x.ndim - sigma.ndim)).expand_as(x)
         x = self.first(torch.cat([fold_positions(x, self.fold), fold_positions(level, self.fold)], dim=1))
         kept = []
@@ -124,7 +124,7 @@ class RestorationNet(nn.Module):
 
 
 def _spread_level(network: RestorationNet, tensors: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Weights with one channel for the level as weights with one for each value: the same answer to one level."""
+    """Convert stored weights with one input channel for the level to one for each value, with the same result."""
     name, wanted = f"{prefix}first.weight", network.first.weight.shape[1]
     weight = tensors.get(name)
     if weight is not None and weight.shape[1] == wanted // 2 + 1:
@@ -156,10 +156,10 @@ def unfold_positions(x: Float[Tensor, "B D ..."], factor: int) -> Float[Tensor, 
 
 
 def filled(x: Float[Tensor, "B C ..."], lost: Bool[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
-    """X with each lost value as the mean of what is left in the smallest box around it that holds any.
+    """Fill each missing value with the mean of the known values in the smallest box around it that has any.
 
-    Boxes reach 1, 2, 4, ... up to `FILL_REACH` positions to each side; what is alone beyond becomes 0. A mean, so
-    scaled data are filled by scaled values.
+    Boxes reach 1, 2, 4, ... up to `FILL_REACH` positions to each side; values without any become 0. The result is
+    proportional to the data.
     """
     pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[x.ndim - 3]
     seen = (~lost).to(x.dtype)

@@ -1,4 +1,4 @@
-"""The standard deviation of Gaussian noise, from the noisy signal alone."""
+"""Estimate of the standard deviation of Gaussian noise from the noisy signal alone."""
 
 import math
 from collections.abc import Sequence
@@ -13,31 +13,34 @@ from vqfusion.diffusion.gaussian.odd_areas import MAX_POOL, clipped_ends, consta
 from vqfusion.errors import UserError
 
 SIDES = {1: 32, 2: 8, 3: 4}  # of a patch, by rank
-BLOCKS = {1: 4096, 2: 64, 3: 20}  # side of a block that is estimated on its own
-MOST = 100  # blocks that are looked at, spread over the signal
-SHARE = 0.25  # of the blocks, those with the least estimates, count
-ENOUGH = 4  # patches for each of their elements
-NEAR = {1: 9, 2: 5, 3: 3}  # side of the window whose mean tells how far a place is from the ends
-WHOLE = (0.8, 0.5, 0.2, 0.0)  # least share of its variance that noise kept in a patch; the first that enough have
-BLOCKS_LEFT = 1 / 8  # share of the blocks in which enough have it
-ROUNDS = 4  # of the level, and of what clipping leaves at this level
+BLOCKS = {1: 4096, 2: 64, 3: 20}  # side of a block, by rank; each block has its own estimate
+MOST = 100  # largest number of blocks, spread over the signal
+SHARE = 0.25  # fraction of the blocks, those with the lowest estimates, that is used
+ENOUGH = 4  # least number of patches per patch element
+NEAR = {1: 9, 2: 5, 3: 3}  # side of the window whose mean is the local brightness
+WHOLE = (0.8, 0.5, 0.2, 0.0)  # thresholds of the variance left after clipping; the first that enough patches reach
+BLOCKS_LEFT = 1 / 8  # fraction of the blocks that must have enough such patches
+ROUNDS = 4  # iterations between the level and the effect of clipping at this level
 MEAN_POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 Place = tuple[slice, ...]  # of a block, along the axes of the signal
 
 
 def estimate_noise(y: Float[Tensor, "B C ..."]) -> Float[Tensor, " B"]:
-    """Sigma of each item, in its units, at any rank; 0 where there is none.
+    """Estimate sigma of each item, in its units, for any rank; 0 where there is no noise.
 
-    Patches of a signal lie near a subspace, so the least eigenvalues of their covariance are those of the noise: Chen,
-    Zhu, Heng (2015), algorithm 1, in blocks. Fine texture passes for noise, but seldom fills a whole signal, so the
-    patches of the quarter of blocks that seem the least noisy are judged together. White noise is assumed, as strong
-    in all channels and places.
+    Patches of a clean signal lie near a subspace, so the smallest eigenvalues of the covariance of patches are those of
+    the noise: Chen, Zhu, Heng (2015), algorithm 1, applied to blocks. Fine texture looks like noise but seldom fills a
+    whole signal, so the quarter of the blocks with the lowest estimates is pooled. Noise is assumed white, with the
+    same level in all channels and positions.
 
-    Constant areas (bars, masks, digital silence) say nothing of the noise elsewhere and are left out, unless they have
-    many values: then the signal was drawn or smoothed, and has none. Where noise was clipped the estimate is that of
-    the noise before: the variance of each patch is divided by the share that clipping leaves at its brightness (Foi,
-    2009), and patches far from the ends go first. Raises UserError where the signal is too small for its patches.
+    Constant areas (bars, masks, digital silence) are excluded; many different constant values mean that the signal was
+    drawn or smoothed and has no noise. Where values were clipped, the result is the level before clipping: the variance
+    of each patch is divided by the fraction that clipping leaves at its brightness (Foi, 2009), and patches far from
+    the clipping values are preferred.
+
+    Raises:
+        UserError: The signal is too small for its patches.
     """
     return torch.stack([_estimate(item) for item in y])
 
@@ -72,7 +75,7 @@ def _before_clipping(
     ends: tuple[float, float],
     level: float,
 ) -> float:
-    """A better level, from one that may be too low because values were clipped at `ends`."""
+    """Correct a noise level that is too low because values were clipped at `ends`."""
     rank = values.ndim - 1
     side, near, mean_pool = SIDES[rank], NEAR[rank], MEAN_POOL[rank]
     mean = mean_pool(values[:, None], near, 1, padding=near // 2, count_include_pad=False)
@@ -91,7 +94,7 @@ def _before_clipping(
 
 
 def block_places(size: Sequence[int], most: int = MOST) -> list[Place]:
-    """Blocks of a signal `[*size]`, spread over it where there are over `most`."""
+    """Blocks of a signal `[*size]`, spread over it where there are more than `most`."""
     block = BLOCKS[len(size)]
     corners = list(product(*(range(0, max(1, n - block + 1), block) for n in size)))
     corners = corners[:: -(-len(corners) // most)]
@@ -99,7 +102,7 @@ def block_places(size: Sequence[int], most: int = MOST) -> list[Place]:
 
 
 def patches(values: Float[Tensor, "C ..."], place: Place, side: int, step: int = 1) -> Float[Tensor, "N D"]:
-    """All patches of this side within a block, of each channel on its own, `step` elements apart."""
+    """All patches of this side within a block, from each channel separately, `step` elements apart."""
     found = values[(slice(None), *place)]
     rank = values.ndim - 1
     for axis in range(1, rank + 1):
@@ -108,7 +111,7 @@ def patches(values: Float[Tensor, "C ..."], place: Place, side: int, step: int =
 
 
 def pooled_level(covariances: Sequence[Float[Tensor, "D D"]]) -> float:
-    """The level of the blocks that seem the least noisy, together."""
+    """Noise level from the pooled covariances of the blocks with the lowest estimates."""
     levels = torch.stack([noise_eigenvalue(torch.linalg.eigvalsh(c)) for c in covariances])
     lowest = levels.argsort()[: max(1, round(SHARE * len(levels)))].tolist()
     pooled = torch.stack([covariances[i] for i in lowest]).mean(0)
@@ -116,7 +119,7 @@ def pooled_level(covariances: Sequence[Float[Tensor, "D D"]]) -> float:
 
 
 def noise_eigenvalue(values: Float[Tensor, " N"]) -> Float[Tensor, ""]:
-    """The mean of the greatest set of least `values` (rising) in which as many lie above the mean as below it."""
+    """Mean of the largest set of smallest eigenvalues (`values` increase) with as many above the mean as below it."""
     for count in range(len(values), 1, -1):
         mean = values[:count].mean()
         if int((values[:count] > mean).sum()) >= int((values[:count] < mean).sum()):
@@ -125,5 +128,5 @@ def noise_eigenvalue(values: Float[Tensor, " N"]) -> Float[Tensor, ""]:
 
 
 def _corners(place: Place, side: int) -> tuple[slice, ...]:
-    """Where the patches of a block begin, in maps of all channels."""
+    """Index of the first elements of the patches of a block, in maps of all channels."""
     return (slice(None), *(slice(axis.start, axis.stop - side + 1) for axis in place))

@@ -1,4 +1,7 @@
-"""Noise that neighbouring elements share, as of demosaicing, scaling, JPEG and film: seen where a signal is flat."""
+"""Noise that is correlated between neighbours, measured in flat areas.
+
+It occurs after demosaicing, scaling and JPEG, and on film.
+"""
 
 from dataclasses import dataclass
 
@@ -10,18 +13,20 @@ from vqfusion.diffusion.gaussian.noise_level import SIDES, block_places, patches
 from vqfusion.diffusion.gaussian.odd_areas import clipped_ends, constant_areas
 
 STEP = 3  # elements from one patch to the next
-FLATTEST, FLAT = 0.05, 0.2  # share of the patches
-FEWEST = 20  # patches
-ODD = (0.0, 0.1, 0.3)  # share of constant or clipped elements in a patch, the first that enough patches have
+FLATTEST, FLAT = 0.05, 0.2  # fractions of the patches
+FEWEST = 20  # least number of patches
+ODD = (0.0, 0.1, 0.3)  # allowed fractions of constant or clipped elements; the first that leaves enough patches is used
 
 
 @dataclass(frozen=True)
 class FlatAreas:
-    """What is left of the flattest patches without their mean and slope.
+    """Statistics of the flattest patches of a signal, after their mean and slope are removed.
 
-    `level` is its deviation in the units of the signal; `likeness` and `likeness_2` the correlation of neighbours one
-    and two elements apart, about 0 for white noise; `unevenness` how many times as large the deviation of the flattest
-    fifth is: about 1.1 for noise, more for texture.
+    Attributes:
+        level: Standard deviation in the units of the signal.
+        likeness: Correlation of adjacent elements, about 0 for white noise.
+        likeness_2: Correlation of elements two apart.
+        unevenness: Standard deviation of the flattest fifth relative to `level`: about 1.1 for noise, more for texture.
     """
 
     level: float
@@ -34,7 +39,7 @@ NOTHING = FlatAreas(0.0, 0.0, 0.0, 1.0)
 
 
 def flat_areas(item: Float[Tensor, "C ..."]) -> FlatAreas:
-    """Of one signal; patches with constant or clipped elements count where there are no others."""
+    """Statistics of the flat areas of one signal; patches with constant or clipped elements are used if needed."""
     rank = item.ndim - 1
     side = SIDES[rank]
     if any(n < side for n in item.shape[1:]):
@@ -69,7 +74,7 @@ def flat_areas(item: Float[Tensor, "C ..."]) -> FlatAreas:
 
 
 def _correlation(patch: Float[Tensor, "N ..."], apart: int) -> float:
-    """Mean product of elements `apart` along an axis, over the axes."""
+    """Mean product of elements at distance `apart` along an axis, averaged over axes."""
     axes = range(1, patch.ndim)
     products = [
         (patch.narrow(axis, apart, patch.shape[axis] - apart) * patch.narrow(axis, 0, patch.shape[axis] - apart)).mean()
@@ -79,7 +84,7 @@ def _correlation(patch: Float[Tensor, "N ..."], apart: int) -> float:
 
 
 def _mean_and_slopes(side: int, rank: int) -> Float[Tensor, "D K"]:
-    """An orthonormal basis of patches that are linear in place."""
+    """Orthonormal basis of the patches that are linear functions of the position."""
     line = torch.linspace(-1, 1, side)
     slopes = torch.meshgrid(*[line] * rank, indexing="ij")
     columns = torch.stack([torch.ones(side**rank), *(slope.flatten() for slope in slopes)], dim=1)

@@ -1,4 +1,4 @@
-"""Areas of a signal that say nothing of its noise, or less than others: constant ones, and those that were clipped."""
+"""Areas of a signal with little or no information about its noise: constant and clipped ones."""
 
 import math
 
@@ -7,14 +7,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-CONSTANT = {1: 9, 2: 3, 3: 3}  # side of a window, by rank, whose elements noise never makes equal
-DRAWN_VALUES, DRAWN_SHARE = 4, 0.005  # so many values that each fill this share in constant windows: not noise
-SPIKE = 1e-3  # share of elements equal to the least (or the greatest) one from which on noise was clipped there
+CONSTANT = {1: 9, 2: 3, 3: 3}  # side of a window, by rank, in which noise never makes all elements equal
+DRAWN_VALUES, DRAWN_SHARE = 4, 0.005  # number of constant values, each in this fraction of the elements, of drawings
+SPIKE = 1e-3  # fraction of elements equal to the minimum (or maximum) above which values count as clipped there
 MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 def constant_areas(item: Float[Tensor, "C ..."]) -> Bool[Tensor, "C ..."]:
-    """True for elements of windows (3 a side; 9 at rank 1) without any difference, channel by channel."""
+    """True for elements of windows (side 3; 9 for rank 1) whose elements are all equal, for each channel."""
     rank = item.ndim - 1
     side, pool, x = CONSTANT[rank], MAX_POOL[rank], item[:, None]
     if any(n < side for n in item.shape[1:]):
@@ -24,16 +24,16 @@ def constant_areas(item: Float[Tensor, "C ..."]) -> Bool[Tensor, "C ..."]:
 
 
 def is_drawn(item: Float[Tensor, "C ..."], constant: Bool[Tensor, "C ..."]) -> bool:
-    """Whether constant areas have many values, as in drawings, screenshots and smoothed signals.
+    """Whether constant areas have many different values, as in drawings, screenshots and smoothed signals.
 
-    Bars, masks, burnt areas and digital silence have one or two.
+    Bars, masks, overexposed areas and digital silence have one or two.
     """
     counts = item[constant].unique(return_counts=True)[1]
     return int((counts >= DRAWN_SHARE * item.numel()).sum()) >= DRAWN_VALUES
 
 
 def clipped_ends(item: Float[Tensor, "C ..."]) -> tuple[float, float]:
-    """The values below and above which the signal was clipped; infinite where it was not."""
+    """Values at which the signal was clipped from below and above; infinite where it was not."""
     low, high, least = item.min(), item.max(), SPIKE * item.numel()
     return (
         float(low) if int((item == low).sum()) > least else -math.inf,
@@ -42,10 +42,10 @@ def clipped_ends(item: Float[Tensor, "C ..."]) -> tuple[float, float]:
 
 
 def kept_variance(mean: Float[Tensor, "..."], ends: tuple[float, float], sigma: float) -> Float[Tensor, "..."]:
-    """Share of its variance that noise of `sigma` keeps after clipping, where the clipped signal has this mean.
+    """Fraction of the variance of noise of `sigma` that is left after clipping, where the clipped signal has this mean.
 
-    With u the distance of the unclipped mean from an end in units of sigma, the clipped mean lies E = u Phi(u) + phi(u)
-    from it, with the variance (u^2 + 1) Phi(u) + u phi(u) - E^2.
+    With u the distance of the unclipped mean from a clipping value in units of sigma, the clipped mean is E = u Phi(u)
+    + phi(u) from it, with the variance (u^2 + 1) Phi(u) + u phi(u) - E^2.
     """
     u = torch.linspace(-3, 4, 701, dtype=torch.float64, device=mean.device)
     density, below = torch.exp(-u.square() / 2) / math.sqrt(2 * math.pi), torch.special.ndtr(u)

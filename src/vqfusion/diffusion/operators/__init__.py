@@ -1,4 +1,4 @@
-"""Operators of restoration: what was done to a signal, with adjoint, pseudo-inverse and noise (see `operator.py`)."""
+"""Measurement operators of restoration, with adjoint, pseudo-inverse and noise (see `operator.py`)."""
 
 from vqfusion.diffusion.operators.diagonal import Denoise, Gaps, LowDose, Mask
 from vqfusion.diffusion.operators.downsample import Downsample

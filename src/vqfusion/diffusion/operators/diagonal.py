@@ -1,4 +1,4 @@
-"""Operators that weigh each element on its own: all are seen, or some are not."""
+"""Operators that scale each element separately: all elements are measured, or some are not."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -16,7 +16,12 @@ INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 class Denoise(Operator):
-    """y = x + noise, at any rank. `sigma` None: estimated from y."""
+    """Identity: y = x + noise, for any rank.
+
+    Args:
+        sigma: Standard deviation of Gaussian noise; None estimates it from y.
+        noise: Other noise, in place of `sigma`.
+    """
 
     kind: ClassVar[str] = "denoise"
 
@@ -38,7 +43,7 @@ class Denoise(Operator):
         return Spectrum(like.new_ones(()), _same, _same, _same)
 
     def gaussian_problem(self, y: Float[Tensor, "B ..."]) -> GaussianProblem:
-        """Stabilised noise is transformed; what salt and pepper replaced is not seen."""
+        """Transform stabilised noise to Gaussian noise; mask the elements that salt and pepper replaced."""
         if isinstance(self.noise, StabilisedNoise):
             noise = self.noise
             return GaussianProblem(Denoise(noise.level), noise.forward(y), noise.backward)
@@ -48,7 +53,7 @@ class Denoise(Operator):
 
 
 class LowDose(Denoise):
-    """Few photons: `dose` of them make the signal 1, and the detector adds `sigma`. The lower the dose, the noisier."""
+    """Photon noise: the signal 1 corresponds to `dose` photons, and the detector adds Gaussian noise of `sigma`."""
 
     kind: ClassVar[str] = "low_dose"
 
@@ -59,9 +64,9 @@ class LowDose(Denoise):
 
 
 class Mask(Operator):
-    """Only elements where `seen` is True are measured: `[*size]`, `[C, *size]` or `[B, C, *size]`, any rank.
+    """Measures only the elements where `seen` `[*size]`, `[C, *size]` or `[B, C, *size]` is True, for any rank.
 
-    What y holds elsewhere does not matter.
+    The other values of y are ignored.
     """
 
     kind: ClassVar[str] = "mask"
@@ -74,7 +79,7 @@ class Mask(Operator):
         self.seen = seen
 
     def weights(self, like: Tensor) -> Tensor:
-        """1 where seen, else 0, in the dtype and place of `like`; UserError where the mask does not fit."""
+        """1 where seen, else 0, with dtype and device of `like`; UserError where the mask does not fit."""
         rank, lead = like.ndim - 2, self.seen.ndim - (like.ndim - 2)
         fits = 0 <= lead <= 2 and self.seen.shape[lead:] == like.shape[2:]
         if not fits or any(
@@ -100,7 +105,7 @@ class Mask(Operator):
         return residual * self.weights(residual) / (1 + damping)
 
     def first_guess(self, y: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
-        """Holes filled smoothly: averages of ever larger blocks (pull-push, Gortler et al., 1996)."""
+        """Fill holes smoothly with averages of ever larger blocks (pull-push, Gortler et al., 1996)."""
         return fill_smoothly(y, self.weights(y).expand_as(y))
 
     def spectrum(self, shape: tuple[int, ...], like: Tensor) -> Spectrum:
@@ -109,7 +114,7 @@ class Mask(Operator):
 
 
 class Gaps(Mask):
-    """Packets of a sound or series that never came: samples `start` to `stop` of each gap are not seen, in order."""
+    """Packet loss in a sound or series: samples `start` to `stop` of each gap are missing."""
 
     kind: ClassVar[str] = "gaps"
     ranks: ClassVar[tuple[int, ...]] = (1,)
@@ -124,7 +129,7 @@ class Gaps(Mask):
 
 
 def fill_smoothly(y: Float[Tensor, "B C ..."], weights: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
-    """y where the weight is 1; elsewhere the average of the smallest block around that holds something seen."""
+    """Y where the weight is 1; elsewhere the mean of the smallest surrounding block with a known element."""
     rank = y.ndim - 2
     if bool((weights > 0).all()):
         return y

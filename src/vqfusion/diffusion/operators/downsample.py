@@ -1,4 +1,4 @@
-"""Fewer, wider samples along each axis."""
+"""Downsampling along each axis."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,16 +12,16 @@ from torch.nn import functional as F
 from vqfusion.diffusion.operators.operator import Operator, Spectrum
 from vqfusion.errors import UserError
 
-NOTHING = 1e-6  # singular values below this share of the greatest count as zero
+NOTHING = 1e-6  # singular values below this fraction of the largest count as zero
 UPSAMPLING = {1: "linear", 2: "bicubic", 3: "trilinear"}
 
 
 class Downsample(Operator):
-    """Each axis is `scale` times shorter: a whole number, or one for each axis; any rank.
+    """Divides the length of each axis by `scale`: an integer, or one for each axis; any rank.
 
-    `bicubic` is the antialiased kernel of Keys (1981) with a = -0.5, `scale` times wider and normalised at the
-    borders, as in Pillow (and, but for the borders, Matlab's `imresize`); `area` averages blocks. Signals must be
-    divisible by the scale.
+    `bicubic` is the antialiased kernel of Keys (1981) with a = -0.5, `scale` times wider and normalised at the borders,
+    as in Pillow (and, except for the borders, Matlab's `imresize`); `area` averages blocks. Sizes must be divisible by
+    the scale.
     """
 
     kind: ClassVar[str] = "downsample"
@@ -36,7 +36,7 @@ class Downsample(Operator):
         self.scale, self.kernel = scale, kernel
 
     def scales(self, rank: int) -> list[int]:
-        """The scale of each of the axes."""
+        """Scale of each axis."""
         scales = [self.scale] * rank if isinstance(self.scale, int) else list(self.scale)
         if len(scales) != rank:
             raise UserError(f"scale {self.scale} has {len(scales)} numbers for a signal of rank {rank}")
@@ -62,7 +62,7 @@ class Downsample(Operator):
     def correction(
         self, residual: Float[Tensor, "B ..."], damping: float | Float[Tensor, "..."]
     ) -> Float[Tensor, "B C ..."]:
-        """A' (A A' + damping)^-1, exact: A A' is a Kronecker product of small matrices, one for each axis."""
+        """Exact A' (A A' + damping)^-1 residual: A A' is a Kronecker product of small matrices, one for each axis."""
         parts = [
             _decomposition(self.kernel, s, n)
             for n, s in zip(residual.shape[2:], self.scales(residual.ndim - 2), strict=True)
@@ -79,7 +79,7 @@ class Downsample(Operator):
         return self.A_adjoint(turned)
 
     def first_guess(self, y: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
-        """The usual interpolation."""
+        """Interpolate: linear, bicubic or trilinear."""
         return F.interpolate(y, size=self.signal_shape(y)[1:], mode=UPSAMPLING[y.ndim - 2])
 
     def spectrum(self, shape: tuple[int, ...], like: Tensor) -> Spectrum:
@@ -111,14 +111,14 @@ class Downsample(Operator):
 
 
 def cubic(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Keys (1981), eq. 15, a = -0.5; zero beyond 2."""
+    """Cubic convolution kernel: Keys (1981), eq. 15, a = -0.5; zero beyond 2."""
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
     return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
 
 
 def block(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """1 within half an element, else 0."""
+    """Box kernel: 1 within half an element, else 0."""
     return (x < 0.5).to(x)
 
 
@@ -127,7 +127,7 @@ KERNELS = {"bicubic": cubic, "area": block}
 
 @lru_cache(maxsize=32)
 def _matrix(kernel: str, scale: int, length: int) -> Tensor:
-    """Sparse `[length, scale * length]` float64: row i weighs the samples around (i + 1/2) scale and sums to 1."""
+    """Sparse `[length, scale * length]` float64: row i weights the samples around (i + 1/2) scale and sums to 1."""
     reach = 2 * scale
     middle = (torch.arange(length, dtype=torch.float64)[:, None] + 0.5) * scale
     columns = middle.long() + torch.arange(-reach - 1, reach + 2)
@@ -142,14 +142,14 @@ def _matrix(kernel: str, scale: int, length: int) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _decomposition(kernel: str, scale: int, length: int) -> tuple[Tensor, Tensor]:
-    """Left singular vectors in columns and singular values of the matrix of an axis, float64."""
+    """Left singular vectors (columns) and singular values of the matrix of an axis, float64."""
     matrix = _matrix(kernel, scale, length).to_dense()
     power, vectors = torch.linalg.eigh(matrix @ matrix.t())
     return vectors, power.clamp(min=0).sqrt()
 
 
 def _apply(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
-    """A matrix, sparse or dense, along one axis."""
+    """Multiply a sparse or dense matrix along one axis."""
     moved = x.movedim(axis, 0)
     flat = moved.reshape(moved.shape[0], -1)
     made = torch.sparse.mm(matrix, flat) if matrix.is_sparse else matrix @ flat

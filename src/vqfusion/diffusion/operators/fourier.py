@@ -1,4 +1,4 @@
-"""Operators that multiply in the frequency domain; signals are taken as periodic."""
+"""Convolution operators in the frequency domain, for periodic signals."""
 
 import math
 from abc import abstractmethod
@@ -11,15 +11,18 @@ from torch import Tensor
 from vqfusion.diffusion.operators.operator import Operator, Spectrum
 from vqfusion.errors import UserError
 
-NOTHING = 1e-6  # gains below this share of the greatest pass nothing
+NOTHING = 1e-6  # gains below this fraction of the largest count as zero
 
 
 class Fourier(Operator):
-    """y = convolution of x with a kernel, circular: a product with `transfer` after a Fourier transform."""
+    """Circular convolution of x with a kernel: a product with `transfer` after a Fourier transform."""
 
     @abstractmethod
     def transfer(self, size: tuple[int, ...], like: Tensor) -> Tensor:
-        """The complex or real gain of each frequency, `[*size]` in the order of `fftn`, Hermitian."""
+        """Complex or real gain of each frequency, `[*size]` in the order of `fftn`, Hermitian.
+
+        `like` gives dtype and device.
+        """
 
     def A(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
         return self._filtered(x, self.transfer(tuple(x.shape[2:]), x))
@@ -57,7 +60,7 @@ class Fourier(Operator):
 
 
 class Blur(Fourier):
-    """Convolution with any `kernel` `[*k]` of the rank of the signal, its middle at `k // 2`; circular."""
+    """Circular convolution with a `kernel` `[*k]` of the rank of the signal, centred at `k // 2`."""
 
     kind: ClassVar[str] = "blur"
 
@@ -80,7 +83,7 @@ class Blur(Fourier):
 
 
 class BandLimit(Fourier):
-    """Frequencies above `cutoff` are lost: a share of the highest one (Nyquist), in (0, 1]; radial in rank 2 and 3."""
+    """Low-pass filter: removes frequencies above `cutoff`, a fraction of the Nyquist frequency in (0, 1]; radial."""
 
     kind: ClassVar[str] = "band_limit"
 
@@ -98,7 +101,16 @@ class BandLimit(Fourier):
 
 
 def gaussian_kernel(width: float, rank: int = 2, radius: int | None = None) -> Float[Tensor, "..."]:
-    """A Gaussian of standard deviation `width` in elements, cut at `radius` (3 widths), that sums to 1."""
+    """Gaussian kernel that sums to 1.
+
+    Args:
+        width: Standard deviation in elements.
+        rank: Number of axes.
+        radius: Elements to each side; three standard deviations by default.
+
+    Returns:
+        Kernel `[2 radius + 1, ...]`.
+    """
     if not (width > 0 and math.isfinite(width)):
         raise UserError(f"the width of a blur must be a finite number > 0, not {width}")
     places = torch.arange(-(radius or math.ceil(3 * width)), (radius or math.ceil(3 * width)) + 1).double()
@@ -110,7 +122,7 @@ def gaussian_kernel(width: float, rank: int = 2, radius: int | None = None) -> F
 
 
 def motion_kernel(length: int, angle: float) -> Float[Tensor, "K K"]:
-    """A straight smear of `length` pixels at `angle` (radians from the row), antialiased, that sums to 1."""
+    """Antialiased line of `length` pixels at `angle` (radians from the row), which sums to 1."""
     if length < 1:
         raise UserError(f"the length of a smear must be at least 1 pixel, not {length}")
     side = length // 2 * 2 + 1

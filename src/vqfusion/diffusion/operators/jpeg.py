@@ -1,4 +1,4 @@
-"""Pictures that went through JPEG: every coefficient is known to lie in an interval."""
+"""JPEG compression: each coefficient of the picture is known to lie in an interval."""
 
 import math
 from typing import ClassVar
@@ -35,11 +35,11 @@ YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0
 
 
 class JPEG(Operator):
-    """Grey or colour pictures in [0, 1] after JPEG of this `quality` (1 to 100), without thinned colours (4:4:4).
+    """JPEG of this `quality` (1 to 100) on grey or colour pictures in [0, 1], without chroma subsampling (4:4:4).
 
-    Not linear: y is the picture that a decoder shows, and x explains it when each coefficient of its 8x8 blocks rounds
-    to the same. `proximal` is the projection on those; in blocks that hang over the border it is approximate. The
-    rounding counts as the identity for gradients and for `A_adjoint`.
+    Not linear: y is the decoded picture, and x is consistent with it when each coefficient of its 8 x 8 blocks is
+    rounded to the same value. `proximal` is the projection onto those pictures; it is approximate in blocks across the
+    border. The rounding counts as the identity for gradients and for `A_adjoint`.
     """
 
     kind: ClassVar[str] = "jpeg"
@@ -53,7 +53,10 @@ class JPEG(Operator):
         self.quality = quality
 
     def steps(self, channels: int, like: Tensor) -> Float[Tensor, "C 1 1 8 8"]:
-        """The width of the intervals, in levels of 255, scaled with the quality as the IJG's library does."""
+        """Widths of the intervals in units of 1/255, scaled with the quality as in the library of the IJG.
+
+        `like` gives dtype and device.
+        """
         if channels not in (1, 3):
             raise UserError(f"JPEG holds pictures of 1 or 3 channels, not {channels}")
         percent = 5000 // self.quality if self.quality < 50 else 200 - 2 * self.quality
@@ -62,9 +65,10 @@ class JPEG(Operator):
 
     @property
     def level(self) -> float:
-        """About the level of white noise at which a denoiser removes what the rounding has done to brightness.
+        """Noise level at which a denoiser of white noise removes the rounding errors of brightness.
 
-        Half the mean width of the intervals of the 16 lowest frequencies; chosen on photographs kept from training.
+        Half the mean width of the intervals of the 16 lowest frequencies; chosen on photographs that were not in
+        training.
         """
         return 0.5 * float(self.steps(1, torch.zeros(()))[..., :4, :4].mean()) / 255
 
@@ -85,14 +89,14 @@ class JPEG(Operator):
     def proximal(
         self, x: Float[Tensor, "B C H W"], y: Float[Tensor, "B C H W"], damping: float | Float[Tensor, "..."]
     ) -> Float[Tensor, "B C H W"]:
-        """The nearest coefficients to those of x that round to those of y; `damping` does not matter."""
+        """Clamp the coefficients of x to the intervals that are rounded to those of y; `damping` is ignored."""
         steps = self.steps(x.shape[1], x)
         middle = (self._coefficients(y) / steps).round() * steps
         mine = self._coefficients(x)
         return self._picture(mine.clamp(middle - steps / 2, middle + steps / 2), x)
 
     def _coefficients(self, x: Tensor) -> Tensor:
-        """`[B, C, rows, columns, 8, 8]` of luminance and colour differences about zero, in levels of 255."""
+        """Coefficients `[B, C, rows, columns, 8, 8]` of luminance and colour differences, in units of 1/255."""
         levels = x * 255
         if x.shape[1] == 3:
             levels = torch.einsum("ij,bjhw->bihw", x.new_tensor(YCBCR), levels)
@@ -119,7 +123,7 @@ class JPEG(Operator):
 
 
 def _cosines(like: Tensor) -> Float[Tensor, "8 8"]:
-    """The orthonormal discrete cosine transform of type II, one frequency a row."""
+    """Orthonormal discrete cosine transform of type II, one frequency per row."""
     place = torch.arange(SIDE, dtype=torch.float64)
     basis = (math.pi * (place + 0.5) * place[:, None] / SIDE).cos() * math.sqrt(2 / SIDE)
     basis[0] /= math.sqrt(2)

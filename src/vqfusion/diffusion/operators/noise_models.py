@@ -1,4 +1,4 @@
-"""Noise of measurements, each able to draw itself and, where it is not Gaussian, to be made Gaussian of a known level.
+"""Noise models: they draw noise and, where it is not Gaussian, transform it to Gaussian noise of a known level.
 
 Levels are in the units of the sample: 25/255 for "sigma 25" of pictures in [0, 1]. Nothing is clipped.
 """
@@ -15,7 +15,7 @@ from vqfusion.diffusion.noise import Generators, draw_noise
 from vqfusion.errors import UserError
 
 TABLE = 1024  # points of a tabulated transform
-QUADRATURE = 32  # nodes of an expectation along one axis
+QUADRATURE = 32  # nodes of Gauss-Hermite quadrature along one axis
 
 
 class Noise(ABC):
@@ -26,28 +26,29 @@ class Noise(ABC):
 
     @abstractmethod
     def add(self, clean: Float[Tensor, "B ..."], generators: Generators) -> Float[Tensor, "B ..."]:
-        """A noisy measurement, not clipped; one generator for each item."""
+        """Noisy measurement, not clipped, with one generator for each item."""
 
 
 class StabilisedNoise(Noise):
-    """Noise whose variance follows the signal, and a transform after which it is nearly Gaussian and constant.
+    """Noise whose variance depends on the signal, with a transform to nearly Gaussian noise of constant variance.
 
-    `forward` takes measurements to a scale on which the signals 0 and 1 are 0 and 1, so that a prior of signals in
-    [0, 1] may be used there; `level` is the standard deviation on it; `backward` takes an estimate on that scale, which
-    means E[forward(y)], to the signal, without bias.
+    The transform maps the signals 0 and 1 to 0 and 1, so that a prior of signals in [0, 1] can be used after it;
+    `level` is the standard deviation after it.
     """
 
     level: float
 
     @abstractmethod
-    def forward(self, y: Float[Tensor, "..."]) -> Float[Tensor, "..."]: ...
+    def forward(self, y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Transform measurements."""
 
     @abstractmethod
-    def backward(self, u: Float[Tensor, "..."]) -> Float[Tensor, "..."]: ...
+    def backward(self, u: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Signal of an estimate of E[forward(y)]: the exact unbiased inverse."""
 
 
 class GaussianNoise(Noise):
-    """y = x + sigma n. `sigma` None: unknown, to be estimated."""
+    """Gaussian noise: y = x + sigma n; `sigma` None is unknown and to be estimated."""
 
     kind: ClassVar[str] = "gaussian"
 
@@ -62,9 +63,9 @@ class GaussianNoise(Noise):
 
 
 class PoissonGaussian(StabilisedNoise):
-    """y = gain Poisson(x / gain) + sigma n: photon counts and read-out noise, variance gain x + sigma^2.
+    """Photon and read-out noise: y = gain Poisson(x / gain) + sigma n, with variance gain x + sigma^2.
 
-    Made Gaussian by the generalised Anscombe transform; back by the closed form of its exact unbiased inverse:
+    Stabilised by the generalised Anscombe transform; inverse by the closed form of its exact unbiased inverse:
     Mäkitalo, Foi (2013), eq. 8 and 15.
     """
 
@@ -75,7 +76,7 @@ class PoissonGaussian(StabilisedNoise):
             raise UserError(f"gain must be a finite number > 0 (the signal that one photon makes), not {gain}")
         checked_level(sigma, "sigma")
         self.gain, self.sigma = gain, sigma
-        self._spread = float(sigma) / gain  # of the read-out noise, in photons
+        self._spread = float(sigma) / gain  # standard deviation of the read-out noise, in photons
         self._low, self._high = (self._mean_root(torch.tensor(x / gain, dtype=torch.float64)) for x in (0.0, 1.0))
         self.level = 1 / (self._high - self._low)
 
@@ -97,14 +98,14 @@ class PoissonGaussian(StabilisedNoise):
         return self.gain * (counts - self._spread**2).clamp(min=0)
 
     def _mean_root(self, photons: Tensor) -> float:
-        """About E[2 sqrt(count + 3/8 + spread^2)], which the transform of this signal measures."""
+        """Approximation of E[2 sqrt(count + 3/8 + spread^2)], the mean of the transform for this signal."""
         return float(2 * (photons + 3 / 8 + self._spread**2).sqrt())
 
 
 class Rician(StabilisedNoise):
-    """y = |x + sigma (n_1 + i n_2)|: magnitudes of magnetic resonance, brighter than the signal where it is dark.
+    """Rician noise of magnetic resonance magnitudes: y = |x + sigma (n_1 + i n_2)|, biased upwards where x is small.
 
-    The transform integrates 1 / std of y over its mean and its unbiased inverse is tabulated, after Foi (2011).
+    The transform integrates 1 / std of y over its mean, and its unbiased inverse is tabulated, after Foi (2011).
     """
 
     kind: ClassVar[str] = "rician"
@@ -120,7 +121,7 @@ class Rician(StabilisedNoise):
         self._signal, self._mean = signal * sigma, mean * sigma
         self._root = torch.cat([steps.new_zeros(1), steps.cumsum(0)])
         self._slope = float(1 / std[0])
-        self.level, self._low = 1.0, 0.0  # not yet on the scale of signals
+        self.level, self._low = 1.0, 0.0  # preliminary, before the transform is scaled
         self._expected = self._expectation()
         low, high = (float(interpolate(torch.tensor([x]).double(), self._signal, self._expected)) for x in (0.0, 1.0))
         self._low, self.level = low, 1 / (high - low)
@@ -133,7 +134,7 @@ class Rician(StabilisedNoise):
 
     def forward(self, y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         assert self.sigma is not None
-        below = (y - float(self._mean[0])) / self.sigma * self._slope  # darker than the mean of no signal
+        below = (y - float(self._mean[0])) / self.sigma * self._slope  # below the mean for x = 0
         root = torch.where(below < 0, below, interpolate(y, self._mean, self._root))
         return (root - self._low) * self.level
 
@@ -153,9 +154,9 @@ class Rician(StabilisedNoise):
 
 
 class SaltPepper(Noise):
-    """A `share` of the elements is replaced by 0 or 1, each half of the time. `sigma` of the others is 0.
+    """Impulse noise: a fraction `share` of the elements is replaced by 0 or 1 with equal probability.
 
-    Elements at or beyond 0 or 1 count as replaced, and restoration fills them in from the others.
+    Elements at or beyond 0 or 1 count as replaced, and restoration fills them in from the others, whose `sigma` is 0.
     """
 
     kind: ClassVar[str] = "salt_pepper"
@@ -172,7 +173,7 @@ class SaltPepper(Noise):
         return torch.where(draws < self.share, extreme, clean)
 
     def seen(self, y: Float[Tensor, "..."]) -> Bool[Tensor, "..."]:
-        """True where an element was not replaced."""
+        """True for elements that were not replaced."""
         return (y > 0) & (y < 1)
 
 
@@ -180,7 +181,7 @@ def rician_moments(signal: Float[Tensor, " N"]) -> tuple[Float[Tensor, " N"], Fl
     """Mean and standard deviation of |x + n_1 + i n_2|: sqrt(pi / 2) L_1/2(-x^2 / 2); Rice (1944)."""
     a = signal**2 / 2
     mean = math.sqrt(math.pi / 2) * ((1 + a) * torch.special.i0e(a / 2) + a * torch.special.i1e(a / 2))
-    # far from zero the difference of squares loses digits: there the spread is 1 - 1 / (4 x^2)
+    # the difference of squares cancels for large x, where the standard deviation is 1 - 1 / (4 x^2)
     std = (2 + signal**2 - mean**2).clamp(min=1e-12).sqrt()
     return mean, torch.where(signal > 100, 1 - 1 / (4 * signal.clamp(min=1) ** 2), std)
 
@@ -188,7 +189,7 @@ def rician_moments(signal: Float[Tensor, " N"]) -> tuple[Float[Tensor, " N"], Fl
 def interpolate(
     x: Float[Tensor, "..."], knots: Float[Tensor, " N"], values: Float[Tensor, " N"]
 ) -> Float[Tensor, "..."]:
-    """Piecewise linear through rising knots, held at the first value and carried on straight beyond the last."""
+    """Piecewise linear interpolation between increasing knots, constant below the first and linear beyond the last."""
     knots, values = knots.to(x), values.to(x)
     right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
     share = ((x - knots[right - 1]) / (knots[right] - knots[right - 1])).clamp(min=0)
@@ -196,7 +197,7 @@ def interpolate(
 
 
 def checked_level(level: float | Tensor | None, name: str) -> float | Tensor | None:
-    """The level, or a UserError where it is negative or not finite."""
+    """Return a noise level; UserError where it is negative or not finite."""
     if level is None:
         return None
     ends = (float(level.min()), float(level.max())) if isinstance(level, Tensor) else (float(level), float(level))
@@ -207,6 +208,6 @@ def checked_level(level: float | Tensor | None, name: str) -> float | Tensor | N
 
 
 def broadcast_level(level: float | Tensor, like: Tensor) -> Tensor:
-    """A level as a tensor that broadcasts against `like` `[B, ...]`: one number, one for each item, or as it is."""
+    """Noise level (one number, one for each item, or a map) as a tensor that broadcasts against `like` `[B, ...]`."""
     level = level.to(like) if isinstance(level, Tensor) else like.new_tensor(level)
     return level.reshape(-1, *[1] * (like.ndim - 1)) if level.ndim == 1 else level

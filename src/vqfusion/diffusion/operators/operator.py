@@ -1,4 +1,4 @@
-"""What was measured: y = A(x) + noise, with everything that restoration needs to know of A."""
+"""Base of measurement operators: y = A(x) + noise, with adjoint, pseudo-inverse and proximal map of A."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,9 +19,13 @@ CONJUGATE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A = U diag(values) V': `to` is V' and `back` V (unitary, possibly complex), `measured` is y -> V-side U' y.
+    """Singular value decomposition A = U diag(values) V'.
 
-    `values` broadcasts against V' x and is zero where nothing was measured; `measured` gives zero there.
+    Attributes:
+        values: Singular values, which broadcast against V' x; zero where nothing was measured.
+        to: The map x -> V' x, unitary and possibly complex.
+        back: Its inverse V.
+        measured: The map y -> U' y in the coordinates of V' x, zero where nothing was measured.
     """
 
     values: Tensor
@@ -32,7 +36,13 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class GaussianProblem:
-    """The same question with Gaussian noise; `back` takes an answer to the scale of the signal and is monotone."""
+    """An equivalent problem with Gaussian noise.
+
+    Attributes:
+        operator: Its operator.
+        y: Its measurement.
+        back: Monotone map from its solutions to those of the original problem.
+    """
 
     operator: "Operator"
     y: Tensor
@@ -40,79 +50,96 @@ class GaussianProblem:
 
 
 class Operator(ABC):
-    """y = A(x) + noise, for signals x `[B, C, *size]` in sample units (pictures in [0, 1]).
+    """Measurement y = A(x) + noise of signals x `[B, C, *size]` in sample units (pictures in [0, 1]).
 
-    `sigma` is the standard deviation of Gaussian noise in the units of the sample: a number, one for each item
-    `[B]`, or a tensor that broadcasts against y; None where it is unknown, then it is estimated. Other noise is
-    given as `noise`. What a subclass does not know in closed form is solved by conjugate gradients.
+    Subclasses implement `A` and `A_adjoint`; `correction` and what follows from it are then solved by conjugate
+    gradients, unless the subclass has a closed form.
+
+    Args:
+        sigma: Standard deviation of Gaussian noise in the units of the sample: a number, one for each item `[B]`, or a
+            tensor that broadcasts against y; None is unknown and estimated.
+        noise: Other noise, in place of `sigma`.
     """
 
     kind: ClassVar[str]
     ranks: ClassVar[tuple[int, ...]] = (1, 2, 3)
     linear: ClassVar[bool] = True
-    shows_noise: ClassVar[bool] = True  # y is a whole signal with white noise, of which sigma can be estimated
+    shows_noise: ClassVar[bool] = True  # whether sigma can be estimated from y: a whole signal with white noise
 
     def __init__(self, sigma: float | Tensor | None = 0.0, noise: Noise | None = None):
         self.noise: Noise = noise or GaussianNoise(sigma)
 
     @property
     def sigma(self) -> float | Tensor | None:
-        """Standard deviation of the noise where it is Gaussian, else of its constant part."""
+        """Standard deviation of the noise where it is Gaussian, else of its signal-independent part."""
         return self.noise.sigma
 
     @abstractmethod
     def A(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B ..."]:
-        """The noiseless measurement; gradients pass."""
+        """Measurement without noise; differentiable."""
 
     @abstractmethod
     def A_adjoint(self, y: Float[Tensor, "B ..."]) -> Float[Tensor, "B C ..."]:
-        """The transpose: <A x, y> = <x, A' y>. Where A is not linear, that of its straight-through derivative."""
+        """Adjoint: <A x, y> = <x, A' y>; of the straight-through derivative where A is not linear."""
 
     def signal_shape(self, y: Float[Tensor, "B ..."]) -> tuple[int, ...]:
-        """`[C, *size]` of the signal behind a measurement; raises UserError where y does not fit the operator."""
+        """Shape `[C, *size]` of the signal behind a measurement; UserError where y does not fit the operator."""
         return tuple(y.shape[1:])
 
     def correction(
         self, residual: Float[Tensor, "B ..."], damping: float | Float[Tensor, "..."]
     ) -> Float[Tensor, "B C ..."]:
-        """(A' A + damping)^-1 A' residual; `damping` >= 0 is a number or one for each item, 0 is the pseudo-inverse.
+        """(A' A + damping)^-1 A' residual.
 
-        Here by conjugate gradients from zero, which stay in the range of A' (Hestenes, Stiefel, 1952).
+        The default uses conjugate gradients from zero, which stay in the range of A' (Hestenes, Stiefel, 1952).
+
+        Args:
+            residual: Residual in the space of measurements.
+            damping: Number >= 0, or one for each item; 0 gives the pseudo-inverse.
+
+        Returns:
+            Correction in the space of signals.
         """
         right = self.A_adjoint(residual)
         weight = damping.to(right) if isinstance(damping, Tensor) else damping
         return conjugate_gradients(lambda x: self.A_adjoint(self.A(x)) + weight * x, right)
 
     def pseudo_inverse(self, y: Float[Tensor, "B ..."]) -> Float[Tensor, "B C ..."]:
-        """The least x of those that explain y best."""
+        """Least-squares solution of smallest norm."""
         return self.correction(y, 0.0)
 
     def proximal(
         self, x: Float[Tensor, "B C ..."], y: Float[Tensor, "B ..."], damping: float | Float[Tensor, "..."]
     ) -> Float[Tensor, "B C ..."]:
-        """argmin over z of |y - A z|^2 + damping |z - x|^2; with damping 0 the z nearest to x that explains y."""
+        """Minimiser over z of |y - A z|^2 + damping |z - x|^2.
+
+        With damping 0 it is the z nearest to x among those that fit y best.
+        """
         return x + self.correction(y - self.A(x), damping)
 
     def first_guess(self, y: Float[Tensor, "B ..."]) -> Float[Tensor, "B C ..."]:
-        """Something sensible to start from, of natural brightness everywhere."""
+        """Starting point of iterative methods, with plausible brightness everywhere."""
         return self.pseudo_inverse(y)
 
     def spectrum(self, shape: tuple[int, ...], like: Tensor) -> Spectrum:
-        """The singular value decomposition for signals `[C, *size]`, where it is cheap; else ValueError."""
+        """Singular value decomposition for signals `[C, *size]`; ValueError where it is costly.
+
+        `like` gives dtype and device.
+        """
         raise ValueError(f"{self.kind} has no cheap singular value decomposition: use method diffpir or dps")
 
     def gaussian_problem(self, y: Float[Tensor, "B ..."]) -> GaussianProblem:
-        """Itself, where the noise is Gaussian."""
+        """Equivalent problem with Gaussian noise: itself, where the noise is Gaussian."""
         if not isinstance(self.noise, GaussianNoise):
             raise UserError(f"{self.noise.kind} noise is handled by Denoise, not by {self.kind}")
         return GaussianProblem(self, y, lambda x: x)
 
     def measure(self, x: Float[Tensor, "B C ..."], generators: Generators) -> Float[Tensor, "B ..."]:
-        """A(x) with noise, one generator for each item."""
+        """Noisy measurement of x, with one generator for each item."""
         return self.noise.add(self.A(x), generators)
 
     def check_rank(self, x: Tensor) -> None:
-        """UserError where the operator is not made for signals of this rank."""
+        """Raise UserError where the operator is not defined for signals of this rank."""
         if x.ndim - 2 not in self.ranks:
             raise UserError(f"{self.kind} works on signals of rank {self.ranks}, not on {tuple(x.shape)} [B, C, *size]")
 
@@ -123,7 +150,17 @@ def conjugate_gradients(
     steps: int = CONJUGATE_STEPS,
     tolerance: float = CONJUGATE_TOLERANCE,
 ) -> Float[Tensor, "B ..."]:
-    """Solution of apply(x) = right for a symmetric non-negative map that keeps items apart, to a relative error."""
+    """Solve apply(x) = right for a symmetric non-negative linear map that acts on each item separately.
+
+    Args:
+        apply: The map.
+        right: Right-hand sides.
+        steps: Largest number of iterations.
+        tolerance: Relative error at which an item stops.
+
+    Returns:
+        The solutions.
+    """
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).flatten(1).sum(1).reshape(-1, *[1] * (a.ndim - 1))

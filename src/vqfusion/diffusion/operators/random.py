@@ -19,14 +19,35 @@ SIGMA = (0.02, 0.2)  # 5/255 to 50/255
 
 
 def random_operator(kind: str, shape: Sequence[int], generator: torch.Generator) -> Operator:
-    """An operator of this kind for signals `[C, *size]`, of a strength drawn from what is met in practice."""
+    """Operator of a kind with random parameters in a practical range.
+
+    Args:
+        kind: Name in `OPERATORS`.
+        shape: Shape `[C, *size]` of the signals.
+        generator: Random generator.
+
+    Returns:
+        The operator.
+
+    Raises:
+        UserError: Unknown kind.
+    """
     if kind not in RANDOM:
         raise UserError(f"operator {kind!r} is not one of {', '.join(RANDOM)}")
     return RANDOM[kind](tuple(shape), generator)
 
 
 def random_box(size: Sequence[int], generator: torch.Generator, share: tuple[float, float] = (0.2, 0.5)) -> Tensor:
-    """True but in one box whose sides are this share of those of `[*size]`."""
+    """Mask `[*size]` that is True outside of one random box.
+
+    Args:
+        size: Size of the mask.
+        generator: Random generator.
+        share: Range of the sides of the box, relative to `size`.
+
+    Returns:
+        The mask.
+    """
     seen = torch.ones(*size, dtype=torch.bool)
     sides = [max(1, int(n * _between(*share, generator))) for n in size]
     starts = [_whole(0, n - side, generator) for n, side in zip(size, sides, strict=True)]
@@ -35,7 +56,16 @@ def random_box(size: Sequence[int], generator: torch.Generator, share: tuple[flo
 
 
 def random_elements(size: Sequence[int], lost: float, generator: torch.Generator) -> Tensor:
-    """True but at a share `lost` of the elements of `[*size]`, each lost on its own; at least one is seen."""
+    """Mask `[*size]` in which each element is False with probability `lost`; at least one is True.
+
+    Args:
+        size: Size of the mask.
+        lost: Probability of a missing element.
+        generator: Random generator.
+
+    Returns:
+        The mask.
+    """
     draws = torch.rand(*size, generator=generator, device=generator.device)
     return (draws >= lost) | (draws == draws.max())
 
@@ -110,5 +140,5 @@ def _whole(low: int, high: int, generator: torch.Generator) -> int:
 
 
 def _some_noise(generator: torch.Generator) -> float:
-    """None half of the time."""
+    """Random noise level, 0 half of the time."""
     return _whole(0, 1, generator) * _between(0.0, 0.1, generator)

@@ -1,4 +1,4 @@
-"""A sound of which only some places of the spectrogram are known."""
+"""Sound of which only a part of the spectrogram is known."""
 
 from typing import ClassVar
 
@@ -12,10 +12,17 @@ from vqfusion.errors import UserError
 
 
 class STFTMask(Operator):
-    """y = the short-time Fourier transform `[B, C, F, N, 2]` where `seen` `[F, N]` is True, real and imaginary part.
+    """Short-time Fourier transform `[B, C, F, N, 2]` (real and imaginary part) where `seen` `[F, N]` is True.
 
-    F = window / 2 + 1 frequencies in N = `frames(length, window, hop)` frames, a Hann window made tight: the whole
-    transform keeps energies, so its adjoint is its inverse. Frames hang over both ends of the sound.
+    F = window / 2 + 1 frequencies in N = `frames(length, window, hop)` frames with a tight Hann window: the full
+    transform preserves energy, so that its adjoint is its inverse. Frames extend beyond both ends of the sound.
+
+    Args:
+        seen: Known part of the spectrogram.
+        length: Length of the sound in samples.
+        window: Window in samples, even.
+        hop: Hop in samples, at most half the window.
+        sigma: Noise level of the spectrogram.
     """
 
     kind: ClassVar[str] = "stft_mask"
@@ -66,7 +73,7 @@ class STFTMask(Operator):
         return F.pad(x, (start, total - start - self.length)).unfold(-1, self.window, self.hop)
 
     def _tight(self, like: Tensor) -> Tensor:
-        """w / sqrt(sum over frames of w^2), frame by frame the same but where the hop does not divide the window."""
+        """Tight window: w / sqrt(sum over frames of w^2), equal in all frames where the hop divides the window."""
         window = torch.hann_window(self.window, dtype=like.dtype, device=like.device)
         total = (self.seen.shape[1] - 1) * self.hop + self.window
         squares = window.square()[None, :, None].expand(1, self.window, self.seen.shape[1])
@@ -74,12 +81,12 @@ class STFTMask(Operator):
         return window / overlap.unfold(0, self.window, self.hop).clamp(min=1e-8).sqrt()
 
     def _scale(self, like: Tensor) -> Tensor:
-        """Inner frequencies stand for two of the full transform each."""
+        """Factor sqrt(2) of the inner frequencies, each of which stands for two of the full transform."""
         scale = like.new_full((self.window // 2 + 1,), 2**0.5)
         scale[0] = scale[-1] = 1.0
         return scale
 
 
 def frames(length: int, window: int, hop: int) -> int:
-    """Frames that cover every sample of a sound as often as any other."""
+    """Number of frames that cover every sample of a sound equally often."""
     return -(-(length + window - hop) // hop)

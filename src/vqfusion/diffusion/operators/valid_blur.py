@@ -1,4 +1,4 @@
-"""Blur of a scene that goes on beyond the borders of the picture."""
+"""Blur without assumptions about the scene beyond the borders of the picture."""
 
 from typing import ClassVar
 
@@ -12,11 +12,11 @@ from vqfusion.errors import UserError
 
 
 class ValidBlur(Operator):
-    """y = the part of a convolution for which the kernel lies inside the signal ("valid"), at any rank.
+    """Convolution where the kernel lies inside the signal ("valid"), for any rank.
 
-    The signal is larger than y by `k - 1` elements along an axis of the `kernel` `[*k]`, so that nothing is assumed of
-    what lies beyond the border of a photograph: `Blur`, which takes signals for periodic, rings there. `under` cuts an
-    answer to what y shows.
+    The signal is larger than y by `k - 1` elements along each axis of the `kernel` `[*k]`, so that nothing is assumed
+    about the scene beyond a photograph; `Blur`, which takes signals as periodic, rings at the borders. `under` crops a
+    result to the size of y.
     """
 
     kind: ClassVar[str] = "valid_blur"
@@ -41,15 +41,15 @@ class ValidBlur(Operator):
         return self.circular.A_adjoint(F.pad(y, self._margins()))
 
     def first_guess(self, y: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
-        """y with its border elements repeated."""
+        """Pad y by repeating its edge."""
         return F.pad(y, self._margins(), mode="replicate")
 
     def under(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
-        """The part of a signal at whose elements y was measured."""
+        """Crop a signal to the elements at which y was measured."""
         for axis, k in enumerate(self.kernel.shape, 2):
             x = x.narrow(axis, k - 1 - k // 2, x.shape[axis] - k + 1)
         return x
 
     def _margins(self) -> list[int]:
-        """What the signal has beyond y, as `pad` takes it: the last axis first, before and after."""
+        """Elements of the signal beyond y, in the order of `pad`: last axis first, before and after."""
         return [side for k in reversed(self.kernel.shape) for side in (k - 1 - k // 2, k // 2)]

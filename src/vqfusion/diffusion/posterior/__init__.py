@@ -1,4 +1,4 @@
-"""Posterior sampling: a prior, an operator and a measurement."""
+"""Posterior sampling of signals given a measurement, with a prior and an operator."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Posterior sampling by the gradient of the likelihood through the denoiser: DPS."""
+"""DPS: posterior sampling by the gradient of the likelihood through the denoiser."""
 
 import torch
 from jaxtyping import Float
@@ -21,10 +21,24 @@ def dps(
 ) -> Float[Tensor, "B C ..."]:
     """Diffusion posterior sampling: Chung et al. (2023), eq. 11 to 16.
 
-    E[x_0 | x_t, y] = x_0(x_t) + sigma_t^2 grad log p(y | x_t), the gradient through the denoiser. The likelihood is
-    N(A x_0(x_t), sigma_y^2 + r_t^2 A A') with r_t^2 = `variance`: Song et al. (2023), eq. 7 and 8, in place
-    of a step size; where A is not linear its proximal step stands for the covariance. One call of the denoiser and one
-    backward pass a step. The prior must let gradients pass.
+    E[x_0 | x_t, y] = x_0(x_t) + sigma_t^2 grad log p(y | x_t), with the gradient through the denoiser. The likelihood
+    is N(A x_0(x_t), sigma_y^2 + r_t^2 A A') with r_t^2 = `variance`: Song et al. (2023), eq. 7 and 8, instead of a step
+    size; where A is not linear its proximal map replaces the covariance. A step takes one evaluation and one backward
+    pass of the prior, which must be differentiable.
+
+    Args:
+        question: Prior, operator and measurement.
+        start: Noisy signal at the first level.
+        levels: Decreasing noise levels of each item.
+        generators: One for each item.
+        eta: Fraction of the noise that is drawn anew in each step.
+        variance: Variance of x_0 given x_t, as a function of the noise level.
+
+    Returns:
+        The samples.
+
+    Raises:
+        ValueError: The prior is not differentiable.
     """
     x = start
     for now, after in zip(levels[:-1], levels[1:], strict=True):

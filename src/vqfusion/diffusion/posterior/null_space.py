@@ -1,7 +1,7 @@
-"""Posterior samplers for linear operators with a singular value decomposition: DDNM and DDRM.
+"""DDNM and DDRM: posterior samplers for linear operators with a singular value decomposition.
 
-Both write the measurement in the basis of right singular vectors, where direction i of x_0 was seen with noise of
-sigma_y / s_i, and mix it in as far as the level of the step allows.
+Both express the measurement in the basis of right singular vectors, in which component i of x_0 was measured with noise
+of sigma_y / s_i, and combine it with the estimate as far as the noise level of the step allows.
 """
 
 import torch
@@ -23,9 +23,19 @@ def ddnm(
 ) -> Float[Tensor, "B C ..."]:
     """Denoising diffusion null-space model, Wang, Yu, Zhang (2023), algorithm 1; with noise DDNM+, eq. 17 to 19.
 
-    The range of A' is taken from y and the null space from the prior. Where y is noisy, direction i is corrected by a
-    share lambda_i so that its noise does not exceed the fresh noise of the step, which is lowered by as much.
-    `start` is at the first level. Without noise any operator with a pseudo-inverse will do.
+    The range of A' is taken from y and the null space from the prior. Where y is noisy, component i is corrected by a
+    factor lambda_i such that its noise does not exceed the fresh noise of the step, which is reduced accordingly.
+    Without noise any operator with a pseudo-inverse can be used.
+
+    Args:
+        question: Prior, operator and measurement.
+        start: Noisy signal at the first level.
+        levels: Decreasing noise levels of each item.
+        generators: One for each item.
+        eta: Fraction of the noise that is drawn anew in each step.
+
+    Returns:
+        The samples.
     """
     operator, y, x = question.operator, question.y, start
     if not bool((question.sigma > 0).any()):
@@ -39,7 +49,7 @@ def ddnm(
     for now, after in zip(levels[:-1], levels[1:], strict=True):
         estimate = question.prior.denoise(x, now)
         keep, fresh = step_noises(now, after, eta)
-        weight = _wide(1 - keep / now, x)  # of the estimate in what follows
+        weight = _wide(1 - keep / now, x)  # weight of the estimate in the next x
         limit = _wide(fresh, x)
         share = torch.where(weight * spread <= limit, 1.0, limit / (weight * spread).clamp(min=1e-30)) * seen
         rest = (limit.square() - (weight * share * spread).square()).clamp(min=0).sqrt()
@@ -60,7 +70,16 @@ def ddrm(
 ) -> Float[Tensor, "B C ..."]:
     """Denoising diffusion restoration model: Kawar, Elad, Ermon, Song (2022), eq. 4 to 8.
 
-    `start` is at the first level; in the seen directions it is drawn anew around y (eq. 7).
+    Args:
+        question: Prior, operator and measurement.
+        start: Noisy signal at the first level; its measured components are drawn anew around y (eq. 7).
+        levels: Decreasing noise levels of each item.
+        generators: One for each item.
+        eta: Fraction of the noise that is drawn anew in unmeasured components.
+        eta_b: Weight of the measurement where it is less noisy than the step.
+
+    Returns:
+        The samples.
     """
     sigma = question.item_sigma("ddrm")
     spectrum = question.operator.spectrum(tuple(start.shape[1:]), start)
@@ -86,7 +105,7 @@ def ddrm(
 
 
 def _measured(spectrum: Spectrum, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """1 where a direction was seen, else 0; its noise sigma_y / s_i, infinite where unseen; and y on that basis."""
+    """1 where a component was measured, else 0; its noise sigma_y / s_i; and y in the basis of V'."""
     values = spectrum.values
     safe = values.clamp(min=1e-30)
     seen = (values > 0).to(values)

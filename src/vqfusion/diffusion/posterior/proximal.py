@@ -1,4 +1,4 @@
-"""Methods that meet the measurement by a proximal step, for any operator that has one: DiffPIR and plug-and-play."""
+"""DiffPIR and plug-and-play: methods that fit the measurement by the proximal map of any operator."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,11 +17,22 @@ def diffpir(
     eta: float = 0.85,
     variance: Variance = NOISE,
 ) -> Float[Tensor, "B C ..."]:
-    """A posterior sample by proximal steps: Zhu et al. (2023), algorithm 1.
+    """Posterior sampling by proximal steps: Zhu et al. (2023), algorithm 1.
 
-    The estimate of each step is argmin |y - A z|^2 / (2 sigma_y^2) + |z - x_0|^2 / (2 r_t^2), r_t^2 =
-    `variance` (eq. 12b, where it is sigma_t^2 / lambda). Fresh noise is that of DDIM with `eta`, which keeps
-    the law of x_t for a good prior as the steps grow; the paper's constant share zeta does not.
+    The estimate of each step is argmin |y - A z|^2 / (2 sigma_y^2) + |z - x_0|^2 / (2 r_t^2), r_t^2 = `variance` (eq.
+    12b, where it is sigma_t^2 / lambda). The fresh noise is that of DDIM with `eta`, which preserves the distribution
+    of x_t for a good prior as the number of steps grows; the constant fraction zeta of the paper does not.
+
+    Args:
+        question: Prior, operator and measurement.
+        start: Noisy signal at the first level.
+        levels: Decreasing noise levels of each item.
+        generators: One for each item.
+        eta: Fraction of the noise that is drawn anew in each step.
+        variance: Variance of x_0 given x_t, as a function of the noise level.
+
+    Returns:
+        The samples.
     """
     x = start
     for now, after in zip(levels[:-1], levels[1:], strict=True):
@@ -39,12 +50,21 @@ def plug_and_play(
     variance: Variance = NOISE,
     momentum: float = 0.0,
 ) -> Float[Tensor, "B C ..."]:
-    """One estimate without chance: half-quadratic splitting with a denoiser, Zhang et al. (2021), algorithm 1.
+    """Deterministic estimate by half-quadratic splitting with a denoiser: Zhang et al. (2021), algorithm 1.
 
-    Each level meets the measurement with weight sigma_y^2 / variance(sigma_k) and then denoises at sigma_k; the last
-    result meets it once more, so that what was measured without noise stays as it was. The last of `levels` is 0.
-    `momentum` carries each estimate on by a share of what the last step changed (Nesterov, 1983): what is known
-    spreads faster into large holes.
+    Each step fits the measurement with weight sigma_y^2 / variance(sigma_k) and then denoises at sigma_k; the last
+    result is fitted once more, so that values measured without noise are kept. `momentum` extrapolates each estimate by
+    a fraction of its last change (Nesterov, 1983), which fills large holes faster.
+
+    Args:
+        question: Prior, operator and measurement.
+        start: First estimate.
+        levels: Decreasing noise levels of each item; the last is 0.
+        variance: Variance of x_0 given x_t, as a function of the noise level.
+        momentum: Fraction in [0, 1).
+
+    Returns:
+        The estimates.
     """
     estimate, before = start, start
     for now in levels[:-1]:

@@ -20,7 +20,7 @@ Known = tuple[Sample | Sequence[Sample], Tensor | None]
 
 
 def samples_of(slot: str, value: Any) -> Any:
-    """A sample or a list of samples of what is given for a slot: "clara" is a voice where the slot is `speaker`."""
+    """Convert what is given for a slot to samples; for `speaker` a string is the name of a voice."""
     modality = SlotName.parse(slot).modality
     return as_samples(value, modality if modality in MODALITIES else "label")
 

@@ -1,1 +1,1 @@
-"""Restoration: priors over signals, and the answers that they give to measurements."""
+"""Restoration: denoising priors of signals, and estimates, samples and intervals from measurements."""

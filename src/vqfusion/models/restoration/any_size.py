@@ -1,4 +1,4 @@
-"""A prior for signals of any size and number of channels, in bounded memory."""
+"""A prior applied to signals of any size and number of channels, in bounded memory."""
 
 import torch
 from jaxtyping import Float
@@ -11,17 +11,22 @@ from vqfusion.nn.tiles import MOST_ELEMENTS, run_local
 
 
 class AnySizePrior:
-    """The `RestorationPrior` of a prior for signals of `channels`, or its own; large ones go through in tiles, as
-    if whole.
+    """`RestorationPrior` that applies a prior to signals of `channels` channels and of any size, in tiles.
 
-    A network without statistics sees `receptive_radius` positions to each side, so tiles with such margins have no
-    seams. Where gradients are recorded the signal goes through whole. Signals of over `fast_from` positions are
-    computed in bfloat16 on processors that have it: half the time, and 0.004 dB less at most (docs/restoring.md).
+    The receptive field of the network is bounded, so tiles with margins of `receptive_radius` have no seams. Where
+    gradients are recorded, the signal is processed whole. Signals of more than `fast_from` positions are computed in
+    bfloat16 on processors with native support: half the time, at most 0.004 dB lower (docs/restoring.md).
 
-    Colour is restored by a prior of grey channel by channel. Grey is restored by a prior of n channels as n equal ones.
-    Where the prior has not learned grey it would take equal noise for texture, so noise between the channels is added:
-    with grey noise of sigma it makes independent noise of sigma sqrt(n) in every channel, which the prior knows. The
-    added noise depends on the place alone.
+    A grey prior restores colour channel by channel. A prior of n channels restores grey as n equal channels. If it has
+    not learned grey, it would take equal noise for texture, so noise between the channels is added: grey noise of sigma
+    together with it makes independent noise of sigma sqrt(n) in every channel. The added noise depends only on the
+    position.
+
+    Args:
+        prior: The prior.
+        channels: Channels of the signals; by default those of the prior.
+        most: Largest number of positions per network call.
+        fast_from: Number of positions above which bfloat16 is used.
     """
 
     def __init__(
@@ -38,17 +43,20 @@ class AnySizePrior:
 
     @property
     def sigma_range(self) -> tuple[float, float]:
+        """Range of noise levels that the prior was trained for, for signals of `channels` channels."""
         low, high = self.prior.sigma_range
         return low / self._spread, high / self._spread
 
     @property
     def learned(self) -> tuple[str, ...]:
+        """What the prior was trained on beside white noise of one level, see `PriorConfig`."""
         return self.prior.config.learned
 
     def denoise(self, x: Float[Tensor, "B C ..."], sigma: Levels) -> Float[Tensor, "B C ..."]:
-        """E[data | data + sigma noise = x] for x `[B, C, *size]` and levels as `Prior.denoise` takes them.
+        """E[data | data + sigma noise = x] for x `[B, C, *size]`; `sigma` as in `Prior.denoise`.
 
-        ValueError for another C.
+        Raises:
+            ValueError: x has another number of channels.
         """
         wanted = self.prior.config.channels
         if x.shape[1] != self.channels:

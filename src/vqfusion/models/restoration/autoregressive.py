@@ -1,4 +1,4 @@
-"""Gaps of a series, filled in by what the series itself has shown: an autoregressive model."""
+"""Gaps of a series, filled by an autoregressive model of the series itself."""
 
 import numpy as np
 import torch
@@ -8,22 +8,29 @@ from torch import Tensor
 
 ORDER = 24
 ROUNDS = 5
-SMALL = 1e-8  # of the variance, so that systems stay solvable
-ENOUGH = 4  # stretches without a gap for each coefficient, to learn from these alone
-PROBES = 256  # places at most where a gap is tried
-SHARES = np.linspace(0, 1, 21)  # of the model in what fills a gap; the rest is a straight line
-CLEARLY = 1.05  # a share must be better by this to be taken: the model was fitted to the values it is tried on
+SMALL = 1e-8  # ridge, relative to the variance, that keeps linear systems solvable
+ENOUGH = 4  # windows without a gap per coefficient, from which on these alone are fitted
+PROBES = 256  # largest number of artificial gaps
+SHARES = np.linspace(0, 1, 21)  # candidate weights of the model against a straight line
+CLEARLY = 1.05  # factor by which a larger weight must reduce the error, since the model was fitted to the same values
 
 
 def fill_gaps(y: Float[Tensor, "B 1 T"], seen: Bool[Tensor, "B 1 T"]) -> Float[Tensor, "B 1 T"]:
-    """`y` where it is seen, elsewhere the values that an autoregressive model of the series finds most likely.
+    """Fill the gaps of series with the most probable values under an autoregressive model of each series.
 
-    The model has the least squared errors of prediction over the stretches without a gap; the gaps are filled to make
-    its errors least: Janssen, Veldhuis, Vries (1986), eq. 10 and 15. Only predictions of values inside the series
-    count, so that a gap at the end is a forecast, and one at the start a forecast of the reversed series. Where gaps
-    leave too few stretches, both steps take turns and start from straight lines. How far the model is to be preferred
-    to a straight line (at the ends: to the last value) is measured for each length of gap where nothing is missing.
-    Series with too little to learn from keep the lines. NaN where nothing is seen.
+    The model minimises the squared prediction errors over windows without a gap, and the gaps are filled to minimise
+    its errors: Janssen, Veldhuis, Vries (1986), eq. 10 and 15. Only predictions of values inside the series count, so
+    that a gap at the end is a forecast, and one at the start a forecast of the reversed series. Where gaps leave too
+    few windows, both steps alternate, starting from linear interpolation. The result is a weighted mean of the model
+    and a straight line (at the ends: the last value); the weight is fitted for each gap length by artificial gaps.
+    Series that are too short for a model keep the straight lines.
+
+    Args:
+        y: Series; values in gaps are ignored.
+        seen: True at known values.
+
+    Returns:
+        `y` with the gaps filled; NaN where a series has no known value.
     """
     rows = [_filled(values, known) for values, known in zip(y[:, 0].numpy(), seen[:, 0].numpy(), strict=True)]
     return torch.from_numpy(np.stack(rows)).to(y)[:, None]
@@ -62,20 +69,20 @@ def _filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _sides(missing: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """The gaps that begin within `order` values of the start, and all others."""
+    """Gaps that begin within `order` values of the start, and all others."""
     early = sum(len(gap) for gap in _runs(missing) if gap[0] < order)
     return missing[:early], missing[early:]
 
 
 def _runs(missing: np.ndarray) -> list[np.ndarray]:
-    """The places of each gap."""
+    """Positions of each gap."""
     return np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
 
 
 def _coefficients(z: np.ndarray, order: int, usable: np.ndarray) -> np.ndarray:
-    """1, a_1, ..., a_p with the least sum of squared prediction errors, forwards and backwards, over usable windows.
+    """Coefficients 1, a_1, ..., a_p with the least sum of squared forward and backward prediction errors over windows.
 
-    Roots outside the unit circle are drawn in onto it, so that a forecast cannot grow without bound.
+    Roots outside the unit circle are scaled back onto it, so that a forecast cannot diverge.
     """
     windows = np.lib.stride_tricks.sliding_window_view(z, order + 1)[usable]
     rows = np.concatenate([windows[:, ::-1], windows])
@@ -87,10 +94,10 @@ def _coefficients(z: np.ndarray, order: int, usable: np.ndarray) -> np.ndarray:
 
 
 def _solve(z: np.ndarray, missing: np.ndarray, a: np.ndarray) -> None:
-    """Set `z` at `missing`, all of them at p or later, so that the sum of e_t^2 over p <= t < T is least.
+    """Set `z` at `missing` (positions >= p) to minimise the sum of e_t^2 over p <= t < T.
 
-    e_t = sum_k a_k z_(t-k) is linear in what is missing. The normal equations have sum_k a_k a_(k+l) for two values
-    that lie l apart, over the errors inside the series, and so are banded.
+    e_t = sum_k a_k z_(t-k) is linear in the missing values. The matrix of the normal equations has sum_k a_k a_(k+l)
+    for two values at distance l, over the errors inside the series, and is therefore banded.
     """
     order, count = len(a) - 1, len(missing)
     if not count:
@@ -113,9 +120,9 @@ def _solve(z: np.ndarray, missing: np.ndarray, a: np.ndarray) -> None:
 
 
 def _share(z: np.ndarray, known: np.ndarray, a: np.ndarray, length: int, at_end: bool) -> float:
-    """The least share of the model that is as near as any in gaps of this length, tried out where nothing is missing.
+    """Smallest weight of the model with about the least error in artificial gaps of this length.
 
-    The errors that count are the mean absolute and the root mean squared one, each against that of straight lines.
+    The error is the sum of the mean absolute and the root mean squared error, each relative to that of straight lines.
     """
     order = len(a) - 1
     after = 0 if at_end else order

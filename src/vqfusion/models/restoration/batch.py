@@ -1,4 +1,4 @@
-"""Signals back from a batch of measurements: one prior, any operator, and error bars."""
+"""Restoration of a batch of signals from measurements, with one prior, any operator, and error bars."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,14 +34,14 @@ Method = Literal["auto", "ddnm", "ddrm", "diffpir", "dps"]
 Sampler = Callable[[Question, Tensor, Tensor, Generators], Tensor]
 
 STEPS = 20
-ELEMENTS_AT_ONCE = 2**20  # samples of one signal go through the prior together up to that size
-SLOPE = 0.011  # of the error that a denoiser of photographs leaves, see `sloped`
-LAST = 0.004  # the last level of a sampler, about 1 / 255
+ELEMENTS_AT_ONCE = 2**20  # largest batch of samples of one signal, in elements
+SLOPE = 0.011  # slope of the error of a denoiser of photographs, see `sloped`
+LAST = 0.004  # last noise level of a sampler, about 1 / 255
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Levels of plug-and-play from `first` to `last` noise in sample units, how many, and its momentum."""
+    """Noise levels of plug-and-play from `first` to `last`, in sample units; number of steps and momentum."""
 
     first: float
     last: float
@@ -52,8 +52,8 @@ class Schedule:
 HOLES = Schedule(0.05, 0.01, 12, 0.7)
 SCHEDULES = {"mask": HOLES, "gaps": HOLES, "stft_mask": HOLES}
 OTHER = Schedule(0.1, 0.02, 8, 0.5)
-PICTURE = Schedule(0.2, 0.01, 12, 0.5)  # of holes in pictures and of their enlargement
-# all numbers were chosen on pictures kept from training: docs/restoration.md, docs/restoring.md
+PICTURE = Schedule(0.2, 0.01, 12, 0.5)  # for holes in pictures and for their enlargement
+# all numbers were chosen on pictures that were not in training: docs/restoration.md, docs/restoring.md
 
 
 @torch.no_grad()
@@ -71,24 +71,28 @@ def restore_batch(
     group: str = EVERYTHING,
     self_ensemble: bool = False,
 ) -> Restored:
-    """The signal behind y = A(x) + noise, `[B, ...]` in sample units.
+    """Restore a batch of signals x from measurements y = A(x) + noise; arguments as in `restore`.
 
-    `operator` None is `Denoise()` of unknown sigma, which is then found by `noise_seen`. Where sigma is 0 the answer to
-    `Denoise` is y, in every mode. `mode` mean is one estimate without chance (one call of the prior to denoise, or,
-    with 1 step, to fill holes if it has learned that; else plug-and-play); sample draws `samples` signals from the
-    posterior and gives their mean too; interval adds ends that hold `coverage` of the elements: the quantiles of the
-    samples, scaled by the `calibration` of this `group` (or, where that has a band, the band about the mean, and no
-    samples), with warnings where the input is unlike the calibration data; without one they are not calibrated.
+    Args:
+        prior: The prior.
+        y: Measurements `[B, ...]` in sample units.
+        operator: Measurement operator with its noise level; None is `Denoise()` with sigma estimated by `noise_seen`.
+        mode: "mean", "sample" or "interval".
+        samples: Samples for each item.
+        steps: Evaluations of the prior for one estimate or sample.
+        method: Sampler.
+        generator: One for the batch, or one for each item.
+        coverage: Fraction of elements that the intervals contain.
+        calibration: Calibration of the intervals.
+        group: Group of the calibration.
+        self_ensemble: Average the prior over mirrored copies.
 
-    `method` chooses the sampler: ddnm and ddrm for linear operators with a singular value decomposition, diffpir for
-    any, dps for priors that let gradients pass; auto is the chain started at y itself to denoise, else diffpir.
-    `steps` calls of the prior make one estimate or sample. `generator`: one for the batch, or one for each item, and
-    then an item does not depend on its batch; None is seed 0. With `self_ensemble` every answer of the prior is the
-    mean over 8 mirrored copies (2 for rank 1; see `MirroredPrior`), so that `nfe` counts 8 for each step; a
-    calibration of intervals is of other answers, and refused.
+    Returns:
+        Estimate, samples and intervals.
 
-    Raises UserError for what cannot be restored: y that does not fit the operator or is not finite, unknown modes and
-    methods, a method that does not suit the operator.
+    Raises:
+        UserError: y does not fit the operator or is not finite, unknown mode or method, or a method that does not suit
+            the operator.
     """
     if not isinstance(y, Tensor):
         raise UserError(f"a measurement is a tensor [B, C, *size], not {type(y).__name__}: of a Sample, data[None]")
@@ -142,14 +146,14 @@ def restore_batch(
 
 
 def _untouched(y: Tensor, mode: str, samples: int, sigma: Tensor, warnings: list[str]) -> Restored:
-    """The answer where there is no noise to remove: y, its samples are y, and its intervals end there."""
+    """Result where there is no noise to remove: y itself in all modes."""
     drawn = None if mode == "mean" else y[:, None].expand(-1, samples, *y.shape[1:]).clone()
     lower, upper = (y.clone(), y.clone()) if mode == "interval" else (None, None)
     return Restored(y.clone(), drawn, lower, upper, sigma, 0, tuple(warnings))
 
 
 def _mean(question: Question, steps: int | None) -> Tensor:
-    """The best estimate in squared error."""
+    """Estimate with the least squared error."""
     operator, sigma, learned = question.operator, question.sigma, getattr(question.prior, "learned", ())
     if isinstance(operator, Denoise) and sigma[0].numel() == 1:
         return question.prior.denoise(question.y, sigma.flatten().expand(len(question.y)))
@@ -171,7 +175,7 @@ def _mean(question: Question, steps: int | None) -> Tensor:
 
 
 def _samples(question: Question, method: str, samples: int, steps: int, generators: Generators) -> Tensor:
-    """`[samples, B, C, *size]`: sample k of an item depends on its generator, not on its batch or on the others."""
+    """Draw `[samples, B, C, *size]`; sample k of an item depends only on the generator of the item."""
     seeds = [torch.randint(2**62, (samples,), generator=g, device=g.device).tolist() for g in generators]
     sampler, size = _sampler(question, method, steps), question.y[0].numel()
     if len(generators) > 1:
@@ -187,7 +191,7 @@ def _samples(question: Question, method: str, samples: int, steps: int, generato
 
 
 def _sampler(question: Question, method: str, steps: int) -> Callable[[Question, Generators], Tensor]:
-    """The sampler of a method with its start and levels."""
+    """Sampler of a method with its start and noise levels."""
     operator, one_level = question.operator, question.sigma[0].numel() == 1
     if isinstance(operator, Denoise) and one_level and method == "auto":
 
@@ -224,7 +228,7 @@ def _grid(question: Question, highest: Tensor, steps: int) -> Tensor:
 
 
 def _level(operator: Operator, y: Tensor) -> tuple[Tensor, list[str]]:
-    """Sigma `[B]` (or `[1]`, or a map), given or found, and what there is to say of it."""
+    """Noise level `[B]` (or `[1]`, or a map), given or estimated, and warnings about it."""
     if operator.sigma is not None:
         level = torch.as_tensor(operator.sigma, dtype=y.dtype, device=y.device)
         return level.reshape(1) if level.ndim == 0 else level, []

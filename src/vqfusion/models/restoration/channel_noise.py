@@ -1,4 +1,4 @@
-"""Noise that the channels of a picture share, and how to make it independent."""
+"""Noise that is correlated between the channels of a picture, and its decorrelation."""
 
 import torch
 from jaxtyping import Float
@@ -6,17 +6,18 @@ from torch import Tensor
 
 from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 
-BLOCK = 16  # diagonal details to a side of a block
-SHARE = 0.25  # of the blocks, the quietest, count
-UNEQUAL = 1.2  # how much stronger than on average noise may be along one direction of colour and pass for independent
-FAINT = 1 / 255  # below this, what is measured is texture
+BLOCK = 16  # side of a block, in diagonal details
+SHARE = 0.25  # fraction of the blocks, the quietest ones, that is used
+UNEQUAL = 1.2  # ratio of the largest to the mean noise over directions of colour up to which it counts as independent
+FAINT = 1 / 255  # lower estimates are texture
 
 
 def channel_noise(picture: Float[Tensor, "C H W"]) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]:
-    """Directions of colour (rows, of length 1) along which the noise is uncorrelated, and its deviation along each.
+    """Directions of colour (rows, of length 1) in which the noise is uncorrelated, and its standard deviations.
 
-    The directions are those of the covariance of diagonal differences in the quietest blocks; the deviations are
-    `estimate_noise` of the picture seen along them. JPEG that halves its colours leaves fine noise along grey alone.
+    The directions are the eigenvectors of the covariance of diagonal differences in the quietest blocks; the standard
+    deviations are `estimate_noise` of the projected picture. JPEG with chroma subsampling leaves fine noise along grey
+    alone.
     """
     y = picture.double()[:, : picture.shape[1] // 2 * 2, : picture.shape[2] // 2 * 2]
     details = (y[:, ::2, ::2] - y[:, 1::2, ::2] - y[:, ::2, 1::2] + y[:, 1::2, 1::2]) / 2
@@ -33,13 +34,20 @@ def channel_noise(picture: Float[Tensor, "C H W"]) -> tuple[Float[Tensor, "C C"]
 def independent_noise(
     picture: Float[Tensor, "C H W"], sigma: float | None, generator: torch.Generator, judged: Tensor | None = None
 ) -> tuple[Float[Tensor, "C H W"], float, float]:
-    """The picture with noise added where it has less than in its noisiest direction of colour; the deviation of its
-    own noise (that of `sigma`, if given), a mean over the channels; and how many times as strong it is now.
+    """Decorrelate noise that is shared by colour channels, by adding noise in the directions of colour that have less.
 
-    A prior that was trained on independent noise takes the same noise in all channels for texture. What comes out has
-    independent noise of the same strength everywhere: a grey picture in three equal channels becomes one of sqrt(3)
-    the noise. Pictures whose noise is independent already come back as they are, 1 time as strong. The noise is read
-    off `judged` `[C, h, w]`, a part of the picture, if given.
+    A prior that was trained on independent noise takes equal noise in all channels for texture. The result has
+    independent noise of equal strength in all directions: a grey picture in three equal channels becomes one of sqrt(3)
+    times the noise. Pictures whose noise is independent are returned unchanged.
+
+    Args:
+        picture: Picture in [0, 1].
+        sigma: Noise level of the picture; None estimates it.
+        generator: Draws the added noise.
+        judged: Part of the picture to estimate the noise from; all of it by default.
+
+    Returns:
+        The picture, its noise level before, as a mean over channels, and the factor by which the noise has grown.
     """
     directions, levels = channel_noise(picture if judged is None else judged)
     own = float(levels.square().mean().sqrt())

@@ -1,4 +1,4 @@
-"""A sample as a prior takes it, and the way back to its own units."""
+"""Conversion of a sample to the units of a prior, and back."""
 
 from dataclasses import dataclass, replace
 
@@ -26,13 +26,22 @@ DEVIATION = 0.1  # of a series, in half the range of the prior
 
 @dataclass(frozen=True)
 class FittedSample:
-    """`y` `[B, C, *size]` is the sample in the units of a prior: what is missing holds a mean value there.
+    """A sample in the units of a prior.
 
-    A value of the sample is `y * scale + offset`, with one scale and one offset for each channel of sounds, series and
-    volumes, which are items of `y` (channels of sound that the prior knows together are one item). `seen` is True
-    where there is something; None: everywhere. `sample_rate_hz` is that of `y`; `sigma` the noise level of the sample
-    where it had to be found out early, `stronger` how many times as strong the noise of `y` is, `remark` a line on
-    it, and `backdrop` what a transparent picture is shown over.
+    Values of the sample are `y * scale + offset`, with one scale and offset for each channel of sounds, series and
+    volumes, which are separate items of `y`; channels of sound that the prior models jointly form one item.
+
+    Attributes:
+        sample: The sample.
+        y: Its values in the units of the prior `[B, C, *size]`, with a mean value where they are missing.
+        scale: Scale of each channel.
+        offset: Offset of each channel.
+        seen: True where values are known; None where all are.
+        sample_rate_hz: Sample rate of `y`.
+        sigma: Noise level in the units of the sample, where the conversion had to estimate it.
+        stronger: Factor by which the conversion increased the noise.
+        remark: Message for the user about the noise.
+        backdrop: Background that replaces the transparent part of a picture.
     """
 
     sample: Sample
@@ -48,12 +57,21 @@ class FittedSample:
 
     @classmethod
     def of(cls, sample: Sample, prior: Prior, from_zero: bool = False) -> "FittedSample":
-        """Pictures as they are seen (grey ones in one channel), sound at the rate of the prior and as loud as speech.
+        """Convert a sample to the units of a prior.
 
-        The rest by their own range.
+        Pictures keep their values (grey ones in one channel); sound is resampled to the rate of the prior and scaled to
+        the loudness of speech; everything else is scaled to the range of the prior.
 
-        `from_zero` keeps zero where it is, for noise that depends on the brightness. Raises UserError where the
-        prior is for signals of another number of axes.
+        Args:
+            sample: The sample.
+            prior: The prior.
+            from_zero: Keep zero at zero, for noise that depends on the brightness.
+
+        Returns:
+            The converted sample.
+
+        Raises:
+            UserError: The prior is for signals of another rank.
         """
         rank = sample.data.ndim - 1
         if rank != prior.config.rank:
@@ -85,7 +103,7 @@ class FittedSample:
 
     @classmethod
     def _of_sound(cls, sample: Sample, prior: Prior) -> "FittedSample":
-        """Each channel without its mean, and as loud as speech; all by one gain where the prior knows them together."""
+        """Subtract the mean of each channel and scale to the loudness of speech, with one gain if modelled jointly."""
         own = sample.sample_rate_hz or 0
         offset = sample.data.mean(1).float()
         scale = torch.tensor([loudness(channel, own) / SPEECH or 1.0 for channel in sample.data])
@@ -99,10 +117,11 @@ class FittedSample:
         return cls(sample, y, scale, offset, sample_rate_hz=heard.sample_rate_hz)
 
     def with_noise_above(self, sigma: float | None) -> "FittedSample":
-        """Sound of a lower rate than the prior's with noise in the band that it lacks, as strong as in its own.
+        """Add noise above the band of a sound whose sample rate is lower than that of the prior.
 
-        White noise of sigma at the lower rate is then white at the higher one, which is what a prior knows. The way
-        back removes the added band. None: sigma is estimated. Other samples stay as they are.
+        White noise at the lower rate then is white at the higher rate, as in the training of the prior. The conversion
+        back removes the added band. With `sigma` None the noise level is estimated. Other samples are returned
+        unchanged.
         """
         own = self.sample.sample_rate_hz
         if own is None or self.sample_rate_hz is None or own >= self.sample_rate_hz:
@@ -119,9 +138,10 @@ class FittedSample:
         return replace(self, y=self.y + stronger * (noise - below), sigma=level)
 
     def with_independent_noise(self, sigma: float | None) -> "FittedSample":
-        """A picture in colour with noise between its channels where they share theirs; other samples as they are.
+        """Decorrelate noise that is shared by the colour channels of a picture; other samples are returned unchanged.
 
-        Without `sigma` one whose neighbours share it, or that has none, stays as it is too: see `noise_seen`.
+        Without `sigma`, pictures whose noise is correlated between neighbours, or that have none, are unchanged too:
+        see `noise_seen`.
         """
         if not MODALITIES[self.sample.modality].pictured or self.y.shape[1] == 1 or min(self.y.shape[2:]) < SMALLEST:
             return self
@@ -136,9 +156,9 @@ class FittedSample:
         return self if stronger == 1.0 else replace(self, y=picture[None], sigma=level, stronger=stronger)
 
     def judged_where_seen(self, sigma: float | None) -> "FittedSample":
-        """A transparent picture with its noise level (None: not given) estimated where it is seen; others as they are.
+        """Estimate the noise level of a transparent picture from its visible part, where `sigma` is not given.
 
-        Where no square of it is seen that noise could be read off, the level is 0.
+        The level is 0 where no visible square is large enough. Other samples are returned unchanged.
         """
         if self.backdrop is None or sigma is not None or self.sigma is not None:
             return self
@@ -154,7 +174,7 @@ class FittedSample:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A line where noise is not what priors and error bars were made for, and where a band is left out."""
+        """Warnings about noise that differs from the training of the prior, and about a frequency band left out."""
         lines = [self.remark] if self.remark else []
         if self.stronger != 1.0:
             lines.append("its colours share their noise, as in a JPEG; noise was added between them first")
@@ -165,7 +185,7 @@ class FittedSample:
         return tuple(lines)
 
     def level(self, sigma: float | Float[Tensor, " B"]) -> float | Float[Tensor, " B"]:
-        """A standard deviation in the units of the sample in those of `y`; of sound at the rate of the prior."""
+        """Convert a standard deviation from the units of the sample to those of `y`."""
         sigma = sigma * self.stronger
         if self.sample_rate_hz and self.sample.sample_rate_hz:
             sigma = sigma * (self.sample_rate_hz / self.sample.sample_rate_hz) ** 0.5
@@ -174,7 +194,7 @@ class FittedSample:
         return (sigma / self.scale[: len(self.y)]).float()
 
     def level_back(self, sigma: float | Tensor) -> float:
-        """A standard deviation, or the mean of several, in the units of the sample."""
+        """Convert a standard deviation, or the mean of several, from the units of `y` to those of the sample."""
         levels = torch.as_tensor(sigma, dtype=torch.float32).cpu() / self.stronger
         if self.sample_rate_hz and self.sample.sample_rate_hz:
             levels = levels * (self.sample.sample_rate_hz / self.sample_rate_hz) ** 0.5
@@ -183,7 +203,7 @@ class FittedSample:
         return float(levels.mean() * self.scale.mean())
 
     def back(self, x: Float[Tensor, "B C ..."]) -> Sample:
-        """An answer `[B, C, *size]`, of `y` or of a finer grid, as a sample with all that the given one knows."""
+        """Convert a result `[B, C, *size]`, at the size of `y` or enlarged, to a sample with the original metadata."""
         sample, kind = self.sample, MODALITIES[self.sample.modality]
         if kind.pictured:
             made = x[0].cpu().float().expand(len(sample.data), *x.shape[2:])
@@ -204,7 +224,7 @@ class FittedSample:
 
 
 def _range(values: Float[Tensor, " N"], kind: Modality, from_zero: bool) -> tuple[float, float]:
-    """What the low and the high end of the prior's range stand for."""
+    """Values of the sample that correspond to the ends of the prior's range."""
     if values.numel() == 0:  # nothing is known of it, nothing is made of it
         return 0.0, 1.0
     if kind.by_channel:

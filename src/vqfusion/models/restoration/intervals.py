@@ -1,4 +1,4 @@
-"""Intervals that hold what they promise: split-conformal calibration, coverage by group, warnings about new inputs."""
+"""Intervals with calibrated coverage: split-conformal calibration, coverage by group, warnings about unusual inputs."""
 
 import json
 import math
@@ -16,13 +16,19 @@ from vqfusion.files import write_bytes
 from vqfusion.models.restoration.residual_band import ResidualBand
 
 EVERYTHING = "all"
-LEAST_WIDTH = 1e-6  # an interval of no width is scaled as if it had this one
-SLACK = 0.25  # of the range over calibration data, by which a statistic may leave it before a warning
+LEAST_WIDTH = 1e-6  # narrower intervals are scaled as if they had this width
+SLACK = 0.25  # fraction of the range over the calibration data by which a statistic may exceed it without a warning
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """The share of elements inside their intervals, the mean width in sample units, and how many elements."""
+    """Measured coverage of intervals.
+
+    Attributes:
+        share: Fraction of the elements inside their intervals.
+        width: Mean width in sample units.
+        elements: Number of elements.
+    """
 
     share: float
     width: float
@@ -31,12 +37,17 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Factors that widen intervals about their centre so that they hold `coverage` of elements like those it saw.
+    """Factors that scale intervals about their centre to a given coverage on data like the calibration data.
 
-    `scales` has one factor for each group and one for "all" of them; `elements` counts what each rests on. `ranges`
-    are the least and greatest of each of `statistics` over the calibration data. With a `band`, intervals are those
-    of the band about the mean, else those of samples. The promise is for elements exchangeable with the calibration
-    data, on average: single pictures may hold more or less.
+    The coverage holds on average over elements exchangeable with the calibration data; that of a single picture may
+    differ.
+
+    Attributes:
+        coverage: Fraction of elements that the intervals contain.
+        scales: One factor for each group, and one for "all".
+        elements: Number of calibration elements of each.
+        ranges: Smallest and largest value of each of `statistics` over the calibration data.
+        band: Where given, intervals are those of the band about the mean, else those of samples.
     """
 
     coverage: float
@@ -57,11 +68,26 @@ class Calibration:
         found: Sequence[dict[str, float]] = (),
         band: ResidualBand | None = None,
     ) -> "Calibration":
-        """Factors from intervals of calibration data and their truths; `groups` names the group of each item.
+        """Fit the factors to intervals of calibration data and the true values.
 
-        The factor is the ceil((n + 1) coverage)-th smallest of the scores max((c - x) / (c - l), (x - c) / (u - c)),
-        about `centre` c (the middle where not given): Angelopoulos et al. (2022), section 2.2, with the quantile of
-        Romano, Patterson, Candès (2019), eq. 8. `found` are the `statistics` of the items.
+        The factor is the ceil((n + 1) coverage)-th smallest of the scores max((c - x) / (c - l), (x - c) / (u - c)):
+        Angelopoulos et al. (2022), section 2.2, with the quantile of Romano, Patterson, Candès (2019), eq. 8.
+
+        Args:
+            lower: Lower ends l.
+            upper: Upper ends u.
+            truth: True values x.
+            groups: Group of each item.
+            centre: Centre c of each interval; its middle by default.
+            coverage: Fraction of elements to contain, in (0, 1).
+            found: `statistics` of the items.
+            band: Band that the intervals were made with, if any.
+
+        Returns:
+            The calibration.
+
+        Raises:
+            UserError: Arguments that do not fit, are not finite, or have too few elements for the coverage.
         """
         if lower.shape != upper.shape or lower.shape != truth.shape:
             shapes = [list(x.shape) for x in (lower, upper, truth)]
@@ -89,7 +115,17 @@ class Calibration:
         centre: Float[Tensor, "..."] | None = None,
         group: str = EVERYTHING,
     ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-        """Calibrated ends of intervals that are made like those of `fit`."""
+        """Scale intervals that were made like those of `fit`.
+
+        Args:
+            lower: Lower ends.
+            upper: Upper ends.
+            centre: Centre of each interval; its middle by default.
+            group: Group of the items.
+
+        Returns:
+            Calibrated lower and upper ends.
+        """
         if group not in self.scales:
             raise UserError(f"group {group!r} is not one that was calibrated: {', '.join(self.scales)}")
         middle = (lower + upper) / 2 if centre is None else centre
@@ -98,7 +134,7 @@ class Calibration:
         return middle - scale * below, middle + scale * above
 
     def warnings(self, found: dict[str, float]) -> tuple[str, ...]:
-        """A line for each statistic that lies outside of what calibration saw, by more than a quarter of its range."""
+        """Warnings for statistics that exceed their range over the calibration data by more than a quarter of it."""
         lines = []
         for name, (low, high) in self.ranges.items():
             slack = SLACK * (high - low) + 1e-3 * abs(high)
@@ -113,12 +149,12 @@ class Calibration:
         return tuple(lines)
 
     def save(self, path: str | Path) -> None:
-        """Write JSON."""
+        """Write the calibration as JSON."""
         write_bytes(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path) -> "Calibration":
-        """Read what `save` wrote; UserError where it is something else."""
+        """Load what `save` wrote; UserError where the file is not a calibration."""
         try:
             stored = json.loads(Path(path).read_text(encoding="utf-8"))
             band = ResidualBand.from_lists(stored["band"]) if stored["band"] else None
@@ -134,7 +170,7 @@ def interval_scores(
     truth: Float[Tensor, "..."],
     centre: Float[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "..."]:
-    """The factor by which each interval must be scaled about its centre to just hold the truth."""
+    """Factor by which each interval must be scaled about its centre to just reach the true value."""
     middle = (lower + upper) / 2 if centre is None else centre
     below = (middle - truth) / (middle - lower).clamp(min=LEAST_WIDTH)
     above = (truth - middle) / (upper - middle).clamp(min=LEAST_WIDTH)
@@ -142,7 +178,7 @@ def interval_scores(
 
 
 def conformal_quantile(scores: Float[Tensor, " N"], coverage: float) -> float:
-    """The ceil((n + 1) coverage)-th smallest score; UserError where there are too few for that."""
+    """The ceil((n + 1) coverage)-th smallest score; UserError where there are too few scores."""
     rank = math.ceil((len(scores) + 1) * coverage)
     if rank > len(scores):
         raise UserError(f"{len(scores)} elements are too few to calibrate a coverage of {coverage}")
@@ -155,7 +191,17 @@ def coverage_by_group(
     truth: Float[Tensor, "N ..."],
     groups: Sequence[str] | None = None,
 ) -> dict[str, Coverage]:
-    """What intervals hold, over all items and over those of each group."""
+    """Measure the coverage of intervals over all items and within each group.
+
+    Args:
+        lower: Lower ends.
+        upper: Upper ends.
+        truth: True values.
+        groups: Group of each item.
+
+    Returns:
+        The coverage by group, and of "all".
+    """
     inside, width = (truth >= lower) & (truth <= upper), upper - lower
     names = _checked_groups(groups, len(lower))
     chosen = {EVERYTHING: list(range(len(lower)))}
@@ -170,8 +216,20 @@ def coverage_by_group(
 def statistics(
     y: Float[Tensor, "B ..."], mean: Float[Tensor, "B C ..."], operator: Operator, sigma: Float[Tensor, "..."]
 ) -> list[dict[str, float]]:
-    """What tells an unusual input, of each item: the brightness and the spread of the restored signal and, where y is
-    noisy, sigma, the energy of the residual y - A(mean) against it and how alike neighbours in the residual are."""
+    """Statistics of each item that reveal unusual inputs.
+
+    They are mean and standard deviation of the restored signal and, where y is noisy, sigma, the energy of the residual
+    y - A(mean) relative to it, and the correlation of neighbours in the residual.
+
+    Args:
+        y: Measurement.
+        mean: Restored signal.
+        operator: Measurement operator.
+        sigma: Noise level.
+
+    Returns:
+        Values by name, for each item.
+    """
     residuals, found = operator.A_adjoint(y - operator.A(mean)).double(), []
     for i, residual in enumerate(residuals):
         own = sigma[i if len(sigma) > 1 else 0].double()

@@ -1,4 +1,4 @@
-"""A prior asked about mirrored copies of a signal, whose answers are averaged."""
+"""A prior averaged over mirrored copies of a signal."""
 
 from itertools import combinations
 from typing import Any
@@ -11,10 +11,10 @@ from vqfusion.diffusion.posterior.question import RestorationPrior
 
 
 class MirroredPrior:
-    """The mean over 8 mirrored (and, for pictures, turned) copies: Timofte, Rothe, Van Gool (2016), section 3.5.
+    """Mean over 8 mirrored (for pictures also transposed) copies: Timofte, Rothe, Van Gool (2016), section 3.5.
 
-    Signals mirrored are as likely as they are, so each answer is an estimate of the same posterior mean, and their
-    errors differ. 8 calls for pictures and volumes; for sound, which is turned over instead, 2.
+    A mirrored signal is as probable as the signal, so that each result estimates the same posterior mean, with
+    different errors. 8 network calls for pictures and volumes; 2 for sound, whose sign is inverted instead.
     """
 
     def __init__(self, prior: RestorationPrior):
@@ -22,10 +22,12 @@ class MirroredPrior:
 
     @property
     def sigma_range(self) -> tuple[float, float]:
+        """Range of noise levels that the prior was trained for."""
         return self.prior.sigma_range
 
     @property
     def learned(self) -> tuple[str, ...]:
+        """What the prior was trained on beside white noise of one level, see `PriorConfig`."""
         return getattr(self.prior, "learned", ())
 
     def denoise(self, x: Float[Tensor, "B C ..."], sigma: Any = None) -> Float[Tensor, "B C ..."]:

@@ -1,4 +1,4 @@
-"""What kind of noise a signal shows, and the level that a prior of white noise is told to remove it."""
+"""Kind of noise in a signal, and the level at which a prior of white noise removes it."""
 
 from dataclasses import dataclass
 
@@ -9,29 +9,30 @@ from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.diffusion.gaussian.noise_likeness import FlatAreas, flat_areas
 
 # all chosen on photographs kept from training: docs/restoring.md
-FAINT = 1.2 / 255  # noise of pictures below this is that of their last digit
-ALIKE = 0.26  # correlation of neighbours in flat areas from which on it is not white noise of 5 / 255 or more
-LEAST = 1.9 / 255  # deviation in flat areas of noise that neighbours share
-FINE = 0.65  # greatest level as white noise, as a share of that deviation: the finest details hold little of it
-UNEVEN = 1.6  # greatest unevenness of flat areas
-SURE, FAR = 0.42, 0.03  # from this correlation on, that of elements two apart is at most FAR: more is texture
-STRONG, FAR_BELOW = 5 / 255, -0.065  # below it the noise must be this strong, and that of elements two apart lower
-TOLD = 4.5  # times the deviation in flat areas: low frequencies are stronger than in white noise of that deviation
+FAINT = 1.2 / 255  # lower noise of pictures is rounding
+ALIKE = 0.26  # correlation of neighbours in flat areas above which the noise is not white noise of 5 / 255 or more
+LEAST = 1.9 / 255  # smallest standard deviation of correlated noise in flat areas
+FINE = 0.65  # largest ratio of the level as white noise to that standard deviation: correlated noise has less detail
+UNEVEN = 1.6  # largest unevenness of flat areas
+SURE, FAR = 0.42, 0.03  # above SURE, the correlation of elements two apart must be below FAR; more is texture
+STRONG, FAR_BELOW = 5 / 255, -0.065  # below SURE, the noise must be STRONG and that correlation below FAR_BELOW
+TOLD = 4.5  # level for the prior / standard deviation in flat areas: low frequencies are stronger than in white noise
 CLEAN = "no noise was found, and it is left as it is; --sigma 5/255 smooths it all the same"
 
 
 @dataclass(frozen=True)
 class NoiseSeen:
-    """The level that the prior is told, in the units of the signal, and a line for the user where it is not white."""
+    """Noise level for the prior, in the units of the signal, and a message where the noise is not white."""
 
     level: float
     line: str = ""
 
 
 def noise_seen(item: Float[Tensor, "C ..."]) -> NoiseSeen:
-    """The noise of one signal `[C, *size]`; of pictures also whether neighbours share it, or there is none.
+    """Noise of one signal `[C, *size]`; of pictures also whether it is correlated between neighbours, or absent.
 
-    Raises UserError where the signal is too small to tell.
+    Raises:
+        UserError: The signal is too small for an estimate.
     """
     level = float(estimate_noise(item[None]))
     if item.ndim != 3:
@@ -51,7 +52,7 @@ def noise_seen(item: Float[Tensor, "C ..."]) -> NoiseSeen:
 
 
 def _is_shared(flat: FlatAreas) -> bool:
-    """Whether flat areas show noise that neighbours share, rather than texture or nothing."""
+    """Whether flat areas show noise that is correlated between neighbours, rather than texture or nothing."""
     if flat.level < LEAST or flat.unevenness > UNEVEN:
         return False
     if flat.likeness >= SURE:

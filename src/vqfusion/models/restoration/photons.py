@@ -1,4 +1,4 @@
-"""How much of a signal one photon makes, read off the signal itself."""
+"""Gain of photon noise, estimated from the signal itself."""
 
 import torch
 from jaxtyping import Float
@@ -10,10 +10,10 @@ LEAST = 1e-6
 
 
 def estimate_gain(y: Float[Tensor, "B C ..."]) -> float:
-    """The gain of y = gain Poisson(x / gain): the median over brightness of variance / brightness.
+    """Estimate the gain of y = gain Poisson(x / gain): the median over brightness of variance / brightness.
 
-    The variance of each class of brightness is that of second differences along the last axis, from their median
-    (Foi et al., 2008, fit the same line to wavelet details). Texture makes it too large.
+    The variance of each brightness class is estimated from second differences along the last axis, by their median (Foi
+    et al., 2008, fit the same line to wavelet details). Texture biases it upwards.
     """
     if y.shape[-1] < 3:
         return LEAST

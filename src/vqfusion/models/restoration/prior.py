@@ -1,4 +1,4 @@
-"""A prior over signals of one kind: one denoising network, for every noise level, told or not."""
+"""A prior over signals of one modality: one denoising network for all noise levels, known or unknown."""
 
 from typing import Any, NamedTuple
 
@@ -17,13 +17,19 @@ from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.nn.restoration import FILL_REACH, RestorationNet, filled
 from vqfusion.types import Prediction, Sample
 
-MOST = 10.0  # times what is expected to remain, of an error
-UNIT = 0.03  # so that the loss is about 1 where what is expected remains at a level of 0.1
+MOST = 10.0  # ratio of squared error to the expected one above which an item has less weight
+UNIT = 0.03  # scales the loss to about 1 for the expected error at a noise level of 0.1
 
 
 class NoisyBatch(NamedTuple):
-    """What a prior learns from, all `[B, C, *S]`: clean data, the same with noise, the levels that it is told, and the
-    squared errors that about remain, relative to which an error counts. Level 0 is not told; inf is a lost value."""
+    """A training batch of a prior; all tensors are `[B, C, *size]`.
+
+    Attributes:
+        clean: Clean data.
+        noisy: Noisy data.
+        level: Noise levels that the network receives: 0 is unknown, inf a missing value.
+        remains: Squared error to be expected, relative to which errors count.
+    """
 
     clean: Float[Tensor, "B C ..."]
     noisy: Float[Tensor, "B C ..."]
@@ -36,15 +42,16 @@ class NoisyBatch(NamedTuple):
         return len(self.clean)
 
     def to(self, device: torch.device) -> "NoisyBatch":
+        """The batch on another device."""
         return NoisyBatch(*(tensor.to(device) for tensor in self))
 
 
 class Prior(nn.Module, Pretrained):
-    """E[data | data + sigma noise] for signals of one modality, of any size.
+    """Denoiser E[data | data + sigma noise] for signals of one modality, of any size.
 
-    Values and noise levels are in the units of the samples: pictures in [0, 1], noise of 25 / 255. The posterior
-    mean is, by Tweedie's formula, also the score, so the same network denoises and drives every sampler of
-    `vqfusion.diffusion` through `as_denoiser`.
+    Values and noise levels are in the units of the samples: pictures in [0, 1], noise such as 25 / 255. By Tweedie's
+    formula the posterior mean also gives the score, so that the same network denoises and serves as the denoiser of
+    every sampler of `vqfusion.diffusion` (`as_denoiser`).
     """
 
     kind = "prior"
@@ -60,39 +67,44 @@ class Prior(nn.Module, Pretrained):
 
     @property
     def sigma_range(self) -> tuple[float, float]:
-        """The smallest and the largest noise level that it was trained for."""
+        """Smallest and largest noise level that it was trained for."""
         return self.config.sigma_range
 
     @property
     def receptive_radius(self) -> int:
-        """Positions to each side that a denoised value depends on; see `RestorationNet`."""
+        """Radius of the receptive field in positions; see `RestorationNet`."""
         return self.network.receptive_radius + (FILL_REACH if "holes" in self.config.learned else 0)
 
     @property
     def multiple(self) -> int:
-        """Tiles that begin at multiples of this, with margins of `receptive_radius`, give what the whole gives."""
+        """Tiles that start at multiples of this, with margins of `receptive_radius`, give the result of the whole."""
         return self.network.multiple
 
     @property
     def path(self) -> GaussianPath:
-        """The variance-exploding path over the noise levels of this prior."""
+        """Variance-exploding path over the noise levels of this prior."""
         least, most = self.sigma_range
         return GaussianPath(EDMSchedule(sigma_min=least, sigma_max=most))
 
     @property
     def device(self) -> torch.device:
+        """Device of the network."""
         return next(self.parameters()).device
 
     def denoise(self, x: Float[Tensor, "B C ..."], sigma: Levels | None = None) -> Float[Tensor, "B C ..."]:
-        """The posterior mean given x = data + sigma * noise; None lets the network see the level by itself.
+        """Posterior mean given x = data + sigma * noise; differentiable.
 
         Args:
-            x: Data `[B, C, *size]` of any size; what is no multiple of `multiple` is extended by reflection inside.
-            sigma: The level, in the units of the data: one, one for each item `[B]`, or a map `[B, 1 or C, *size]`.
-                Below the range it is taken as its lower end. Where it is inf, x is lost: what it holds (also NaN) does
-                not count, and the answer comes from what is around.
+            x: Noisy data `[B, C, *size]` of any size; padded inside by reflection to multiples of `multiple`.
+            sigma: Noise level in the units of the data: one, one for each item `[B]`, or a map `[B, 1 or C, *size]`;
+                None denoises blindly. Levels below the range are raised to its lower end. Where it is inf, the value of
+                x is missing: its content (also NaN) is ignored and it is estimated from its surroundings.
 
-        Differentiable. Raises ValueError where channels or rank are not those of the prior.
+        Returns:
+            The denoised data.
+
+        Raises:
+            ValueError: Channels or rank are not those of the prior.
         """
         config = self.config
         if x.ndim != config.rank + 2 or x.shape[1] != config.channels:
@@ -100,7 +112,7 @@ class Prior(nn.Module, Pretrained):
                 f"this prior takes [B, {config.channels}, {config.rank} axes], {config.modality}; "
                 f"not {tuple(x.shape)}: give data of that kind or load another prior"
             )
-        levels = torch.zeros(len(x), device=x.device)  # zero: not told
+        levels = torch.zeros(len(x), device=x.device)  # 0 means unknown
         if sigma is not None:
             levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
             levels = (levels if levels.ndim else levels.expand(len(x))).clamp(min=config.sigma_range[0])
@@ -110,9 +122,9 @@ class Prior(nn.Module, Pretrained):
         return self._clean(whole, levels)[(..., *(slice(n) for n in size))].to(x.dtype)
 
     def _clean(self, x: Float[Tensor, "B C ..."], levels: Tensor) -> Float[Tensor, "B C ..."]:
-        """The answer for levels as the network takes them, but for lost values.
+        """Denoise with levels as the network takes them, and inf for missing values.
 
-        A lost value begins as the mean of what is near and is told as the highest level of the range.
+        A missing value is initialised by the mean of its surroundings and gets the highest level of the range.
         """
         middle = sum(self.config.value_range) / 2
         x = x - middle
@@ -121,19 +133,20 @@ class Prior(nn.Module, Pretrained):
         return x - self.network(x, levels).float() + middle
 
     def forward(self, x: Float[Tensor, "B C ..."], sigma: Levels | None = None) -> Tensor:
-        """`denoise`."""
+        """Same as `denoise`."""
         return self.denoise(x, sigma)
 
     def as_denoiser(self, path: GaussianPath) -> "PriorDenoiser":
-        """The prior in the terms of a path, for the samplers of `vqfusion.diffusion`."""
+        """The prior as denoiser of a path, for the samplers of `vqfusion.diffusion`."""
         return PriorDenoiser(self, path)
 
     def loss(self, batch: NoisyBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Squared errors relative to the root of what about remains, and the PSNR for unit peak.
+        """Squared errors relative to the square root of the expected ones, and the PSNR for a peak of 1.
 
-        So an error pulls as hard at every level. Relative to what remains, errors in nearly clean data would pull
-        hardest, and the coarse levels of the network, where their brightness is, fall silent (docs/zoo/priors.md). No
-        item counts more than `MOST` times what is expected, so that one that is new does not drown the rest.
+        Errors at all levels then have gradients of equal size. Relative to the expected errors themselves, nearly clean
+        data would dominate, and the coarse levels of the network would not be trained (docs/zoo/priors.md). The weight
+        of an item whose error exceeds `MOST` times the expected one is reduced, so that one unusual item does not
+        dominate a batch.
         """
         errors = (self._clean(batch.noisy, batch.level) - batch.clean).square()
         times = (errors.detach() / batch.remains).flatten(1).mean(dim=1)
@@ -144,7 +157,7 @@ class Prior(nn.Module, Pretrained):
         return loss, {"psnr": decibels.mean(), "psnr_blind": _mean_where(decibels, blind)}
 
     def check(self, sample: Sample) -> None:
-        """UserError where a sample is not of the kind that the prior was trained on."""
+        """Raise UserError where a sample is not of the kind that the prior was trained on."""
         config, channels = self.config, None
         if sample.modality == config.modality and isinstance(sample.data, Tensor):
             channels = sample.data.shape[0]
@@ -163,7 +176,7 @@ class Prior(nn.Module, Pretrained):
 
 
 class PriorDenoiser:
-    """A prior as the `Denoiser` of a path: x_t / alpha is the data plus noise of sigma / alpha."""
+    """Denoiser of a path from a prior: x_t / alpha is the data plus noise of sigma / alpha."""
 
     def __init__(self, prior: Prior, path: GaussianPath):
         self.prior, self.path = prior, path
@@ -174,7 +187,7 @@ class PriorDenoiser:
 
 
 def reflect_to_multiple(x: Float[Tensor, "B C ..."], multiple: int) -> Float[Tensor, "B C ..."]:
-    """Every axis to the next multiple, mirrored at its far end; an axis too short for that repeats its edge."""
+    """Pad every axis at its end to the next multiple by reflection, or by its edge where it is too short."""
     for axis in range(2, x.ndim):
         missing = -x.shape[axis] % multiple
         if missing:
@@ -186,5 +199,5 @@ def reflect_to_multiple(x: Float[Tensor, "B C ..."], multiple: int) -> Float[Ten
 
 
 def _mean_where(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of some values; of all where there are none."""
+    """Mean of the values where the mask is True; of all where it never is."""
     return values[mask].mean() if bool(mask.any()) else values.mean()

@@ -1,4 +1,4 @@
-"""How far an estimate may be off, element by element, from what its surroundings look like."""
+"""Expected error of an estimate, element by element, predicted from local features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 @dataclass(frozen=True)
 class ResidualBand:
-    """The expected magnitude of truth - estimate: a small network over local features, its weights as lists.
+    """Expected magnitude of truth - estimate: a small network over local features, with its weights as lists.
 
-    A band that costs nothing beside the estimate; calibrate it (`Calibration.fit`) before you trust it.
+    It costs almost nothing beside the estimate, and needs calibration (`Calibration.fit`).
     """
 
     middle: tuple[float, ...]
@@ -33,7 +33,16 @@ class ResidualBand:
     def __call__(
         self, mean: Float[Tensor, "B C ..."], guess: Float[Tensor, "B C ..."], sigma: Float[Tensor, "..."]
     ) -> Float[Tensor, "B C ..."]:
-        """Half-widths in sample units for an estimate, its operator's first guess and the noise level `[B]`."""
+        """Half-widths in sample units.
+
+        Args:
+            mean: The estimate.
+            guess: First guess of the operator.
+            sigma: Noise level `[B]`.
+
+        Returns:
+            One half-width for each element.
+        """
         features = local_features(mean, guess, sigma)
         return self._network(features, [torch.as_tensor(part).to(features) for part in self._parts()]).to(mean)
 
@@ -46,9 +55,19 @@ class ResidualBand:
         batch: int = 8192,
         seed: int = 0,
     ) -> "ResidualBand":
-        """From `local_features` of elements and how far their estimates were off.
+        """Fit the network to `local_features` of elements and the errors of their estimates.
 
-        Maximum likelihood of a Laplace law: log s + |r| / s, so s is the expected magnitude.
+        Maximum likelihood of a Laplace distribution: log s + |r| / s, so that s is the expected magnitude.
+
+        Args:
+            features: Features of each element.
+            residuals: Errors of the estimates.
+            steps: Optimizer steps.
+            batch: Elements per step.
+            seed: Random seed.
+
+        Returns:
+            The band.
         """
         generator = torch.Generator().manual_seed(seed)
         middle, scale = features.mean(0), features.std(0).clamp(min=1e-6)
@@ -72,7 +91,7 @@ class ResidualBand:
 
     @classmethod
     def from_lists(cls, stored: dict[str, Any]) -> "ResidualBand":
-        """From the fields as JSON keeps them."""
+        """Build a band from its fields as JSON stores them."""
         return cls(**{name: _frozen(value) for name, value in stored.items()})
 
     def _parts(self) -> tuple[Any, ...]:
@@ -88,8 +107,19 @@ class ResidualBand:
 def local_features(
     mean: Float[Tensor, "B C ..."], guess: Float[Tensor, "B C ..."], sigma: Float[Tensor, "..."]
 ) -> Float[Tensor, "B C ... F"]:
-    """Of each element: the noise level, the brightness, the change to each neighbour, and over windows of 3, 7 and 15
-    the spread of the estimate and the energy of what was taken away (guess - mean). Logarithms but the brightness."""
+    """Features of each element, in logarithms except for the value of the estimate.
+
+    They are the noise level, the estimate, its gradient magnitude, and over windows of 3, 7 and 15 elements the
+    standard deviation of the estimate and the root mean square of guess - mean.
+
+    Args:
+        mean: The estimate.
+        guess: First guess of the operator.
+        sigma: Noise level.
+
+    Returns:
+        The features, with a last axis.
+    """
     rank = mean.ndim - 2
     level = sigma.reshape(-1, *[1] * (mean.ndim - 1)).to(mean).expand(mean.shape) if sigma.ndim <= 1 else sigma
     steps = [F.pad(mean.diff(dim=axis), _one_more(axis, mean.ndim), mode="replicate") for axis in range(2, mean.ndim)]

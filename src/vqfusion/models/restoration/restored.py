@@ -1,4 +1,4 @@
-"""What restoration gives back, for tensors and for samples."""
+"""Result of a restoration, as tensors or samples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,26 +10,25 @@ from torch import Tensor
 from vqfusion.data.display import html_of_rows
 from vqfusion.types import Sample
 
-SHOWN = 4  # samples of an answer that notebooks show
+SHOWN = 4  # samples that notebooks show
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a measurement says of the signal.
+    """Result of `restore`, in the form of its input.
 
-    In the form of what was given: of a batch, tensors with all axes below; of one tensor, without B; of a picture,
-    array, path or `Sample`, each signal is a `Sample` in the units of the given one, and `samples` a list of K.
+    For a batch these are tensors with the axes below; for one tensor without B; for a picture, array, path or `Sample`
+    each signal is a `Sample` in the units of the input, and `samples` a list.
 
     Attributes:
-        mean: `[B, C, *size]`, the best estimate in squared error.
-        samples: `samples[item][k]`, `[B, K, C, *size]`: draws of what the signal may have been (modes sample and
-            interval); None in mode mean.
-        lower: Lower end of the interval that holds each element with the asked coverage (mode interval).
-        upper: Its upper end.
-        sigma: Noise level `[B]` that was used, given or estimated (after stabilisation, where noise is not Gaussian),
-            or a map of it.
-        nfe: Calls of the prior for each item.
-        warnings: Lines for the user.
+        mean: Estimate with the least squared error `[B, C, *size]`.
+        samples: Samples from the posterior, `samples[item][k]`, `[B, K, C, *size]`; None in mode "mean".
+        lower: Lower ends of the intervals, in mode "interval".
+        upper: Upper ends of the intervals, in mode "interval".
+        sigma: Noise level that was used `[B]`, or a map of it: given or estimated, after variance stabilisation where
+            noise is not Gaussian.
+        nfe: Network evaluations for each item.
+        warnings: Warnings for the user, one line each.
     """
 
     mean: Any
@@ -41,7 +40,7 @@ class Restored:
     warnings: tuple[str, ...] = ()
 
     def only(self) -> "Restored":
-        """The answer for the only item of a batch, without the axis of the batch."""
+        """Result of the only item of a batch, without the batch axis."""
         mean, samples, lower, upper = (
             part if part is None else part[0] for part in (self.mean, self.samples, self.lower, self.upper)
         )
@@ -49,14 +48,14 @@ class Restored:
         return Restored(mean, samples, lower, upper, sigma, self.nfe, self.warnings)
 
     def as_samples(self, back: Callable[[Tensor], Sample], sigma: float, warnings: tuple[str, ...]) -> "Restored":
-        """The same with each signal `[B, C, *size]` as a sample by `back`, where the B items are parts of one."""
+        """Convert each signal `[B, C, *size]` to a sample by `back`, where the B items are the parts of one sample."""
         mean, lower, upper = (part if part is None else back(part) for part in (self.mean, self.lower, self.upper))
         samples = None if self.samples is None else [back(one) for one in self.samples.unbind(1)]
         lines = tuple(dict.fromkeys((*warnings, *self.warnings)))
         return Restored(mean, samples, lower, upper, torch.tensor(sigma), self.nfe, lines)
 
     def _repr_html_(self) -> str:
-        """The answer in a notebook: the estimate, its ends or the first samples, and what was found."""
+        """Result for notebooks: the estimate, the interval or the first samples, and warnings."""
         if not isinstance(self.mean, Sample):
             return f"<pre>Restored: mean {list(self.mean.shape)}, nfe {self.nfe}</pre>"
         rows, captions = [[self.mean]], [f"best estimate, sigma {float(self.sigma):.3g}, {self.nfe} network calls"]

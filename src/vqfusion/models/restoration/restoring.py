@@ -1,4 +1,4 @@
-"""`restore`: a signal back from its measurement, whatever holds it."""
+"""`restore`: restoration of a signal from its measurement, in any form."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,36 +34,37 @@ def restore(
     group: str = EVERYTHING,
     self_ensemble: bool = False,
 ) -> Restored:
-    """Restore the signal behind y = A(x) + noise.
+    """Restore the signal x behind a measurement y = A(x) + noise.
+
+    Mode "mean" gives one deterministic estimate: one evaluation of the prior for denoising (and, with `steps` 1, for
+    holes, if the prior has learned them), else plug-and-play. Mode "sample" draws from the posterior and also gives the
+    mean of the samples. Mode "interval" adds ends that contain the fraction `coverage` of the elements: quantiles of
+    the samples, scaled by `calibration` (or, where that has a band, the band about the mean, without samples). Without
+    calibration the coverage is not guaranteed. Where sigma is 0, denoising returns y in every mode.
 
     Args:
         prior: A `Prior`, or anything with its `denoise`.
-        y: The measurement in sample units: a batch `[B, C, *size]`, one tensor `[C, *size]`, or a path, picture, array
-            or `Sample`; the answer comes in the same form, see `Restored`.
-        operator: What was done to the signal; None is `Denoise()` of unknown sigma, which is then found by
-            `noise_seen`. Where sigma is 0 the answer to `Denoise` is y, in every mode.
-        mode: "mean", one estimate without chance (one call of the prior to denoise, and with 1 step to fill holes if it
-            has learned that; else plug-and-play); "sample", draws from the posterior, and their mean; "interval", these
-            and the ends of intervals.
-        samples: Number of draws.
-        steps: Calls of the prior for one estimate or sample; None leaves it to the method.
-        method: Sampler: "ddnm" and "ddrm" for linear operators with a singular value decomposition, "diffpir" for any,
-            "dps" for priors that let gradients pass; "auto" is the chain started at y itself to denoise, else diffpir.
-        generator: One for the batch, or one for each item, and then an item does not depend on its batch; None is
-            seed 0.
-        coverage: Share of the elements that intervals are to hold.
-        calibration: Scales the quantiles of the samples by its factor for the `group` (or, where it has a band, gives
-            the band about the mean, and no samples), with warnings where the input is unlike the calibration data;
-            without one intervals are not calibrated.
+        y: Measurement in sample units: a batch `[B, C, *size]`, one tensor `[C, *size]`, or a path, picture, array or
+            `Sample`. The result has the same form, see `Restored`.
+        operator: Measurement operator with its noise level; None is `Denoise()` with sigma estimated by `noise_seen`.
+        mode: "mean", "sample" or "interval".
+        samples: Samples for each item.
+        steps: Evaluations of the prior for one estimate or sample; None is the default of the method.
+        method: Sampler: "ddnm" and "ddrm" for linear operators with a singular value decomposition, "diffpir" for all,
+            "dps" for differentiable priors; "auto" starts from y itself for denoising, else "diffpir".
+        generator: One for the batch, or one for each item, whose result then does not depend on the batch; None is seed
+            0.
+        coverage: Fraction of elements that the intervals contain.
+        calibration: Calibration of the intervals; warns where the input is unlike its data.
         group: Group of the calibration.
-        self_ensemble: Every answer of the prior is the mean over 8 mirrored copies (2 for rank 1; see
-            `MirroredPrior`), so that `nfe` counts 8 for each step; a calibration is of other answers, and refused.
+        self_ensemble: Average the prior over 8 mirrored copies (2 for rank 1; see `MirroredPrior`). Calibrations do not
+            apply to it.
 
     Returns:
-        The answer, with warnings.
+        Estimate, samples and intervals, with warnings.
 
     Raises:
-        UserError: y does not fit the operator or is not finite, unknown modes and methods, a method that does not suit
+        UserError: y does not fit the operator or is not finite, unknown mode or method, or a method that does not suit
             the operator.
     """
     rest = (mode, samples, steps, method, generator, coverage, calibration, group, self_ensemble)
@@ -75,13 +76,13 @@ def restore(
 
 
 def _rank(prior: Any) -> int:
-    """Number of axes of the signals of a prior, large where it does not say."""
+    """Number of axes of the signals of a prior; 99 where unknown."""
     config = getattr(getattr(prior, "prior", prior), "config", None)
     return getattr(config, "rank", 99)
 
 
 def _restore_sample(prior: Any, y: Any, operator: Operator | None, rest: tuple[Any, ...]) -> Restored:
-    """The answer for one sample, fitted to the prior as the command does."""
+    """Restore one sample, converted to the units of the prior as the command does."""
     prior = prior.prior if isinstance(prior, AnySizePrior) else prior
     if not isinstance(prior, Prior):
         raise UserError(f"a {type(prior).__name__} takes tensors [B, C, *size]; of a Sample give data[None]")
@@ -113,7 +114,7 @@ def _restore_sample(prior: Any, y: Any, operator: Operator | None, rest: tuple[A
 
 
 def _denoise(prior: Prior, fitted: FittedSample, operator: Operator | None) -> tuple[FittedSample, Operator]:
-    """Gaussian noise, of a given sigma in the units of the sample or of one that is estimated."""
+    """Operator for Gaussian noise with the given sigma in the units of the sample, or an estimated one."""
     if operator is not None and operator.noise is not None and operator.sigma is None and not fitted.as_it_is:
         raise UserError("noise that depends on the signal takes a tensor in the units of the prior")
     sigma = None if operator is None or operator.sigma is None else float(operator.sigma)

@@ -1,4 +1,4 @@
-"""The calibrations of intervals that lie beside the weights of a prior, with what they were measured to hold."""
+"""Calibrations of intervals that ship with a prior, with their measured coverage."""
 
 import hashlib
 import json
@@ -14,9 +14,12 @@ from vqfusion.models.restoration.prior import Prior
 
 @dataclass(frozen=True)
 class ShippedIntervals:
-    """A calibration, and the share of values that its intervals held by group on data it was not made with.
+    """A calibration with its coverage by group, measured on other data than it was fitted to.
 
-    `measured_on` says in words what these data were.
+    Attributes:
+        calibration: The calibration.
+        measured: Measured coverage by group.
+        measured_on: Description of those data.
     """
 
     calibration: Calibration
@@ -24,12 +27,12 @@ class ShippedIntervals:
     measured_on: str
 
     def group(self, channels: int) -> str:
-        """The group of signals of so many channels: `grey` or `colour` where they were told apart."""
+        """Group of signals with this number of channels: `grey` or `colour` where they were calibrated separately."""
         name = "grey" if channels == 1 else "colour"
         return name if name in self.calibration.scales else EVERYTHING
 
     def save(self, folder: Path, kind: str) -> None:
-        """Write it beside the weights in `folder`, for operators of a kind."""
+        """Write to the folder of the prior, for operators of a kind."""
         content = asdict(self.calibration) | {"measured": self.measured, "measured_on": self.measured_on}
         content["weights"] = weights_hash(folder)
         text = json.dumps(content, default=list)
@@ -37,19 +40,19 @@ class ShippedIntervals:
 
 
 def path_of(folder: Path, kind: str, coverage: float) -> Path:
-    """`intervals-denoise-0.9.json`."""
+    """File of a calibration, such as `intervals-denoise-0.9.json`."""
     return folder / f"intervals-{kind}-{coverage:g}.json"
 
 
 def weights_hash(folder: Path) -> str:
-    """What tells the weights of one prior from those of another."""
+    """Hash of the weights of a prior."""
     return hashlib.sha256((folder / "prior.safetensors").read_bytes()).hexdigest()[:16]
 
 
 def shipped_intervals(prior: Prior, operator: Operator, coverage: float) -> ShippedIntervals | None:
-    """What lies beside the prior for Gaussian noise, this operator and coverage.
+    """Calibration that ships with the prior for Gaussian noise, this operator and coverage.
 
-    None where nothing does, or it was made for other weights.
+    None where there is none, or it belongs to other weights.
     """
     if prior.folder is None or not isinstance(operator.noise, GaussianNoise):
         return None

@@ -1,4 +1,4 @@
-"""Transparent pictures: what a prior is shown where nothing is seen, and the way back."""
+"""Transparent pictures: the background that a prior is shown, and the way back."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-FULL = 0.25  # from this opacity on colours are shown as they are
+FULL = 0.25  # opacity above which colours are shown unchanged
 
 
 @dataclass(frozen=True)
 class Backdrop:
-    """A transparent picture over a backdrop that continues its visible colours, so that its edges are none for a prior.
+    """A transparent picture over a background that continues its visible colours, so that the prior sees no edge there.
 
     `shown` is `share` times the colours plus `1 - share` times the `backdrop`. The share is 1 for opaque pixels and
-    falls to 0 for those that nobody sees, whose colours therefore change nothing.
+    falls to 0 for invisible ones, whose colours therefore have no effect.
     """
 
     shown: Float[Tensor, "C H W"]
@@ -25,7 +25,7 @@ class Backdrop:
 
     @classmethod
     def of(cls, colours: Float[Tensor, "C H W"], alpha: Float[Tensor, "1 H W"]) -> "Backdrop":
-        """Of a picture and its opacity in [0, 1]."""
+        """Build the background of a picture with opacity `alpha` in [0, 1]."""
         share = _share(alpha)
         light = colours * share
         shown = _continued(light[None], share[None])[0]
@@ -33,9 +33,9 @@ class Backdrop:
         return cls(shown, backdrop, colours, share)
 
     def removed(self, restored: Float[Tensor, "C h w"], alpha: Float[Tensor, "1 h w"]) -> Float[Tensor, "C h w"]:
-        """The colours of what was restored from `shown`; `alpha` is the opacity at its size.
+        """Remove the background from a restored picture; `alpha` is the opacity at its size.
 
-        At the size of the picture, colours that nobody sees are those that were given.
+        Where the size is unchanged, invisible pixels keep their original colours.
         """
         if restored.shape == self.shown.shape:
             change = (restored - self.shown) / self.share.clamp(min=1e-6)
@@ -46,7 +46,7 @@ class Backdrop:
         return torch.where(share > 0, seen, restored).clamp(0, 1)
 
     def visible_square(self, y: Float[Tensor, "C H W"]) -> Float[Tensor, "C S S"]:
-        """The largest square of `y` in which the picture is shown as it is; S may be 0."""
+        """Largest square of `y` in which the picture is shown unchanged; S may be 0."""
         full = F.pad((self.share[0] == 1).double(), (1, 0, 1, 0)).cumsum(0).cumsum(1)
         least, most = 0, min(y.shape[1:])
         corner = (0, 0)
@@ -67,9 +67,9 @@ def _share(alpha: Float[Tensor, "1 H W"]) -> Float[Tensor, "1 H W"]:
 
 
 def _continued(light: Float[Tensor, "B C H W"], share: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C H W"]:
-    """Light (colours times their share) over the continuation of its means at half the size.
+    """Colours times their share over a smooth continuation from half the size.
 
-    Push and pull: Gortler, Grzeszczuk, Szeliski, Cohen (1996), section 3.4.
+    Push-pull: Gortler, Grzeszczuk, Szeliski, Cohen (1996), section 3.4.
     """
     if max(light.shape[2:]) == 1:
         return light / share.clamp(min=1e-6)
