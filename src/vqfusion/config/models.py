@@ -174,8 +174,8 @@ class PriorConfig(Config):
         widths: Channels at each level of the network, the finest first.
         depths: Residual blocks at each level, on the way down and again on the way up.
         fold: Blocks of this many positions along each axis enter as channels.
-        leak: Slope of the rectifiers of the network below zero.
-        learned: What it saw in training beside white noise of one level.
+        leak: Slope of the rectifiers of the network for negative values.
+        learned: What it was trained on beside white noise of one level.
     """
 
     modality: SignalName = "image"

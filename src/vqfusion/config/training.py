@@ -102,10 +102,10 @@ def check_batch(where: str, stage: StageConfig, values: int) -> None:
 
 
 class PriorTrainingConfig(Config):
-    """How a restoration prior is trained: random crops with added Gaussian noise.
+    """How a restoration prior is trained: random crops with added noise or other damage.
 
-    The squared error at noise level sigma is divided by the error to be expected there, 1 / (1 / sigma^2 + 1 /
-    (error_slope sigma)), to the power 1/2, so that errors at all levels pull alike.
+    The squared error at noise level sigma is divided by the square root of the error to be expected there, 1 / (1 /
+    sigma^2 + 1 / (error_slope sigma)), so that errors at all levels have gradients of equal size.
 
     Attributes:
         name: Name of the model.
@@ -117,15 +117,15 @@ class PriorTrainingConfig(Config):
         focus: Range of sigma from which three quarters of the noise levels are drawn uniformly; the rest is drawn
             log-uniformly from the `sigma_range` of the prior.
         blind: Fraction of the items that are trained without the noise level as input.
-        error_slope: Slope of the expected error for small sigma.
-        sizes: Larger pictures are reduced until their longer side has one of these lengths in pixels; empty keeps all
-            sizes.
+        error_slope: Slope of the expected error for large sigma.
+        sizes: Larger pictures are also used reduced, with one of these lengths in pixels of the longer side; empty
+            keeps all sizes.
         candidates: Number of crops from random signals of which the one with the most detail is taken.
-        late_crop: Side of a crop in the last quarter of the steps, where a batch holds as many fewer; None for `crop`.
+        late_crop: Side of a crop in the last quarter of the steps, with a smaller batch; None for `crop`.
         grey: Fraction of the items that are grey pictures in equal channels with the same noise in all of them.
-        holes: Fraction of the items that have lost some of their values.
-        uneven: Fraction of the items whose noise level changes from place to place.
-        camera: Fraction of the items that went through what a camera and a file do; their level is never an input.
+        holes: Fraction of the items with missing values.
+        uneven: Fraction of the items with a noise level that varies with the position.
+        camera: Fraction of the items with simulated damage of cameras and files; their level is never an input.
     """
 
     name: PlainName

@@ -18,10 +18,17 @@ __all__ = ["open_dataset", *_HOME]
 
 
 def open_dataset(name: str | Path):
-    """A `Dataset` by what `name` is: "emoji", "digits", "solids" (volumes), "waves" (series), a manifest that ends in
-    .jsonl, or a folder. "photos", "mni152" (a volume) and "train400" are read from where other packages put them.
+    """Open a data set.
 
-    Raises UserError if it is none of these, or what it needs is not there.
+    Args:
+        name: "emoji", "digits", "solids" (volumes), "waves" (series), a manifest that ends in .jsonl, or a folder.
+            "photos", "mni152" (a volume) and "train400" are read from where other packages put them.
+
+    Returns:
+        The data set.
+
+    Raises:
+        UserError: It is none of these, or what it needs is missing.
     """
     from vqfusion.errors import UserError
 

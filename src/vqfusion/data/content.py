@@ -1,4 +1,4 @@
-"""Numbers that tell samples apart by what they hold, whatever file, precision, gain or place in a list they have."""
+"""Numbers that identify the content of samples, independently of file, precision, gain or position in a list."""
 
 import hashlib
 import unicodedata
@@ -11,14 +11,15 @@ from torch.nn import functional as F
 from vqfusion.types import Sample
 
 CELLS = 8  # along each axis of a signal
-LEVELS = 4096  # between the least and the largest value of a signal
+LEVELS = 4096  # between the smallest and the largest value of a signal
 
 
 def content_number(sample: Sample) -> int:
-    """A whole number below 2**48 that follows from the content of a sample.
+    """Integer below 2**48 determined by the content of a sample.
 
-    Of a signal it sees the size and coarse means, between its least and largest value, over all channels; of a text
-    its characters in normal form C. A grey picture, the same in three channels and the same in 16 bits have one number.
+    Of a signal it uses the size and coarse means over all channels, relative to its smallest and largest value; of a
+    text its characters in normal form C. A grey picture, the same in three channels and the same in 16 bits have one
+    number.
     """
     if isinstance(sample.data, torch.Tensor):
         data = torch.nan_to_num(sample.data.double()).mean(dim=0)
@@ -32,10 +33,10 @@ def content_number(sample: Sample) -> int:
 
 
 def item_numbers(samples: Sequence[Sample], seen: Counter[int]) -> tuple[int, ...]:
-    """A number for each of these samples, to be drawn with: that of its content, another one where that came before.
+    """Number of each sample for seeding: that of its content, or a new one where that occurred before.
 
-    So an item draws the same alone, in a batch and in a folder, and no two items of a call draw the same. `seen`
-    counts what came before and is updated.
+    An item therefore gets the same random numbers alone, in a batch and in a folder, and no two items of a call the
+    same. `seen` counts earlier content and is updated.
     """
     numbers = []
     for number in map(content_number, samples):

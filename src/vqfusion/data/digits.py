@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, 8 x 8 grey (Alpaydin & Kaynak, 1998): a small set to try out."""
+"""Handwritten digits of scikit-learn: 1,797 pictures of 8 x 8 pixels (Alpaydin, Kaynak, 1998)."""
 
 from collections import Counter
 from functools import partial
@@ -17,8 +17,8 @@ def _picture(pixels: np.ndarray) -> Sample:
 def open_digits() -> Dataset:
     """Slots `image` `[1, 8, 8]` in [0, 1] and `label` "0" to "9".
 
-    The split is stratified and fixed by a rule: of every ten examples of a class, in the order of the file,
-    the last is test and the one before it val.
+    The split is stratified and fixed: of every ten examples of a class, in the order of the file, the last is test and
+    the one before it val.
     """
     from sklearn.datasets import load_digits
 

@@ -46,7 +46,7 @@ def open_folder(path: str | Path) -> Dataset:
 
 
 def _place(key: str, modality: str | None, signals: set[str]) -> tuple[str, str]:
-    """The key and the slot of a file: `cat.de` with a text belongs to `cat`, in German."""
+    """Key and slot of a file: `cat.de` with a text belongs to `cat`, in German."""
     if not (modality and in_words(modality)):
         return key, modality or ""
     of, _, language = key.rpartition(".")

@@ -1,19 +1,19 @@
-"""How loud a sound is, whatever its gain, and the gain that brings it to the loudness of speech."""
+"""Loudness of a sound, and the gain that brings it to the loudness of speech."""
 
 from jaxtyping import Float
 from torch import Tensor
 
 BLOCK_S = 0.02
-QUANTILE = 0.9  # of the blocks: those that speak, without a click
-SPEECH = 0.12  # the median over the 10,000 clips of the emoji set, of which 0.045 is the least and 0.26 the most
-HEARD = (0.03, 0.5)  # what models over codes take as it is
+QUANTILE = 0.9  # over blocks: excludes pauses as well as single clicks
+SPEECH = 0.12  # median over the 10,000 clips of the emoji set, whose range is 0.045 to 0.26
+HEARD = (0.03, 0.5)  # loudness that models over codes accept without a gain
 
 
 def loudness(channel: Float[Tensor, " T"], sample_rate_hz: int) -> float:
-    """The root mean square of the loud parts of one channel, in its own units; 0 for a constant one.
+    """Root mean square of the loud parts of one channel, in its own units; 0 for a constant one.
 
-    The mean is taken off first. The 90 % quantile over blocks of 20 ms that are not digital silence: neither pauses
-    nor single clipped samples move it, and it grows with the gain exactly.
+    It is the 90 % quantile over blocks of 20 ms without digital silence, after the mean is subtracted. Neither pauses
+    nor single clipped samples change it, and it is exactly proportional to the gain.
     """
     moving = channel.double() - channel.double().mean()
     block = min(len(moving), max(1, round(BLOCK_S * sample_rate_hz)))
@@ -24,6 +24,6 @@ def loudness(channel: Float[Tensor, " T"], sample_rate_hz: int) -> float:
 
 
 def gain_to_be_heard(channel: Float[Tensor, " T"], sample_rate_hz: int) -> float:
-    """What to multiply a sound with so that a model over codes hears it: 1 in the range of speech, and for silence."""
+    """Factor that makes a sound loud enough for a model over codes: 1 within the range of speech, and for silence."""
     own = loudness(channel, sample_rate_hz)
     return 1.0 if own == 0 or HEARD[0] <= own <= HEARD[1] else SPEECH / own

@@ -1,4 +1,4 @@
-"""A data set as JSON lines: one record a line, slot name -> file, text or label."""
+"""Data sets as JSON lines: one record per line, with slot name -> file, text or label."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from vqfusion.modalities import SIGNALS, in_words
 from vqfusion.types import Sample
 
 LABELS = ("label", "speaker", "style")
-SHORT = reprlib.Repr()  # values as errors show them
+SHORT = reprlib.Repr()  # shortens values in messages
 SHORT.maxstring = 80
 
 
@@ -81,7 +81,7 @@ def _source(slot: str, value: Any, folder: Path) -> Source:
     if not isinstance(value, str) or not value.strip():
         raise UserError(f"slot {SHORT.repr(slot)} holds {SHORT.repr(value)}; write a text that is not empty")
     if kind in SIGNALS:
-        if not os.path.isfile(folder / value):  # False for a name that the system cannot have, too
+        if not os.path.isfile(folder / value):  # also False for invalid names
             raise UserError(f"slot {SHORT.repr(slot)}: no such file {SHORT.repr(str(folder / value))}")
         return partial(read, folder / value, kind)
     if in_words(modality) and language:

@@ -1,4 +1,4 @@
-"""The average of 152 brains that the package nilearn ships: one T1 volume of 1 mm (Fonov et al., 2011)."""
+"""Average of 152 brains from the package nilearn: one T1 volume with 1 mm voxels (Fonov et al., 2011)."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,13 +11,13 @@ from vqfusion.errors import UserError
 from vqfusion.types import Sample
 
 FILE = "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
-SLAB = (58, 130)  # of 189 slices of 1 mm, from below: the 64 in the middle and some to each side
+SLAB = (58, 130)  # axial slices of 189, from below: the 64 in the middle and some on each side
 
 
 def open_mni152() -> Dataset:
-    """Slot `volume` `[1, D, H, W]` in [0, 1], split by slabs: an axial slab is test, what lies below and above train.
+    """Slot `volume` `[1, D, H, W]` in [0, 1]: an axial slab is test, the parts below and above it are train.
 
-    Left and right are mirror images, so the split is by height. UserError where nilearn is not installed.
+    Left and right are mirror images, so that the split is by height. UserError where nilearn is not installed.
     """
     low, high = SLAB
     parts = {"below": (0, low, "train"), "slab": (low, high, "test"), "above": (high, None, "train")}

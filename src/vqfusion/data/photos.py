@@ -58,7 +58,7 @@ def _from_resource(package: str, file: str) -> Sample:
 
 
 def data_root() -> Path:
-    """Where data sets lie that are not installed: `$VQFUSION_DATA`."""
+    """Folder of data sets that are not installed: `$VQFUSION_DATA`."""
     return Path(os.environ.get("VQFUSION_DATA", "../shared/data"))
 
 
@@ -77,7 +77,7 @@ def shared_folder(package: str) -> Path:
 
 @cache
 def _resources(archive: Path) -> dict[str, bytes]:
-    """The files of a Qt resource archive by path."""
+    """Files of a Qt resource archive by path."""
     try:
         return dict(read_resources(archive.read_bytes()))
     except OSError as error:

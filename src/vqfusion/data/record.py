@@ -1,4 +1,4 @@
-"""Record and Dataset: what the rest of the library sees of any data set."""
+"""Record and Dataset: the interface of all data sets."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ SPLITS = ("train", "val", "test")
 
 
 def split_of_key(key: str) -> str:
-    """train, val or test for 80, 10 and 10 % of keys, by a hash: the same on every machine, in any order."""
+    """Split train, val or test for 80, 10 and 10 % of the keys, by a hash that is the same on every machine."""
     share = int(hashlib.sha1(key.encode()).hexdigest()[:8], 16) / 2**32
     return "train" if share < 0.8 else "val" if share < 0.9 else "test"
 
@@ -23,12 +23,16 @@ Source = Callable[[], Sample]
 
 @dataclass(frozen=True)
 class Record:
-    """One view of a thing: its slots and how to read them.
+    """One view of a concept: its slots and how to read them.
 
-    Records with the same `key` show the same thing and may be joined (a picture with a text). `split` is
-    train, val or test; `held_out` says why a record is not in train: "" (it is, or chance alone decided),
-    "concept" (the thing itself is unseen), "pair" (the thing is seen, but not in this style) or "voice"
-    (the speaker is unseen).
+    Records with the same `key` show the same concept and may be combined (a picture with a text).
+
+    Attributes:
+        key: Name of the concept.
+        split: train, val or test.
+        held_out: Why a record is not in train: "" (it is, or the split is random), "concept" (the concept is unseen),
+            "pair" (the concept is seen, but not in this style) or "voice" (the speaker is unseen).
+        sources: Function that reads each slot.
     """
 
     key: str
@@ -38,11 +42,11 @@ class Record:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of the slots, e.g. `("image", "style", "label", "text:en")`."""
+        """Names of the slots, such as `("image", "style", "label", "text:en")`."""
         return tuple(self.sources)
 
     def load(self, slot: str) -> Sample:
-        """The sample in `slot`, decoded now. Raises UserError if the record has no such slot."""
+        """Read and decode the sample of a slot; UserError where the record has no such slot."""
         if slot not in self.sources:
             raise UserError(f"record {self.key!r} has no slot {slot!r}: it has {', '.join(self.slots)}")
         return self.sources[slot]()
@@ -50,10 +54,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Records with a name, a licence note and what must not be trained on.
+    """Records with a name, a licence, and what must not be trained on.
 
-    `held_out_pairs` are pairs of languages that are never given and target of one another in training.
-    `keywords[key][language]` are further words for a thing, where the set has them.
+    Attributes:
+        name: Name of the data set.
+        records: The records.
+        held_out_pairs: Pairs of languages that never occur as given and target in training.
+        licence: Licence and attribution.
+        keywords: Further words for a concept, as `keywords[key][language]`, where the set has them.
     """
 
     name: str
@@ -63,9 +71,18 @@ class Dataset:
     keywords: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict, repr=False)
 
     def select(self, split: str | None = None, held_out: str | None = None, slots: Iterable[str] = ()) -> list[Record]:
-        """Records of a split, of a held-out kind (`""` for none) and with all of `slots`; None selects any.
+        """Records of a split, of a held-out kind and with certain slots.
 
-        Raises UserError if `split` is not train, val or test.
+        Args:
+            split: train, val or test; None selects all.
+            held_out: Kind of `Record.held_out`, "" for none; None selects all.
+            slots: Slots that a record must have.
+
+        Returns:
+            The records.
+
+        Raises:
+            UserError: The split is not train, val or test.
         """
         if split is not None and split not in SPLITS:
             raise UserError(f"no split {split!r}: choose one of {', '.join(SPLITS)}")
@@ -77,9 +94,9 @@ class Dataset:
         ]
 
     def limited(self, keys: int | None) -> "Dataset":
-        """Only `keys` things of the training split, chosen by the hash of their key; None keeps all.
+        """Keep only `keys` concepts of the training split, chosen by the hash of their key; None keeps all.
 
-        Held-out views of other training things go too; things that are held out altogether stay.
+        Held-out views of other training concepts are removed too; concepts that are held out completely stay.
         """
         if keys is None:
             return self
@@ -89,5 +106,5 @@ class Dataset:
         return replace(self, records=records)
 
     def slots(self) -> tuple[str, ...]:
-        """Every slot that some record has, in order of first appearance."""
+        """All slots of the records, in order of first appearance."""
         return tuple(dict.fromkeys(slot for record in self.records for slot in record.sources))

@@ -1,4 +1,4 @@
-"""Made-up volumes: bodies of ellipsoids, as in the head phantom of Shepp and Logan (1974); every one is computed."""
+"""Synthetic volumes: bodies of ellipsoids, as in the head phantom of Shepp and Logan (1974)."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ SPACING_MM = (6.0, 6.0, 6.0)
 
 
 def _ellipsoid(rng: np.random.Generator, axes: np.ndarray, reach: float) -> np.ndarray:
-    """How much of each voxel lies inside an ellipsoid turned at random, its centre within `reach` of the middle."""
+    """Fraction of each voxel inside a randomly rotated ellipsoid with its centre within `reach` of the middle."""
     turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     centre = rng.uniform(-reach, reach, 3)
     place = np.linspace(-1, 1, SIDE)
@@ -33,9 +33,9 @@ def _solid(index: int) -> Sample:
 
 
 def open_solids() -> Dataset:
-    """400 volumes `[1, 32, 32, 32]` of 6 mm voxels: a body of density 1,000 with three to seven parts in it.
+    """400 volumes `[1, 32, 32, 32]` with 6 mm voxels: a body of density 1,000 with three to seven parts in it.
 
-    The split is 80/10/10 by a hash of the key. They look like no organ; they are for trying out and for tests.
+    The split is 80/10/10 by a hash of the key. They look like no organ, and serve for trials and tests.
     """
     records = []
     for index in range(COUNT):

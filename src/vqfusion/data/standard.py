@@ -1,4 +1,4 @@
-"""Standard sets with published numbers: read from where they lie, fetched where that is possible, never shipped."""
+"""Standard data sets with published results: found locally or downloaded, never shipped."""
 
 import gzip
 import hashlib
@@ -17,7 +17,7 @@ from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 
 FASHION_MNIST_URL = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
-FASHION_MNIST_SHA256 = {  # of what is inside, since archives of it differ in their headers
+FASHION_MNIST_SHA256 = {  # of the content, since the headers of archives differ
     "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
@@ -27,7 +27,7 @@ FASHION_MNIST_SHA256 = {  # of what is inside, since archives of it differ in th
 
 @dataclass(frozen=True)
 class Labelled:
-    """Grey pictures `[N, H, W]` of 0 to 255 and their classes `[N]`, for training and for the test."""
+    """Grey pictures `[N, H, W]` of 0 to 255 and their classes `[N]`, for training and test."""
 
     train: UInt8[Tensor, "N H W"]
     train_labels: Int[Tensor, " N"]
@@ -86,7 +86,16 @@ def grey_pictures(name: str) -> list[Path]:
 
 
 def fetch(url: str, path: Path, sha256: str) -> Path:
-    """Download a gzip file once; it appears under its name only when the checksum of its content is right."""
+    """Download a gzip file once; it gets its name only when the checksum of its content is right.
+
+    Args:
+        url: Address.
+        path: File to write.
+        sha256: Checksum of the unpacked content.
+
+    Returns:
+        The file.
+    """
     if path.exists():
         return path
     try:
@@ -109,7 +118,7 @@ def _fashion_file(name: str) -> Path:
 
 
 def _find(name: str, mend: str) -> Path:
-    """A file or folder in `$VQFUSION_DATA` or `../shared/data`."""
+    """File or folder in `$VQFUSION_DATA` or `../shared/data`."""
     for root in _roots():
         if (root / name).exists():
             return root / name

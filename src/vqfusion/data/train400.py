@@ -1,4 +1,4 @@
-"""The 400 grey pictures of 180 x 180 on which DnCNN and its kin are trained (Zhang et al., 2017)."""
+"""The 400 grey pictures of 180 x 180 pixels that DnCNN was trained on (Zhang et al., 2017)."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What training does to pictures and sounds: sizes, noise and gaps."""
+"""Transforms of pictures and sounds: resizing, resampling, noise and gaps."""
 
 from dataclasses import replace
 
@@ -14,10 +14,12 @@ from vqfusion.types import Sample
 
 
 def resize_picture(image: Float[Tensor, "C H W"], size: int | tuple[int, int]) -> Float[Tensor, "C h w"]:
-    """A picture in [0, 1] at `size` (height, width; one number for both), still in [0, 1].
+    """Resize a picture in [0, 1] to `size` (height, width; one number for both), still in [0, 1].
 
-    The mean over blocks (area) where both sides shrink by a whole number, else bicubic with antialiasing.
-    Raises UserError if the size is not positive.
+    The mean over blocks where both sides are divided by an integer, else bicubic with antialiasing.
+
+    Raises:
+        UserError: The size is not positive.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
@@ -31,7 +33,7 @@ def resize_picture(image: Float[Tensor, "C H W"], size: int | tuple[int, int]) -
 
 
 def pad_to_square(image: Float[Tensor, "C H W"]) -> Float[Tensor, "C S S"]:
-    """The picture in the middle of a white square as large as its longer side."""
+    """Centre a picture on a white square as large as its longer side."""
     height, width = image.shape[1:]
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
@@ -39,9 +41,9 @@ def pad_to_square(image: Float[Tensor, "C H W"]) -> Float[Tensor, "C S S"]:
 
 
 def fit_picture(image: Float[Tensor, "C H W"], size: int) -> Float[Tensor, "3 S S"]:
-    """Any picture as the colour square that networks take: resized to fit, grey repeated, padded with white.
+    """Convert any picture to the colour square that networks take: resized, grey repeated, padded with white.
 
-    Resized first: a square around a long and thin picture can be a thousand times its size.
+    Resized before padding, because the square around a long thin picture can be a thousand times its size.
     """
     longer = max(image.shape[1:])
     height, width = (max(1, round(side * size / longer)) for side in image.shape[1:])
@@ -49,9 +51,10 @@ def fit_picture(image: Float[Tensor, "C H W"], size: int) -> Float[Tensor, "3 S 
 
 
 def resample(sound: Sample, sample_rate_hz: int) -> Sample:
-    """The same sound `[C, T]` at another rate (libsoxr, high quality), `round(T * new / old)` samples.
+    """Resample a sound `[C, T]` (libsoxr, high quality) to `round(T * new / old)` samples.
 
-    Raises UserError if the sound has no rate, or the new one is not positive.
+    Raises:
+        UserError: The sound has no sample rate, or the new one is not positive.
     """
     old = sound.sample_rate_hz
     if not old or sample_rate_hz <= 0:
@@ -65,9 +68,15 @@ def resample(sound: Sample, sample_rate_hz: int) -> Sample:
 
 
 def add_noise(data: Float[Tensor, "..."], sigma: float, generator: torch.Generator) -> Float[Tensor, "..."]:
-    """`data + sigma * n` with n standard normal; not clipped, so that the noise stays Gaussian.
+    """Add Gaussian noise: `data + sigma * n` with n standard normal, not clipped.
 
-    `sigma` is in the units of the data: a picture in [0, 1] with "noise 25" has 25/255.
+    Args:
+        data: Data in any unit.
+        sigma: Standard deviation in the units of the data; 25/255 for "noise 25" of a picture in [0, 1].
+        generator: Random generator.
+
+    Returns:
+        Noisy data.
     """
     noise = torch.randn(data.shape, generator=generator, dtype=data.dtype, device=generator.device)
     return data + sigma * noise.to(data.device)
@@ -79,10 +88,19 @@ def add_noise_at_snr(
     generator: torch.Generator,
     noise: Float[Tensor, "1 N"] | None = None,
 ) -> Float[Tensor, "1 T"]:
-    """The sound plus noise whose power is `snr_db` decibels below that of the sound; not clipped.
+    """Add noise with a power `snr_db` decibels below that of the sound; not clipped.
 
-    The noise is white, or a stretch of `noise` from a random place (repeated where it is too short). Silence
-    is given back as it is. Raises UserError if `noise` is silent.
+    Args:
+        sound: Sound; silence is returned unchanged.
+        snr_db: Signal-to-noise ratio.
+        generator: Random generator.
+        noise: Noise of which a random stretch is added, repeated where it is too short; white noise by default.
+
+    Returns:
+        Noisy sound.
+
+    Raises:
+        UserError: `noise` is silent.
     """
     length = sound.shape[1]
     if noise is None:
@@ -100,9 +118,16 @@ def add_noise_at_snr(
 def cut_gaps(
     sound: Float[Tensor, "1 T"], gap: int, share: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, "1 T"], Bool[Tensor, "1 T"]]:
-    """Silence whole blocks of `gap` samples, each with probability `share`, as lost packets do.
+    """Silence blocks of samples at random, as lost packets do.
 
-    Gives the sound with zeros in the gaps, and the mask, True where the sound is real.
+    Args:
+        sound: Sound.
+        gap: Length of a block in samples.
+        share: Probability that a block is lost.
+        generator: Random generator.
+
+    Returns:
+        The sound with zeros in the gaps, and a mask that is True where it is real.
     """
     blocks = -(-sound.shape[1] // gap)
     kept = torch.rand(1, blocks, generator=generator, device=generator.device) >= share

@@ -1,4 +1,4 @@
-"""Made-up series: oscillations, steps, pulses and noise of five kinds; every one is computed."""
+"""Synthetic series: oscillations, pulses, steps, impulses and noise."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,13 +13,13 @@ COUNT, LENGTH, RATE_HZ = 600, 1000, 100.0
 
 
 def _tones(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
-    """A few sines."""
+    """Sum of a few sines."""
     parts = [rng.uniform(0.2, 1) * np.sin(2 * np.pi * rng.uniform(0.3, 8) * t + rng.uniform(0, 6.3)) for _ in range(3)]
     return np.sum(parts, axis=0)
 
 
 def _beats(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
-    """Bumps that come again at a slightly uneven pace, as a heart's do: Gaussians as in McSharry et al. (2003)."""
+    """Pulses at a slightly irregular rate, like a heartbeat: Gaussians as in McSharry et al. (2003)."""
     period = rng.uniform(0.6, 1.2)
     starts = np.cumsum(period * rng.normal(1, 0.04, int(t[-1] / period) + 3)) - period
     bumps = [(0.0, 0.025, 1.0), (-0.17, 0.04, 0.15), (0.04, 0.02, -0.25), (0.28, 0.06, rng.uniform(0.2, 0.4))]
@@ -33,7 +33,7 @@ def _steps(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
 
 
 def _swings(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
-    """Blows that ring out."""
+    """Impulses with decaying oscillations."""
     out = np.zeros_like(t)
     for start in rng.uniform(0, t[-1], int(rng.integers(3, 7))):
         late = np.clip(t - start, 0, None)
@@ -42,7 +42,7 @@ def _swings(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
 
 
 def _drift(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
-    """A random walk, smoothed."""
+    """Smoothed random walk."""
     return np.convolve(np.cumsum(rng.standard_normal(len(t) + 15)), np.hanning(16) / 7.5, "valid")
 
 
@@ -65,7 +65,7 @@ def _wave(kind: str, index: int) -> Sample:
 def open_waves() -> Dataset:
     """600 series `[1 to 3, 1000]` at 100 Hz in slot `series`, with their kind as `label`.
 
-    The split is 80/10/10 by a hash of the key. They are for trying out and for tests.
+    The split is 80/10/10 by a hash of the key. They serve for trials and tests.
     """
     records = []
     for index in range(COUNT):

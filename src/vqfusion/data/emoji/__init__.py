@@ -25,7 +25,7 @@ LICENCE = (
 
 @lru_cache(maxsize=2)
 def read_table(name: str) -> dict[str, Any]:
-    """`names` or `clips`: the stored tables with their splits."""
+    """Stored table `names` or `clips` with its splits."""
     return json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
 
 
@@ -42,7 +42,7 @@ def _speech(voice: str) -> np.ndarray:
     import soundfile
 
     sound, _ = soundfile.read(FOLDER / f"{voice}.opus", dtype="float32")
-    return np.clip(np.rint(sound * 32767), -32768, 32767).astype(np.int16)  # half the memory
+    return np.clip(np.rint(sound * 32767), -32768, 32767).astype(np.int16)  # int16 takes half the memory of float32
 
 
 def _picture(style: str, index: int) -> Sample:

@@ -1,1 +1,1 @@
-"""Training of tokenizers and of the entropy models of their codes."""
+"""Training of tokenizers and of entropy models."""

@@ -1,4 +1,4 @@
-"""Random views of pictures and sounds for the training of tokenizers; every draw from a given generator."""
+"""Data augmentation of pictures and sounds; all randomness comes from a given generator."""
 
 import math
 
@@ -11,10 +11,16 @@ from torch.nn import functional as F
 def vary_picture(
     picture: Float[Tensor, "C H W"], generator: torch.Generator, keep_meaning: bool = False
 ) -> Float[Tensor, "C H W"]:
-    """Another size (+-10 %), a shift by up to an eighth, and noise now and then.
+    """Augment a picture: size +-10 %, shift by up to an eighth, and sometimes noise.
 
-    Unless `keep_meaning`, also flipped and with shuffled colours now and then: a tokenizer may see a blue apple,
-    a model of names may not. With `keep_meaning`, also turned and slanted a little, in another saturation and gamma.
+    Args:
+        picture: Picture in [0, 1].
+        generator: Random generator.
+        keep_meaning: Avoid changes that a name could contradict. False also flips and permutes colour channels; True
+            also rotates and shears slightly and changes saturation and gamma.
+
+    Returns:
+        The picture.
     """
     if keep_meaning:
         picture = _other_light(_turned(picture, generator), generator)
@@ -39,7 +45,7 @@ def vary_picture(
 
 
 def _turned(picture: Float[Tensor, "C H W"], generator: torch.Generator) -> Float[Tensor, "C H W"]:
-    """Turned by up to 12 degrees, each axis 0.8 to 1.15 times as long, slanted by up to 0.1; the border goes on."""
+    """Rotate by up to 12 degrees, scale each axis by 0.8 to 1.15 and shear by up to 0.1; the border is repeated."""
     turn, wide, high, slant = torch.rand(4, generator=generator).tolist()
     angle = math.radians(24 * (turn - 0.5))
     rotation = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -50,7 +56,7 @@ def _turned(picture: Float[Tensor, "C H W"], generator: torch.Generator) -> Floa
 
 
 def _other_light(picture: Float[Tensor, "C H W"], generator: torch.Generator) -> Float[Tensor, "C H W"]:
-    """Saturation changed by up to 0.3, gamma between 0.7 and 1.4; white stays white."""
+    """Change saturation by up to 0.3 and gamma within 0.7 to 1.4; white stays white."""
     saturation, gamma = torch.rand(2, generator=generator).tolist()
     grey = picture.mean(0, keepdim=True)
     picture = (grey + (0.7 + 0.6 * saturation) * (picture - grey)).clamp(0, 1)
@@ -60,9 +66,16 @@ def _other_light(picture: Float[Tensor, "C H W"], generator: torch.Generator) ->
 def vary_sound(
     sound: Float[Tensor, "1 T"], length: int, generator: torch.Generator, crop: bool = True
 ) -> Float[Tensor, "1 T2"]:
-    """Another speed and pitch (+-15 %), loudness (+-6 dB), spectral tilt, and noise now and then.
+    """Augment a sound: speed and pitch +-15 %, loudness +-6 dB, spectral tilt, and sometimes noise.
 
-    With `crop` the result is a random stretch of `length` samples, padded with silence; without, the whole sound.
+    Args:
+        sound: Sound in [-1, 1].
+        length: Length of the crop in samples.
+        generator: Random generator.
+        crop: Take a random crop, padded with silence; False returns the whole sound.
+
+    Returns:
+        The sound.
     """
     speed, gain, tilt, noisy, place = (torch.rand(5, generator=generator) * 2 - 1).tolist()
     changed = F.interpolate(sound[None], scale_factor=1 / (1 + 0.15 * speed), mode="linear")[0]

@@ -1,4 +1,4 @@
-"""Batches of crops for the training of volume, series and text tokenizers: a function of seed and step alone."""
+"""Batches of crops for volume, series and text tokenizers, determined by seed and step."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from vqfusion.train.loop.steps import Batches, share, step_generator
 
 
 def load_standardised(dataset: Dataset, slot: str, split: str = "train") -> list[Tensor]:
-    """Every volume or series of a split with mean 0 and deviation 1, channel by channel."""
+    """All volumes or series of a split, with mean 0 and standard deviation 1 in each channel."""
     records = dataset.select(split=split, slots=(slot,))
     if not records:
         raise UserError(f"data set {dataset.name!r} has no {slot} in its {split} split")
@@ -22,8 +22,19 @@ def load_standardised(dataset: Dataset, slot: str, split: str = "train") -> list
 
 
 def volume_batches(volumes: Sequence[Tensor], batch: int, side: int, seed: int) -> Batches:
-    """Cubes `[batch, 1, side, side, side]` from random places of volumes `[1, D, H, W]`, mirrored at random; small
-    volumes are extended by their edge. Signals of another rank give squares and so on."""
+    """Batches of random crops `[batch, 1, side, ...]` of volumes `[1, D, H, W]`, randomly mirrored.
+
+    Smaller volumes are padded by their edge. Signals of another rank give squares and so on.
+
+    Args:
+        volumes: The volumes.
+        batch: Batch size.
+        side: Side of a crop.
+        seed: Random seed.
+
+    Returns:
+        Function from the step to a batch.
+    """
 
     def batches(step: int, rank: int, processes: int) -> Tensor:
         chosen = []
@@ -40,7 +51,17 @@ def volume_batches(volumes: Sequence[Tensor], batch: int, side: int, seed: int) 
 
 
 def series_batches(series: Sequence[Tensor], batch: int, length: int, seed: int) -> Batches:
-    """Stretches `[batch, 1, length]` of single channels of series `[C, T]`, some turned over, of another size."""
+    """Batches of crops `[batch, 1, length]` of single channels of series `[C, T]`, randomly negated and scaled.
+
+    Args:
+        series: The series.
+        batch: Batch size.
+        length: Length of a crop.
+        seed: Random seed.
+
+    Returns:
+        Function from the step to a batch.
+    """
 
     def batches(step: int, rank: int, processes: int) -> Tensor:
         chosen = []
@@ -57,10 +78,19 @@ def series_batches(series: Sequence[Tensor], batch: int, length: int, seed: int)
 
 
 def byte_batches(texts: Sequence[str], batch: int, length: int, seed: int) -> Batches:
-    """Rows of bytes `[batch, 8 to length]`: stretches of texts that follow one another line by line.
+    """Batches of bytes `[batch, 8 to length]` from texts that are joined line by line.
 
-    Each step has its own length, because texts have: most are short. Up to three bytes at the end of a row are 0, as
-    where a text ends within a code.
+    Each step has its own length, because most texts are short. Up to three bytes at the end of a row are 0, as where a
+    text ends within a code.
+
+    Args:
+        texts: The texts.
+        batch: Batch size.
+        length: Largest length in bytes.
+        seed: Random seed.
+
+    Returns:
+        Function from the step to a batch.
     """
     encoded = [torch.tensor(list(f"{text}\n".encode()), dtype=torch.int64) for text in texts]
 
@@ -84,8 +114,18 @@ def byte_batches(texts: Sequence[str], batch: int, length: int, seed: int) -> Ba
 def random_box(
     data: Float[Tensor, "C ..."] | UInt8[Tensor, "C ..."], size: tuple[int, ...], generator: torch.Generator
 ) -> Float[Tensor, "C ..."]:
-    """A stretch or box of this size from a random place; what is smaller is extended by its edge, bytes become
-    numbers in [0, 1]."""
+    """Random crop of the given size.
+
+    Smaller signals are padded by their edge; bytes are converted to numbers in [0, 1].
+
+    Args:
+        data: Signal.
+        size: Size of the crop along each axis.
+        generator: Random generator.
+
+    Returns:
+        The crop.
+    """
     for axis, length in enumerate(size, 1):
         start = int(torch.randint(max(1, data.shape[axis] - length + 1), (1,), generator=generator))
         data = data.narrow(axis, start, min(length, data.shape[axis]))

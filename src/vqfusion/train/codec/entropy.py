@@ -1,4 +1,4 @@
-"""Fitting of the entropy model that the codec of a tokenizer uses."""
+"""Fitting of the entropy model of a tokenizer."""
 
 import math
 from collections.abc import Sequence
@@ -20,13 +20,21 @@ from vqfusion.train.codec.tokenizers import training_texts
 from vqfusion.types import Sample
 
 HIDDEN, STEPS, BATCH, RATE = 32, 300, 2048, 2e-2
-MOST_CODES = 2048  # a larger codebook would have a table that costs more than it saves
-LEAST_CODES = 4  # codes seen for each code of the codebook, or the model would learn noise
-MOST_TEXTS, MOST_SIGNALS = 20_000, 512  # encoded for the fit
+MOST_CODES = 2048  # the table of a larger codebook costs more than it saves
+LEAST_CODES = 4  # training codes per code of the codebook; with fewer the model would fit noise
+MOST_TEXTS, MOST_SIGNALS = 20_000, 512  # samples that are encoded for the fit
 
 
 def add_entropy_model(tokenizer: BaseTokenizer, name: str, dataset: Dataset, chain: ChainConfig, folder: Path) -> None:
-    """Fit the entropy model of a tokenizer to training data and save it in its folder, unless it is there."""
+    """Fit the entropy model of a tokenizer to training data and save it in its folder, unless it exists.
+
+    Args:
+        tokenizer: The tokenizer.
+        name: Its name in the chain.
+        dataset: Data set.
+        chain: Config of the chain.
+        folder: Folder of the tokenizer.
+    """
     if tokenizer.closed:
         return
     tokenizer.entropy_model = load_entropy_model(tokenizer, folder, name)
@@ -39,7 +47,7 @@ def add_entropy_model(tokenizer: BaseTokenizer, name: str, dataset: Dataset, cha
 def training_codes(
     tokenizer: BaseTokenizer, name: str, dataset: Dataset, chain: ChainConfig
 ) -> list[Int[Tensor, "..."]]:
-    """Grids of codes of training data, spread evenly over the split; pictures at the size of the chain."""
+    """Code grids of training data, spread evenly over the split; pictures have the size of the chain."""
     if in_words(tokenizer.modality):
         config = chain.tokenizers[name]
         assert isinstance(config, TextTokenizerConfig | TextVQVAEConfig)
@@ -53,15 +61,20 @@ def training_codes(
 
 
 def _spread(items: Sequence, most: int) -> Sequence:
-    """At most so many of the items, evenly spread."""
+    """At most `most` of the items, evenly spread."""
     return items[:: -(-len(items) // most)] if len(items) > most else items
 
 
 def fit_entropy_model(grids: Sequence[Int[Tensor, "..."]], codebook_size: int, seed: int = 0) -> EntropyModel | None:
-    """The model of grids of codes such as these, in about five seconds; the same for the same grids and seed.
+    """Fit an entropy model to code grids, in about five seconds; deterministic.
 
-    None where the codebook is over 2,048 codes or fewer than four codes were seen for each of its codes: the codec
-    does without.
+    Args:
+        grids: Grids of codes.
+        codebook_size: Number of codes.
+        seed: Random seed.
+
+    Returns:
+        The model; None where there are more than 2,048 codes, or fewer than four training codes for each.
     """
     contexts = torch.cat([neighbours(grid, codebook_size) for grid in grids]) if grids else torch.empty(0)
     if codebook_size > MOST_CODES or len(contexts) < LEAST_CODES * codebook_size:
@@ -88,7 +101,7 @@ def fit_entropy_model(grids: Sequence[Int[Tensor, "..."]], codebook_size: int, s
 
 
 def quantised(table: Tensor, output: Tensor, bias: Tensor, axes: int) -> EntropyModel:
-    """The nearest model of whole numbers: bits / 64 for the scores, a power of two between them and the products."""
+    """Round a model to integers: scores in bits / 64, with a power of two between them and the products."""
     assert len(table) == len(NEIGHBOURS[axes])
     in_table = 127 / table.abs().max().clamp(min=1e-6)
     most = 127 / output.abs().max().clamp(min=1e-6)

@@ -1,4 +1,4 @@
-"""Batches for the training of tokenizers: a function of seed and step alone."""
+"""Batches for tokenizers, determined by seed and step."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,17 @@ from vqfusion.train.loop.steps import Batches, share, step_generator
 
 
 def picture_batches(pictures: Tensor, batch: int, seed: int, thumbnails: bool) -> Batches:
-    """Augmented pictures `[batch, C, H, W]` from `[N, C, H, W]`.
+    """Batches of augmented pictures `[batch, C, H, W]` from `[N, C, H, W]`.
 
-    With `thumbnails`, one item in ten is a mosaic of 4 x 4 pictures at a quarter of the size, so that
-    the tokenizer also knows small views such as `image@16`.
+    Args:
+        pictures: Pictures as uint8.
+        batch: Batch size.
+        seed: Random seed.
+        thumbnails: Replace one item in ten by a mosaic of 4 x 4 pictures at a quarter of the size, so that the
+            tokenizer also learns small views such as `image@16`.
+
+    Returns:
+        Function from the step to a batch.
     """
 
     def batches(step: int, rank: int, processes: int) -> Tensor:
@@ -38,7 +45,17 @@ def picture_batches(pictures: Tensor, batch: int, seed: int, thumbnails: bool) -
 
 
 def sound_batches(sounds: Sequence[Tensor], batch: int, length: int, seed: int) -> Batches:
-    """Augmented stretches `[batch, length]` from sounds `[1, T]`."""
+    """Batches of augmented crops `[batch, length]` of sounds `[1, T]`.
+
+    Args:
+        sounds: The sounds.
+        batch: Batch size.
+        length: Length of a crop in samples.
+        seed: Random seed.
+
+    Returns:
+        Function from the step to a batch.
+    """
 
     def batches(step: int, rank: int, processes: int) -> Tensor:
         chosen = []
@@ -52,7 +69,7 @@ def sound_batches(sounds: Sequence[Tensor], batch: int, length: int, seed: int) 
 
 
 def load_pictures(dataset: Dataset, size: int, split: str = "train") -> Tensor:
-    """Every picture of a split, resized, as uint8 `[N, 3, size, size]`."""
+    """All pictures of a split, resized, as uint8 `[N, 3, size, size]`."""
     records = dataset.select(split=split, slots=("image",))
     if not records:
         raise UserError(f"data set {dataset.name!r} has no pictures in its {split} split")
@@ -61,7 +78,7 @@ def load_pictures(dataset: Dataset, size: int, split: str = "train") -> Tensor:
 
 
 def load_sounds(dataset: Dataset, sample_rate_hz: int, split: str = "train") -> list[Tensor]:
-    """Every sound of a split at one rate, as `[1, T]`."""
+    """All sounds of a split at one sample rate, as `[1, T]`."""
     records = dataset.select(split=split, slots=("audio",))
     if not records:
         raise UserError(f"data set {dataset.name!r} has no sound in its {split} split")

@@ -1,4 +1,4 @@
-"""Training of the tokenizers of a chain: networks by the loop, vocabularies by counting."""
+"""Training of the tokenizers of a chain: networks by the training loop, vocabularies by counting."""
 
 import json
 from functools import singledispatch
@@ -25,7 +25,7 @@ from vqfusion.train.loop.fit import fit
 from vqfusion.train.loop.metrics import OnMetrics
 from vqfusion.train.loop.steps import Batches
 
-MADE_UP = 16  # random items where no data set is given
+MADE_UP = 16  # number of random items where no data set is given
 
 
 def train_tokenizer(
@@ -36,7 +36,19 @@ def train_tokenizer(
     accelerator: Accelerator,
     on_metrics: OnMetrics | None = None,
 ) -> BaseTokenizer:
-    """The tokenizer `name` of a chain, trained on the training split; resumes from `folder`."""
+    """Train a tokenizer of a chain on the training split; resumes from `folder`.
+
+    Args:
+        name: Name of the tokenizer.
+        chain: Config of the chain.
+        dataset: Data set.
+        folder: Folder of its checkpoints.
+        accelerator: Processes and device.
+        on_metrics: Called with metrics.
+
+    Returns:
+        The tokenizer.
+    """
     config = chain.tokenizers[name]
     stage = chain.tokenizer_stages.get(name, StageConfig())
     contract = json.dumps([chain.data, chain.seed, chain.image_size, config.model_dump(), stage.model_dump()])
@@ -51,7 +63,7 @@ def train_tokenizer(
 
 @singledispatch
 def batches_for(network: TokenizerNetwork, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None) -> Batches:
-    """What a tokenizer learns from; random data of the same size with no data set, to time a step."""
+    """Training batches of a tokenizer; random data of the same size without a data set, to time a step."""
     raise TypeError(f"nothing is known to train a {type(network).__name__} on: register a function with batches_for")
 
 
@@ -91,7 +103,7 @@ def _noise(*shape: int) -> list[torch.Tensor]:
 
 
 def training_texts(dataset: Dataset, chain: ChainConfig, config: TextTokenizerConfig | TextVQVAEConfig) -> list[str]:
-    """Every distinct text of the training split, as often as its language weighs, in a fixed order."""
+    """Distinct texts of the training split in a fixed order, repeated by the weight of their language."""
     languages = config.languages or chain.languages
     own = getattr(config, "language_weights", None)
     given = own if config.languages else chain.language_weights
@@ -106,7 +118,7 @@ def training_texts(dataset: Dataset, chain: ChainConfig, config: TextTokenizerCo
 
 
 def label_names(dataset: Dataset, slot: str) -> tuple[str, ...]:
-    """The names that occur in a label slot of the training split, sorted."""
+    """Names in a label slot of the training split, sorted."""
     names = {record.load(slot).data for record in dataset.select(split="train") if slot in record.slots}
     if not names:
         raise UserError(f"data set {dataset.name!r} has no {slot!r} in its train split")

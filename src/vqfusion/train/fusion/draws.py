@@ -1,4 +1,4 @@
-"""Training draws of Fusion: which slots of which records are given and asked for at a step."""
+"""Training draws of Fusion: given and target slots of records at each step."""
 
 import random
 from collections import defaultdict
@@ -14,26 +14,27 @@ from vqfusion.models.fusion.fusion import FusionBatch, SlotTokens
 from vqfusion.models.fusion.slots import SlotName, length_slot, patch_size, stack_tokens
 from vqfusion.train.loop.steps import share, step_generator
 
-BUCKETS = 4  # parts by length that a batch is drawn from
+BUCKETS = 4  # groups by length from which a batch is drawn
 
 
 @dataclass(frozen=True)
 class TokenRecord:
-    """A record as tokens: variant 0 is the data as it is, further ones are augmented views of the whole record."""
+    """A record as tokens: variant 0 is the original, further ones are augmented views of the whole record."""
 
     key: str
     variants: tuple[dict[str, Tensor], ...]
 
     @property
     def slots(self) -> dict[str, Tensor]:
+        """Tokens by slot of variant 0."""
         return self.variants[0]
 
 
 class DrawSource:
-    """Batches of draws as a function of step, rank and number of processes.
+    """Batches of draws, determined by step, rank and number of processes.
 
-    `held_out_pairs` of languages never meet as given and target. `keys` are those that rows without `all_keys` draw
-    from; None stands for all.
+    Pairs of languages in `held_out_pairs` never occur as given and target. Rows without `all_keys` draw from `keys`;
+    None stands for all.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class DrawSource:
         return [batch for draw in draws for batch in draw]
 
     def batches(self, row: DrawConfig, seed: str, rank: int, processes: int) -> list[FusionBatch]:
-        """One draw for this process's share of a global batch: its target, then what is also asked of the same."""
+        """Share of this process in one global draw: the target, then further targets for the same given slots."""
         rng = random.Random(seed)
         size = row.batch or self.chain.fusion_stage.batch
         generator = step_generator(self.chain.seed, rng.getrandbits(30))
@@ -90,7 +91,7 @@ class DrawSource:
                 times[torch.rand(len(times), generator=generator) < row.all_hidden] = 1.0
             times = times.reshape(size, masks)[mine]
             if all(self.slots[slot].shape == (1,) for slot in group):
-                times = torch.ones_like(times)  # one token tells nothing of itself: always hidden
+                times = torch.ones_like(times)  # a single token is always hidden
             target, hidden = {}, {}
             for slot in group:
                 tokens = target[slot] = _stack([items[i][slot] for i in mine for _ in range(masks)])
@@ -106,7 +107,7 @@ class DrawSource:
         return out
 
     def _languages(self, row: DrawConfig, rng: random.Random) -> tuple[list[str], list[list[str]], str | None]:
-        """Given slots and groups of target slots with their languages chosen, and the language of the clips."""
+        """Given slots and groups of target slots with their languages filled in, and the language of the clips."""
         spoken = None
         if any("^" in slot for slot in _all_slots(row)):
             spoken = rng.choice(self.spoken_languages)
@@ -136,9 +137,9 @@ class DrawSource:
     def _alike(
         self, row: DrawConfig, given: list[str], target: list[str], spoken: str | None, size: int, rng: random.Random
     ) -> list[dict[str, Tensor | None]]:
-        """Examples of about one length, where lengths vary: a random one of `BUCKETS` parts of so many more, sorted.
+        """Examples of similar length: one of `BUCKETS` random groups of a larger draw, sorted by length.
 
-        Every example is as likely as without sorting, and much less of a batch is padding.
+        Every example is as probable as without sorting, and there is much less padding.
         """
         wanted = [*given, *target]
         buckets = BUCKETS if any(self.slots[slot].variable for slot in wanted) else 1
@@ -152,13 +153,13 @@ class DrawSource:
 
         chosen = rng.randrange(buckets)
         alike = sorted(items, key=positions)[chosen * size : (chosen + 1) * size]
-        rng.shuffle(alike)  # so that each process has its share of the longer ones
+        rng.shuffle(alike)  # spreads the longer ones over processes
         return alike
 
     def _item(
         self, row: DrawConfig, given: list[str], target: list[str], spoken: str | None, rng: random.Random
     ) -> dict[str, Tensor | None]:
-        """Tokens of every slot of one example; `drop` is set when the given ones are to be left out."""
+        """Tokens of every slot of one example; `drop` is set where the given slots are to be left out."""
         wanted = [*given, *target]
         contents = [_content(slot) for slot in wanted]
         for _ in range(1000):
@@ -205,7 +206,7 @@ def _all_slots(row: DrawConfig) -> list[str]:
 
 
 def _content(slot: str) -> str:
-    """The slot whose record is needed: itself, or for a length slot the one it measures."""
+    """Slot whose record is needed: the slot itself, or the slot measured by a length slot."""
     name = SlotName.parse(slot)
     if name.modality != "length":
         return slot
@@ -227,7 +228,7 @@ def _stack(ids: list[Tensor], dropped: list[bool] | None = None) -> SlotTokens:
 
 
 def _hide(tokens: SlotTokens, patch: tuple[int, ...], most: float, noises: list[torch.Generator]) -> SlotTokens:
-    """Without a random share, of each item its own and at most `most`, of its positions."""
+    """Leave out a random fraction, at most `most` and different for each item, of the given positions."""
     kept = []
     for noise in noises:
         share = most * torch.rand((), generator=noise)

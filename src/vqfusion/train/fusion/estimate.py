@@ -1,4 +1,4 @@
-"""What the training of a chain would cost."""
+"""Cost of training a chain."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from vqfusion.train.loop.estimate import Estimate, measure
 
 
 def estimate_chain(chain: ChainConfig, device: str | None = None) -> list[Estimate]:
-    """The cost of every network of a chain on this machine; takes about 10 seconds."""
+    """Cost of every network of a chain on this machine; takes about 10 seconds."""
     accelerator = make_accelerator(device)
     generator = torch.Generator().manual_seed(0)
     out, vocabularies = [], {}
@@ -41,7 +41,7 @@ def estimate_chain(chain: ChainConfig, device: str | None = None) -> list[Estima
 
 
 def estimate_tokenizer(name: str, network: TokenizerNetwork, chain: ChainConfig, accelerator: Accelerator) -> Estimate:
-    """The cost of a tokenizer, on noise."""
+    """Cost of a tokenizer, measured on noise."""
     stage = chain.tokenizer_stages.get(name, StageConfig())
     return measure(f"tokenizer {name}", network, batches_for(network, chain, stage, None), stage, accelerator)
 
@@ -49,9 +49,9 @@ def estimate_tokenizer(name: str, network: TokenizerNetwork, chain: ChainConfig,
 def estimate_fusion(
     chain: ChainConfig, vocabularies: dict[str, int], accelerator: Accelerator, generator: torch.Generator
 ) -> Estimate:
-    """The cost of Fusion, on random tokens in the mix of its draws.
+    """Cost of Fusion, measured on random tokens in the proportions of its draws.
 
-    Texts and sounds are a quarter of their slot to the whole slot long, which is more than most data are.
+    Texts and sounds have a quarter to the whole length of their slot, which is longer than in most data.
     """
 
     def tokens() -> dict[str, Tensor]:

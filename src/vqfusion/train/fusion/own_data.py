@@ -1,4 +1,4 @@
-"""A full chain from a short config: slots from what the data holds, networks from one size dial."""
+"""Full config of a chain from a short one: slots from the data, networks from one size setting."""
 
 import os
 from pathlib import Path
@@ -35,9 +35,9 @@ TEXT_TOKENS, SOUND_CODES, SOUND_PATCH = 32, 192, 4
 
 
 def chain_for(data: dict[str, Any], path: Path) -> ChainConfig:
-    """The chain of a YAML file: the full config if it has a section `fusion` or `tokenizers`, else the short form.
+    """Config of a chain from a YAML file: full if it has a section `fusion` or `tokenizers`, else the short form.
 
-    A relative `data` path is taken from the folder of the file.
+    A relative `data` path is relative to the folder of the file.
     """
     full = [key for key in ("tokenizers", "fusion") if key in data]
     if full:
@@ -54,13 +54,13 @@ def chain_for(data: dict[str, Any], path: Path) -> ChainConfig:
 
 
 def beside(path: Path, data: str) -> str:
-    """The data that a file names: what lies beside the file, before a built-in set of that name."""
+    """Data that a file names: a path beside the file takes precedence over a built-in set of that name."""
     near = os.path.join(path.parent, data)  # ./photos is a folder, where photos is a built-in set
     return near if os.path.exists(near) else data
 
 
 def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
-    """Fill in everything that a short config leaves open. Volumes and series get a tokenizer, no slot."""
+    """Fill in everything that a short config leaves open; volumes and series get a tokenizer but no slot."""
     dim, layers, heads, widths, sound_width, vocabulary = SIZES[short.size]
     slots: dict[str, SlotConfig] = {}
     tokenizers: dict[str, TokenizerConfig] = {}
@@ -140,9 +140,9 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
 
 
 def default_draws(slots: dict[str, SlotConfig]) -> tuple[DrawConfig, ...]:
-    """Every slot, with its length, alone and from every other; pictures and sound most often.
+    """Draws of every slot, with its length, alone and from every other; pictures and sound most often.
 
-    Half of the pictures and sounds that are made from something are made without a hint of the answer.
+    Half of the examples of pictures and sounds given something else have a fully hidden target.
     """
     contents = [name for name, slot in slots.items() if not slot.is_length]
     draws = []
@@ -162,7 +162,7 @@ def default_draws(slots: dict[str, SlotConfig]) -> tuple[DrawConfig, ...]:
 
 
 def _usable(short: ShortConfig, dataset: Dataset) -> list[str]:
-    """Slots of the data that the chain is to learn, texts in its languages only."""
+    """Slots of the data that the chain learns; texts in its languages only."""
     present = dataset.slots()
     if short.slots:
         missing = [name for name in short.slots if name not in present]
@@ -183,15 +183,15 @@ def _usable(short: ShortConfig, dataset: Dataset) -> list[str]:
 
 
 def one_token_slot(tokenizer: str) -> SlotConfig:
-    """A slot of one token; it weighs little, or it would weigh as much as a picture."""
+    """Slot of one token, with a small weight so that it does not count as much as a picture."""
     return SlotConfig(tokenizer=tokenizer, shape=(1,), coefficient=0.1, steps=1, temperature=0.0)
 
 
 def text_slot(length: int) -> SlotConfig:
-    """A text slot, answered greedily in one token a call."""
+    """Text slot, decoded greedily with one token per step."""
     return SlotConfig(tokenizer="text", shape=(length,), variable=True, steps=length, temperature=0.0)
 
 
 def numbers(most: int) -> LabelTokenizerConfig:
-    """The vocabulary of a length slot."""
+    """Config of the tokenizer of a length slot."""
     return LabelTokenizerConfig(names=tuple(str(n + 1) for n in range(most)))

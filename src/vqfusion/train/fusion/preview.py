@@ -1,4 +1,4 @@
-"""Pictures and answers of a model while it trains, always to the same few questions."""
+"""Previews of a model in training, always for the same few inputs."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -26,11 +26,11 @@ TILE, GAP, LINE = 128, 12, 18
 
 
 class Preview:
-    """Called with (step, System), writes `folder/step-000900.png` and `.txt` at 10, 25, 50 and 100 % of the steps.
+    """Writes `folder/step-000900.png` and `.txt` at 10, 25, 50 and 100 % of the steps.
 
-    Questions are the heaviest draws of the chain: from names to pictures, and to texts from every modality.
-    They are asked about the same records every time, of the validation and of the training split in turn. Every
-    number is drawn from a generator of its own, so that training goes on as if nobody had looked.
+    It is called with (step, System). The previews are of the draws with the largest weights: pictures from names, and
+    texts from every modality, for the same records of the validation and the training split every time. All random
+    numbers come from its own generators, so that the training is not affected.
     """
 
     def __init__(self, chain: ChainConfig, folder: Path):
@@ -38,7 +38,7 @@ class Preview:
 
     @cached_property
     def records(self) -> list[Record]:
-        """Those to ask about, in the order of a hash, so that the first few are not all of one kind."""
+        """Records to show, in the order of a hash, so that the first few are of different kinds."""
         dataset = open_dataset(self.chain.data).limited(self.chain.limit_keys)
         unseen, seen = (
             sorted(dataset.select(split=split), key=lambda one: sha1(one.key.encode()).digest())
@@ -60,7 +60,7 @@ class Preview:
             write_bytes(stem.with_suffix(".txt"), "".join(line + "\n" for line in lines).encode())
 
     def pictures(self, system: System) -> bytes | None:
-        """A grid as PNG: what the data hold above, what the model draws below, the name underneath."""
+        """PNG with pictures of the data in the first row, generated pictures in the second, and names below."""
         rows = [row for row in self.chain.draws if row.target == ("image",) and row.given]
         for row in sorted(rows, key=lambda row: -row.weight):
             if all(SlotName.parse(slot).modality not in ("image", "audio") for slot in row.given):
@@ -77,7 +77,7 @@ class Preview:
         ])  # fmt: skip
 
     def answers(self, system: System) -> list[str]:
-        """One line for each answer, with what is right: `image -> text:en  'rocket' (val: 'red apple')`."""
+        """One line for each answer with the true one: `image -> text:en 'rocket' (val: 'red apple')`."""
         heaviest: dict[tuple[str, ...], DrawConfig] = {}
         for row in sorted(self.chain.draws, key=lambda row: -row.weight):
             if len(row.target) == 1 and row.target[0].startswith("text:") and row.given:
@@ -101,7 +101,7 @@ class Preview:
         return [samples[0] for samples in system.generate(given, target, Sampling()).samples]
 
     def _items(self, system: System, row: DrawConfig, most: int) -> list[tuple[Record, dict[str, Sample], str]]:
-        """Records that a draw can be asked about, each once, with what is given and the slot that is asked for."""
+        """Records for which a draw is defined, each once, with the given samples and the target slot."""
         found: list[tuple[Record, dict[str, Sample], str]] = []
         keys: set[str] = set()
         for record in self.records:
@@ -117,13 +117,13 @@ class Preview:
                 for slot, sample in given.items():
                     system.tokenizers.encode(slot, sample)
             except UserError:
-                continue  # a text that is too long, a name that training has not seen
+                continue  # the text is too long or the name unknown
             keys.add(record.key)
             found.append((record, given, slots[-1]))
         return found
 
     def _slots(self, row: DrawConfig, record: Record) -> list[str] | None:
-        """The slots of a draw with its languages filled in, target last; None where the record lacks one."""
+        """Slots of a draw with languages filled in, target last; None where the record lacks one."""
         languages = [name for name in self.chain.languages if f"text:{name}" in record.slots]
         out: list[str] = []
         for slot in (*row.given, *row.target):
@@ -139,7 +139,7 @@ class Preview:
 
 
 def grid(items: Sequence[tuple[Sample, Sample, str]]) -> bytes:
-    """PNG of (picture of the data, drawn picture, caption), one column each."""
+    """PNG with one column for each (picture of the data, generated picture, caption)."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(13)

@@ -200,8 +200,10 @@ RECIPES: dict[str, Callable[[], ChainConfig]] = {
 
 
 def recipe(name: str) -> ChainConfig | PriorTrainingConfig | LatentTrainingConfig:
-    """The config of a named recipe or of a YAML file, which has a section `prior` where a prior is to be trained, and
-    `latent` where a diffusion of latents is."""
+    """Config of a named recipe or a YAML file.
+
+    A section `prior` makes it the training of a prior, a section `latent` that of a latent diffusion model.
+    """
     if name in RECIPES:
         return RECIPES[name]()
     if name in PRIOR_RECIPES:

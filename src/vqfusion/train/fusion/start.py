@@ -1,4 +1,4 @@
-"""Fine-tuning: a chain that begins from the tokenizers and weights of a trained system."""
+"""Fine-tuning: initialisation of a chain from a trained system."""
 
 import torch
 
@@ -10,9 +10,9 @@ from vqfusion.tokenizers.base import BaseTokenizer
 
 
 def adopted_tokenizers(chain: ChainConfig, start: Parts) -> tuple[ChainConfig, dict[str, BaseTokenizer]]:
-    """The chain with the configs of the tokenizers that it takes over as they are, and these.
+    """Tokenizers that the chain takes over unchanged, and the chain with their configs.
 
-    Picture, sound and text tokenizers of the same name are taken over; names of classes are the data's own.
+    Picture, sound and text tokenizers of the same name are taken over; class names come from the data.
     """
     adopted = {
         name: start.tokenizers.by_name[name]
@@ -26,7 +26,7 @@ def adopted_tokenizers(chain: ChainConfig, start: Parts) -> tuple[ChainConfig, d
 
 
 def require_same_size(chain: ChainConfig, start: Parts) -> None:
-    """UserError where the weights of the trained system are for a transformer of another size."""
+    """Raise UserError where the trained transformer has another size."""
     if start.fusion is None or not chain.fusion.slots:
         return
     old, new = ((one.dim, one.layers, one.heads) for one in (start.config.fusion, chain.fusion))
@@ -40,7 +40,7 @@ def require_same_size(chain: ChainConfig, start: Parts) -> None:
 
 @torch.no_grad()
 def copy_weights(fusion: Fusion, tokenizers: dict[str, BaseTokenizer], start: Parts) -> list[str]:
-    """Copy every weight that means the same in both systems; returns the names of what begins anew.
+    """Copy every weight that has the same meaning in both systems; returns the names of the others.
 
     Slots are matched by name; embeddings of classes only where the lists of names agree.
     """

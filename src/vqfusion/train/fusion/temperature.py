@@ -1,4 +1,4 @@
-"""Temperature scaling: probabilities of labels that are right as often as they say, fitted on validation data."""
+"""Temperature scaling: calibration of the probabilities of labels on validation data."""
 
 import random
 
@@ -16,9 +16,9 @@ MOST_RECORDS, FEWEST_RECORDS = 512, 20
 
 
 def fitted_temperature(log_p: Float[Tensor, "N K"], truth: Int[Tensor, " N"]) -> float:
-    """The T in [1/20, 20] with the least cross entropy of softmax(log_p / T) (Guo et al., 2017, section 4.2).
+    """Temperature T in [1/20, 20] with the least cross-entropy of softmax(log_p / T).
 
-    The cross entropy is convex in 1 / T, so the minimum is the only one.
+    Guo et al. (2017), section 4.2. The cross-entropy is convex in 1 / T, so that the minimum is unique.
     """
     inverse = torch.ones((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([inverse], max_iter=100, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
@@ -34,10 +34,10 @@ def fitted_temperature(log_p: Float[Tensor, "N K"], truth: Int[Tensor, " N"]) ->
 
 
 def calibrated(system: System, dataset: Dataset) -> System:
-    """The system with a temperature for each label slot and each modality that it was trained to tell it from.
+    """The system with a fitted temperature for each label slot and each modality from which it was trained.
 
-    Fitted on at most `MOST_RECORDS` validation records whose class the system knows; with fewer than
-    `FEWEST_RECORDS`, or no validation data, the temperature stays 1.
+    Fitted on at most `MOST_RECORDS` validation records of known classes; with fewer than `FEWEST_RECORDS`, or without
+    validation data, the temperature stays 1.
     """
     slots = system.config.fusion.slots
     for target, slot in slots.items():
@@ -59,7 +59,7 @@ def calibrated(system: System, dataset: Dataset) -> System:
 
 
 def _told_from(system: System, target: str) -> list[str]:
-    """One slot for each modality from which alone this label is asked in training, the first language of texts."""
+    """One slot for each modality from which alone this label is predicted in training; of texts the first language."""
     slots: dict[str, str] = {}
     for row in system.config.draws:
         if len(row.given) == 1 and any(target in group for group in (row.target, *row.also)):
@@ -70,7 +70,7 @@ def _told_from(system: System, target: str) -> list[str]:
 
 
 def _records(system: System, dataset: Dataset, given: str, target: str, names: dict[str, int]) -> list[Record]:
-    """Validation records of a class that the system knows; as in training, what does not fit its slot is left out."""
+    """Validation records of known classes whose samples fit their slots."""
     records = [r for r in dataset.select("val", slots=(given, target)) if r.load(target).data in names]
     chosen = random.Random(0).sample(records, min(MOST_RECORDS, len(records)))
     if not chosen:

@@ -1,4 +1,4 @@
-"""Training of a whole chain: raw data -> tokenizers -> tokens -> Fusion -> a System on disk."""
+"""Training of a whole chain: raw data -> tokenizers -> tokens -> Fusion -> a saved System."""
 
 import json
 from collections.abc import Callable
@@ -38,12 +38,22 @@ def train_chain(
     accelerator: Accelerator | None = None,
     start: Path | None = None,
 ) -> System:
-    """Train everything that a chain names and save the System to `folder`; resumes where it was stopped.
+    """Train everything in a chain and save the System to `folder`; resumes where it was stopped.
 
-    Each tokenizer gets the entropy model of its codes, for the codec. A chain without slots ends there.
-    Runs in one process or under `accelerate launch` / torchrun; every process reads the data. `device` as for
-    `load`. `start` is the folder of a trained system whose tokenizers and weights are the beginning. While Fusion
-    trains, `on_log` sees the System as it is then; `on_metrics` sees the metrics of every stage.
+    Each tokenizer also gets an entropy model for the codec. A chain without slots has tokenizers only. Runs in one
+    process or under `accelerate launch` / torchrun; every process reads the data.
+
+    Args:
+        chain: Config of the chain.
+        folder: Folder of the training.
+        device: As in `vqfusion.load`.
+        on_log: Called with step and System while Fusion trains.
+        on_metrics: Called with the metrics of every stage.
+        accelerator: Processes and device, in place of `device`.
+        start: Folder of a trained system whose tokenizers and weights are the start.
+
+    Returns:
+        The system.
     """
     begin = System.from_pretrained(start).parts if start else None
     if begin:
@@ -54,7 +64,7 @@ def train_chain(
 
 
 def chain_folder(chain: ChainConfig, folder: Path) -> RunFolder:
-    """The folder of the training of a chain."""
+    """Folder of the training of a chain."""
     return RunFolder(folder, "chain", chain, settled={"fusion": "tokenizer_stages"})
 
 
@@ -66,7 +76,7 @@ def _train(
     on_metrics: OnMetrics | None,
     begin: Parts | None,
 ) -> System:
-    """The training of a chain whose folder is held."""
+    """Train a chain whose folder is locked."""
     run, processes = chain_folder(chain, folder), accelerator.num_processes
     if chain.fusion.slots:
         for draw in chain.draws:
@@ -80,7 +90,7 @@ def _train(
         )
         if isinstance(tokenizer, torch.nn.Module):
             round_to_half(tokenizer)
-        tokenizer.entropy_model = None  # an adopted one was fitted to other data
+        tokenizer.entropy_model = None  # that of an adopted tokenizer was fitted to other data
         if accelerator.is_main_process:
             tokenizer.write(folder, name)
             add_entropy_model(tokenizer, name, dataset, chain, folder)
@@ -129,7 +139,7 @@ def _saved(system: System, run: RunFolder, accelerator: Accelerator) -> System:
 
 
 def with_names(chain: ChainConfig, tokenizers: dict) -> ChainConfig:
-    """The chain with the names of its label vocabularies filled in."""
+    """The chain with the names of its label tokenizers filled in."""
     filled = {
         name: LabelTokenizerConfig(names=tokenizers[name].names) if isinstance(config, LabelTokenizerConfig) else config
         for name, config in chain.tokenizers.items()
@@ -138,6 +148,6 @@ def with_names(chain: ChainConfig, tokenizers: dict) -> ChainConfig:
 
 
 def with_untrained_pairs(chain: ChainConfig, dataset: Dataset) -> ChainConfig:
-    """The chain with those pairs of its languages that the data holds out."""
+    """The chain with the held-out pairs of its languages filled in."""
     pairs = sorted(tuple(sorted(pair)) for pair in dataset.held_out_pairs if pair <= set(chain.languages))
     return chain.model_copy(update={"untrained_pairs": tuple(pairs)})

@@ -1,4 +1,4 @@
-"""Records as tokens: every view of every training record, made once and kept on disk."""
+"""Records as tokens: all views of all training records, computed once and cached on disk."""
 
 import json
 from collections import Counter
@@ -33,11 +33,21 @@ def tokenize_records(
     cache: Path | None = None,
     first: bool = True,
 ) -> list[TokenRecord]:
-    """Every record of a split as tokens, with `chain.views_per_sample` variants of pictures and sounds.
+    """Tokenize every record of a split, with `chain.views_per_sample` variants of pictures and sounds.
 
-    Variant 0 is the data as it is, pictures at the size of the chain. Texts and sounds that do not fit their slot are
-    left out. `cache` is reused when it was made with the same tokenizers, slots and data. Of several processes only
-    the `first` writes it and tells what was left out.
+    Variant 0 is the original, with pictures at the size of the chain. Texts and sounds that do not fit their slot are
+    left out.
+
+    Args:
+        dataset: Data set.
+        slots: Tokenizers.
+        chain: Config of the chain.
+        split: Split of the data set.
+        cache: File that is reused where it was made with the same tokenizers, slots and data.
+        first: Whether this process writes the cache and reports what was left out.
+
+    Returns:
+        The records as tokens.
     """
     records = dataset.select(split=split)
     contract = json.dumps([
@@ -65,7 +75,7 @@ def tokenize_records(
 
 
 def _longest(name: str, slots: SlotTokenizers) -> str:
-    """The longest that a slot holds, in words."""
+    """Largest sample that fits a slot, in words."""
     if SlotName.parse(name).modality == "audio":
         return f"{slots.longest_s(name):.2g} s"
     return f"{slots.config.fusion.slots[name].shape[0]} tokens"
@@ -74,7 +84,7 @@ def _longest(name: str, slots: SlotTokenizers) -> str:
 def _tokenize(
     records: list[Record], first: int, slots: SlotTokenizers, chain: ChainConfig, misfits: Counter[str]
 ) -> list[TokenRecord]:
-    """Some of the records as tokens; what does not fit its slot is counted in `misfits`."""
+    """Tokenize some of the records; samples that do not fit their slot are counted in `misfits`."""
     wanted = [name for name, slot in chain.fusion.slots.items() if not slot.is_length]
     samples: dict[str, list[tuple[int, int, Sample]]] = {name: [] for name in wanted}
     tokens: list[list[dict[str, Tensor]]] = []
@@ -102,7 +112,7 @@ def _tokenize(
 
 
 def _loaded(record: Record, name: str, slots: SlotTokenizers, chain: ChainConfig) -> Sample:
-    """The sample in a slot, no larger than need be: many are held at once. A sound that is too long remains so."""
+    """Sample of a slot, reduced to the needed size, since many are held in memory; sounds that are too long stay so."""
     sample = record.load(name)
     if name == "image":
         return Sample("image", fit_picture(sample.data, chain.image_size))
@@ -115,7 +125,7 @@ def _loaded(record: Record, name: str, slots: SlotTokenizers, chain: ChainConfig
 def _views(
     base: dict[str, Sample], wanted: list[str], chain: ChainConfig, generator: torch.Generator, augment: bool
 ) -> dict[str, Sample]:
-    """The samples of a record and the views of them that the slots ask for."""
+    """Samples of a record and the views of them that the slots need."""
     out = dict(base)
     if augment and "image" in out:
         out["image"] = Sample("image", vary_picture(out["image"].data, generator, keep_meaning=True))
@@ -135,7 +145,7 @@ def _views(
             noisy = add_noise_at_snr(sample.data, chain.audio_noise_snr_db, generator).clamp(-1, 1)
             out[name] = Sample("audio", noisy, sample_rate_hz=sample.sample_rate_hz)
         else:
-            out[name] = sample  # a smaller view of a picture: the slot's size makes it
+            out[name] = sample  # a smaller view of a picture follows from the size of its slot
     return out
 
 

@@ -1,1 +1,1 @@
-"""Training of latent diffusions."""
+"""Training of latent diffusion models."""

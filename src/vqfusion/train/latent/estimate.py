@@ -1,4 +1,4 @@
-"""What the training of a latent diffusion would cost."""
+"""Cost of training a latent diffusion model."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from vqfusion.train.loop.estimate import Estimate, measure
 
 
 def estimate_latent(training: LatentTrainingConfig, device: str | None = None) -> list[Estimate]:
-    """The cost of a latent diffusion: of its tokenizer and of its denoiser, on random data."""
+    """Cost of tokenizer and denoiser, measured on random data."""
     accelerator, kind, chain = make_accelerator(device), kind_of_tokenizer(training.latent), tokenizer_chain(training)
     network = build_network(chain.tokenizers[kind])
     assert isinstance(network, SignalTokenizer), "the config names networks of signals only"

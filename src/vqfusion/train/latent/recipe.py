@@ -1,4 +1,4 @@
-"""Recipes of latent diffusions, and the short YAML for one's own data."""
+"""Recipes of latent diffusion models, and the short YAML form for one's own data."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,9 +40,9 @@ LATENT_RECIPES: dict[str, Callable[[], LatentTrainingConfig]] = {"digits-latent"
 
 
 def latent_training_for(data: dict[str, Any], path: Path) -> LatentTrainingConfig:
-    """The training of a YAML file with a section `latent`; a relative `data` path is taken from the file's folder.
+    """Training from a YAML file with a section `latent`; a relative `data` path is relative to the file.
 
-    Under `stage` and `tokenizer_stage` single values may be given; the rest is as in the recipe of digits.
+    Single values may be given under `stage` and `tokenizer_stage`; the rest is as in the recipe of digits.
     """
     base = digits_latent().model_dump(mode="json", include={"stage", "tokenizer_stage"})
     merged = base | data | {key: base[key] | data[key] for key in base if isinstance(data.get(key), dict)}

@@ -1,4 +1,4 @@
-"""Training of a latent diffusion: a tokenizer by the loop or from another model, then the denoiser of its latents."""
+"""Training of a latent diffusion model: its tokenizer, trained or taken over, then the denoiser of its latents."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -30,19 +30,25 @@ from vqfusion.train.loop.metrics import OnMetrics
 from vqfusion.train.loop.run import RunFolder
 from vqfusion.train.loop.steps import share, step_generator
 
-SHOWN = 256  # signals that means and deviations of latents are taken from
+SHOWN = 256  # signals on which means and standard deviations of latents are measured
 
 
 @dataclass(frozen=True)
 class LabelledSignals:
-    """Signals `[C, *size]` (uint8 of 0 to 255 or floats), their classes (-1: none), and the size of a crop of them."""
+    """Training signals with classes.
+
+    Attributes:
+        signals: Signals `[C, *size]`, uint8 of 0 to 255 or floats.
+        labels: Their classes; -1 = none.
+        crop: Size of a training crop.
+    """
 
     signals: Sequence[Tensor]
     labels: Int[Tensor, " N"]
     crop: tuple[int, ...]
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, int]:
-        """A signal from a random place `[C, *crop]`, of one channel where series have several, and its class."""
+        """Random crop `[C, *crop]` of a random signal (of one channel of a series), and its class."""
         item = int(torch.randint(len(self.signals), (1,), generator=generator))
         signal = self.signals[item]
         if len(self.crop) == 1:
@@ -54,7 +60,7 @@ class LabelledSignals:
 def latent_batches(
     data: LabelledSignals, training: LatentTrainingConfig, flat: bool = False
 ) -> Callable[[int, int, int], LatentBatch]:
-    """Batches of signals with classes, times and noise: a function of the step alone. `flat`: sounds are `[B, T]`."""
+    """Batches of signals with classes, times and noise, determined by the step; with `flat`, sounds are `[B, T]`."""
     batch = training.stage.batch
 
     def batches(step: int, rank: int, processes: int) -> LatentBatch:
@@ -73,7 +79,7 @@ def latent_batches(
 
 
 def load_labelled(training: LatentTrainingConfig, dataset: Dataset, tokenizer: SignalTokenizer) -> LabelledSignals:
-    """What the training split holds for a tokenizer, in its units."""
+    """Signals and classes of the training split, in the units of a tokenizer."""
     labels = torch.empty(0, dtype=torch.int64)
     signals = signals_for(tokenizer, dataset, training.image_size)
     if training.label is not None:
@@ -89,7 +95,7 @@ def load_labelled(training: LatentTrainingConfig, dataset: Dataset, tokenizer: S
 
 @singledispatch
 def signals_for(tokenizer: SignalTokenizer, dataset: Dataset, image_size: int) -> Sequence[Tensor]:
-    """Every signal of the modality of a tokenizer in the training split, as it takes them."""
+    """All signals of the training split for a tokenizer."""
     return load_standardised(dataset, tokenizer.modality)
 
 
@@ -112,17 +118,28 @@ def train_latent(
     stop_after: int | None = None,
     show: bool = True,
 ) -> LatentDiffusion:
-    """Train what a config names and save it to `folder`; resumes where it was stopped.
+    """Train a latent diffusion model and save it to `folder`; resumes where it was stopped.
 
-    `start` is the folder of a model whose tokenizer of the same kind is taken as it is. A run that was stopped leaves
-    the average of its weights as a model that is marked as unfinished.
+    A stopped run leaves a model with averaged weights that is marked as unfinished.
+
+    Args:
+        training: Config of the training.
+        folder: Folder of the training.
+        accelerator: Processes and device.
+        on_metrics: Called with metrics.
+        start: Folder of a model whose tokenizer, of the same kind, is taken over unchanged.
+        stop_after: Stop after this step, for tests.
+        show: Show a progress bar.
+
+    Returns:
+        The model.
     """
     with latent_folder(training, folder).held(accelerator):
         return _train(training, folder, accelerator, on_metrics, start, stop_after, show)
 
 
 def latent_folder(training: LatentTrainingConfig, folder: Path) -> RunFolder:
-    """The folder of the training of a latent diffusion."""
+    """Folder of the training of a latent diffusion model."""
     return RunFolder(folder, "latent", training, ("tokenizer", "latent"), {"latent": "tokenizer_stage"})
 
 
@@ -135,7 +152,7 @@ def _train(
     stop_after: int | None,
     show: bool,
 ) -> LatentDiffusion:
-    """The training of a latent diffusion whose folder is held."""
+    """Train a latent diffusion model whose folder is locked."""
     run = latent_folder(training, folder)
     dataset = open_dataset(training.data)
     classes = label_names(dataset, training.label) if training.label else ()
@@ -172,7 +189,7 @@ def _train(
 def fresh_model(
     training: LatentTrainingConfig, data: LabelledSignals, tokenizer: SignalTokenizer
 ) -> tuple[LatentDiffusion, Callable[[int, int, int], LatentBatch]]:
-    """The untrained model, its latents standardised, and what it learns from."""
+    """Untrained model with standardised latents, and its training batches."""
     source = latent_batches(data, training, flat=tokenizer.flat)
     shown = [source(training.stage.steps + i, 0, 1).signal for i in range(-(-SHOWN // training.stage.batch))]
     grid = tuple(tokenizer.to_latents(shown[0][:1].to(tokenizer.device)).shape[2:])
@@ -182,7 +199,7 @@ def fresh_model(
 
 
 def adopted(config: LatentDiffusionConfig, start: Path) -> SignalTokenizer:
-    """The tokenizer of another model of the kind that a config names."""
+    """Tokenizer of another model, of the kind that a config names."""
     kind = kind_of_tokenizer(config)
     for tokenizer in Codec.from_pretrained(start).slots.by_name.values():
         if isinstance(tokenizer, SignalTokenizer) and tokenizer.config.kind == kind:
@@ -191,7 +208,7 @@ def adopted(config: LatentDiffusionConfig, start: Path) -> SignalTokenizer:
 
 
 def kind_of_tokenizer(config: LatentDiffusionConfig) -> str:
-    """`image`, `audio`, `volume` or `series`; UserError for the others: text, and a bare VQ-VAE, which has no data."""
+    """Kind `image`, `audio`, `volume` or `series`; UserError for text and a bare VQ-VAE, which have no signals."""
     kind = "" if isinstance(config.tokenizer, VQVAEConfig) else config.tokenizer.kind
     if kind not in SIGNALS:
         raise UserError(f"latent.tokenizer.kind: a diffusion of latents is trained for {', '.join(SIGNALS)}")
@@ -199,7 +216,7 @@ def kind_of_tokenizer(config: LatentDiffusionConfig) -> str:
 
 
 def tokenizer_chain(training: LatentTrainingConfig) -> ChainConfig:
-    """The training of the tokenizer as a chain that ends there."""
+    """Chain that trains the tokenizer only."""
     kind = kind_of_tokenizer(training.latent)
     return ChainConfig(
         name=training.name,
@@ -218,7 +235,7 @@ def _trained(
     accelerator: Accelerator,
     on_metrics: OnMetrics | None,
 ) -> SignalTokenizer:
-    """Its own tokenizer."""
+    """Train the tokenizer of the model."""
     kind, chain = kind_of_tokenizer(training.latent), tokenizer_chain(training)
     torch.manual_seed(torch_seed(training.seed))
     tokenizer = train_tokenizer(kind, chain, dataset, folder / "tokenizer", accelerator, on_metrics)

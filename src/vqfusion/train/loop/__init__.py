@@ -1,1 +1,1 @@
-"""The training loop and what survives a restart of it."""
+"""The training loop, and what survives a restart."""

@@ -1,4 +1,4 @@
-"""The processes and the device of a training."""
+"""Processes and device of a training."""
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -7,11 +7,11 @@ from vqfusion.nn.weights import pick_device
 
 
 def make_accelerator(device: str | None) -> Accelerator:
-    """The processes and the device that a training runs on; UserError where the device is not available."""
+    """Set up processes and device of a training; UserError where the device is not available."""
     if device is not None:
         chosen = pick_device(device)
         if chosen.type == "cuda" and chosen.index is not None:
             torch.cuda.set_device(chosen)
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step draws some of the slots only
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # a step uses some of the slots only
     on_cpu = device == "cpu" or (device is None and not torch.accelerator.is_available())
-    return Accelerator(cpu=on_cpu, kwargs_handlers=[unused])  # unless told so, its processes on CPUs never meet
+    return Accelerator(cpu=on_cpu, kwargs_handlers=[unused])  # without `cpu`, processes on CPUs would not communicate

@@ -1,14 +1,14 @@
-"""Whether a run that goes on is still the same run, and what of its config may change."""
+"""Whether a resumed run is still the same run, and what of its config may change."""
 
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-MAY_CHANGE = ("steps", "learning_rate", "checkpoint_every_s")  # of a stage, while it is trained
+MAY_CHANGE = ("steps", "learning_rate", "checkpoint_every_s")  # of a stage in training
 
 
 class Difference(NamedTuple):
-    """A value of a config that is another one now: `where` is its key; `allowed` says that a run may go on with it."""
+    """A changed value of a config: `where` is its key; `allowed` says that the run may be resumed with it."""
 
     where: str
     old: Any
@@ -20,7 +20,7 @@ class Difference(NamedTuple):
 
 
 def differences(old: Any, new: Any, where: str = "", free: tuple[str, ...] = ()) -> Iterator[Difference]:
-    """Every value that differs between two configs as JSON holds them; a key that one of them lacks is None there."""
+    """All values that differ between two configs as JSON; a missing key counts as None."""
     if isinstance(old, dict) and isinstance(new, dict):
         free = MAY_CHANGE if "warmup_steps" in new else ()  # a stage
         for key in dict.fromkeys([*new, *old]):
@@ -33,7 +33,7 @@ def differences(old: Any, new: Any, where: str = "", free: tuple[str, ...] = ())
 
 
 def refused(old: str, new: str) -> str | None:
-    """Why a checkpoint with the contract `old` does not belong to `new`, in brackets; None where it does."""
+    """Reason why a checkpoint with the config `old` does not fit `new`, in brackets; None where it does."""
     if old == new:
         return None
     try:

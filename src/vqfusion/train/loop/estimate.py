@@ -1,4 +1,4 @@
-"""What a training would cost: a few steps of the real loop on random data, before anything is read or written."""
+"""Cost of a training, measured by a few steps of the real loop on random data."""
 
 import time
 from collections.abc import Callable
@@ -18,17 +18,21 @@ from vqfusion.nn.weights import count_parameters
 from vqfusion.train.loop.fit import fit
 from vqfusion.train.loop.signals import Interrupted
 
-MOST_STEPS, BUDGET_S = 8, 3.0  # of each stage; one step to warm up and one to time are always made
+MOST_STEPS, BUDGET_S = 8, 3.0  # for each stage; at least one warm-up step and one timed step are made
 COPIES = 5  # weights, gradients, two moments of Adam, average
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cost of one network.
+    """Cost of one network. The memory of the process itself (torch, the data) comes on top.
 
-    `state_bytes` is computed: weights, gradients, Adam's two moments and the average, in float32.
-    `activation_bytes` is measured: what autograd keeps for the backward pass of the largest step seen. The
-    process itself (torch, the data) comes on top. `seconds_per_step` is the mean of the steps that were timed.
+    Attributes:
+        name: Name of the network.
+        parameters: Number of parameters.
+        state_bytes: Weights, gradients, the two moments of Adam and the average, in float32.
+        activation_bytes: What autograd kept for the backward pass of the largest measured step.
+        seconds_per_step: Mean of the timed steps.
+        steps: Number of training steps.
     """
 
     name: str
@@ -40,15 +44,17 @@ class Estimate:
 
     @property
     def peak_bytes(self) -> int:
+        """Memory of state and activations."""
         return self.state_bytes + self.activation_bytes
 
     @property
     def seconds(self) -> float:
+        """Duration of the training."""
         return self.seconds_per_step * self.steps
 
 
 class _Enough(Exception):
-    """The steps that were to be timed are done."""
+    """All steps have been timed."""
 
 
 def measure(
@@ -58,7 +64,7 @@ def measure(
     stage: StageConfig,
     accelerator: Accelerator,
 ) -> Estimate:
-    """Run the training loop until the budget is used; time its steps and weigh what autograd keeps."""
+    """Run the training loop for a few seconds; time its steps and measure the memory of autograd."""
     starts: list[float] = []
     kept: dict[int, int] = {}
     peak = 0

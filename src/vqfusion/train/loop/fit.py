@@ -1,4 +1,4 @@
-"""One training loop for every network: tokenizers and Fusion, one process or many."""
+"""The training loop of all networks, in one process or many."""
 
 import math
 import signal
@@ -45,11 +45,12 @@ weights."""
 class Trainable(Protocol):
     """A module with `loss(batch) -> (scalar, report)`."""
 
-    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Training loss of a batch, and values to report."""
 
 
 class _Loss(nn.Module):
-    """Gives the loss of a module as its forward, which is what distributed wrappers hook into."""
+    """Wraps the loss of a module as its forward pass, to which distributed wrappers attach."""
 
     def __init__(self, module: nn.Module, precision: str):
         super().__init__()
@@ -66,7 +67,7 @@ class _Loss(nn.Module):
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
-    """Linear warm-up over `warmup_steps`, then a cosine to zero at `steps`."""
+    """Learning rate: linear warm-up over `warmup_steps`, then cosine decay to zero at `steps`."""
     warm = min(1.0, (step + 1) / max(1, stage.warmup_steps))
     return stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / stage.steps))
 
@@ -84,18 +85,32 @@ def fit(
     stop_after: int | None = None,
     show: bool = True,
 ) -> nn.Module:
-    """Train `module` for `stage.steps` and return it with averaged weights, in evaluation mode.
+    """Train a module and return it with averaged weights, in evaluation mode.
 
-    With `stage.snapshots`, averages for `power_average.averaged` are written to `folder/snapshots`.
-    `batches(step, rank, processes)` gives this process its share of the batch of a step and must depend on
-    nothing else: a stopped run then continues bit for bit. Shares may differ in size: every item of the batch weighs
-    the same. The checkpoint `folder/state.safetensors` is
-    written every `checkpoint_every_s`, at the end, and when SIGINT or SIGTERM asks for it; metrics go to
-    `folder/metrics.jsonl` and, the same values, to `on_metrics`. `contract` says which config the checkpoint
-    belongs to. `on_log` sees the module every `LOG_EVERY` steps and must draw from no global generator; `on_save` may
-    save the module, which then has its averaged weights.
+    The checkpoint `folder/state.safetensors` is written every `checkpoint_every_s` seconds, at the end, and on SIGINT
+    or SIGTERM; metrics go to `folder/metrics.jsonl`. With `stage.snapshots`, averages for `power_average.averaged` are
+    written to `folder/snapshots`.
 
-    Raises UserError where the loss, its gradient or a weight is not finite; the checkpoint before stays as it was.
+    Args:
+        module: The module, with a method `loss(batch)`.
+        batches: Called as `batches(step, rank, processes)` for the share of this process in the batch of a step. It
+            must depend on nothing else, so that a stopped run resumes exactly. Shares may differ in size; every item of
+            the batch has the same weight.
+        stage: Optimisation settings.
+        folder: Folder of the checkpoint.
+        contract: Config that the checkpoint belongs to, as JSON.
+        accelerator: Processes and device.
+        on_log: Called with step and module every `LOG_EVERY` steps; must not use global random generators.
+        on_metrics: Called with the metrics.
+        on_save: Called at checkpoints with averaged weights in the module, to save it.
+        stop_after: Stop after this step, for tests.
+        show: Show a progress bar.
+
+    Returns:
+        The module.
+
+    Raises:
+        UserError: The loss, its gradient or a weight is not finite; the previous checkpoint is kept.
     """
     device, first = accelerator.device, accelerator.is_main_process
     require_batch(stage.batch, accelerator.num_processes)
@@ -185,7 +200,7 @@ def fit(
 
 @contextmanager
 def _denormals_as_zero() -> Iterator[None]:
-    """Momentum of what gets no gradient decays to denormal numbers, with which a processor is many times slower."""
+    """Context without denormal numbers, which slow processors down: momentum without gradients decays to them."""
     torch.set_flush_denormal(True)
     try:
         yield
@@ -194,7 +209,7 @@ def _denormals_as_zero() -> Iterator[None]:
 
 
 def _any_process(flags: tuple[bool, ...], accelerator: Accelerator) -> tuple[bool, ...]:
-    """Which flags are set on some process, so that all of them do the same."""
+    """Flags that are set in any process, so that all processes act alike."""
     if accelerator.num_processes == 1:
         return flags
     counts = accelerator.reduce(torch.tensor(flags, dtype=torch.float32, device=accelerator.device))
@@ -202,7 +217,7 @@ def _any_process(flags: tuple[bool, ...], accelerator: Accelerator) -> tuple[boo
 
 
 def _tell_changes(name: str, resumed: Resumed, stage: StageConfig) -> None:
-    """One line on what is different for a run that goes on."""
+    """Print in one line what changed for a resumed run."""
     before = resumed.stage
     if before is None or not resumed.step:
         return

@@ -1,4 +1,4 @@
-"""A lock on a file, which the kernel releases when the process that holds it ends, however it ends."""
+"""File lock that the kernel releases when the process ends, however it ends."""
 
 import errno
 import os
@@ -9,13 +9,14 @@ from pathlib import Path
 from vqfusion.errors import UserError
 
 TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
-FAR = 2**20  # Windows locks bytes: one that nobody reads
+FAR = 2**20  # position of the byte that Windows locks, beyond the content
 
 
 def take(path: Path) -> int:
-    """Lock a file and give its descriptor; closing that releases it.
+    """Lock a file and return its descriptor; closing it releases the lock.
 
-    UserError that names the other process where the file is locked already, or where it cannot be made or locked.
+    Raises:
+        UserError: Another process has the lock (named in the message), or the file cannot be made or locked.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +39,7 @@ def take(path: Path) -> int:
 
 
 def release(descriptor: int) -> None:
-    """Give a lock back; the file stays, empty, so that nobody can lock one of the same name beside it."""
+    """Release a lock; the empty file stays, so that nobody can lock a new file of the same name meanwhile."""
     os.ftruncate(descriptor, 0)
     os.close(descriptor)
 

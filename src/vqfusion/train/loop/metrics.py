@@ -17,10 +17,10 @@ OnMetrics = Callable[[str, dict[str, float]], None]
 
 
 class Metrics:
-    """Means of the reported values since the last line, one JSON object a line, over all processes.
+    """Means of the reported values since the last line, over all processes, as JSON lines.
 
-    A resumed run cuts the lines that it repeats and a line that a full disk cut off, and goes on with the sums of its
-    checkpoint (`state`), so that its lines are those of a run that was never stopped.
+    A resumed run removes the lines that it repeats and a truncated last line, and continues with the sums of its
+    checkpoint (`state`), so that its lines equal those of an uninterrupted run.
     """
 
     def __init__(self, folder: Path, step: int, state: str, first: bool, on_metrics: OnMetrics | None):
@@ -36,18 +36,18 @@ class Metrics:
             write_bytes(self.path, "".join(line + "\n" for line in kept).encode())
 
     def add(self, values: Mapping[str, Tensor], share: float) -> None:
-        """Take in the values of a step; `share` of its items are those of this process."""
+        """Add the values of a step; `share` is the fraction of its items in this process."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + share * float(value)
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def state(self) -> str:
-        """What a checkpoint keeps of the lines to come, as JSON; every process must ask for it."""
+        """State for a checkpoint, as JSON; all processes must call it."""
         self._collect()
         return json.dumps({"sums": self.sums, "counts": self.counts, "seconds": time.monotonic() - self.started})
 
     def write(self, step: int, rate: float) -> dict[str, float]:
-        """Write the means since the last line, and give them; every process must call this."""
+        """Write and return the means since the last line; all processes must call it."""
         self._collect()
         means = {name: self.sums[name] / self.counts[name] for name in self.sums}
         self.sums, self.counts = {}, {}
@@ -64,7 +64,7 @@ class Metrics:
         return means
 
     def _collect(self) -> None:
-        """Bring the sums of all processes together in the first one."""
+        """Add the sums of all processes in the first one."""
         if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
             return
         parts: list[dict[str, float]] = [{}] * dist.get_world_size()
@@ -74,7 +74,7 @@ class Metrics:
 
 
 def _step_of(line: str) -> float:
-    """The step of a line of metrics.jsonl, beyond all steps where it is not whole."""
+    """Step of a line of metrics.jsonl; infinite where the line is truncated."""
     try:
         return float(json.loads(line)["step"])
     except (json.JSONDecodeError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Muon, which makes the step of every matrix orthogonal, in the precision that the device is fast in."""
+"""Muon, an optimizer with orthogonalised steps, in the precision in which the device is fast."""
 
 import math
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ ITERATIONS = 5
 
 
 class Muon(Optimizer):
-    """Momentum with Nesterov's look ahead, made orthogonal (Jordan et al., 2024), for parameters that are matrices.
+    """Orthogonalised Nesterov momentum (Jordan et al., 2024), for parameters that are matrices.
 
-    The kernels of a convolution `[A, C, *kernel]` are taken as a matrix `[A, C x kernel]`. A step is 0.2
-    sqrt(max(A, B)) long for a matrix `[A, B]`, so that it has the size of AdamW's at the same `lr` (Liu et al.,
-    2025, "Muon is scalable for LLM training", eq. 4). In bfloat16 it equals `torch.optim.Muon` with
-    `adjust_lr_fn="match_rms_adamw"`; where bfloat16 is emulated it computes in float32, which that one cannot.
+    Kernels of a convolution `[A, C, *kernel]` are taken as a matrix `[A, C x kernel]`. The step of a matrix `[A, B]` is
+    scaled by 0.2 sqrt(max(A, B)), so that it has the size of AdamW's at the same `lr` (Liu et al., 2025, "Muon is
+    scalable for LLM training", eq. 4). In bfloat16 it equals `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`;
+    where bfloat16 is emulated it computes in float32.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
@@ -28,6 +28,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Make one optimizer step."""
         for group in self.param_groups:
             for matrix in group["params"]:
                 if matrix.grad is None:
@@ -44,7 +45,7 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrix: Float[Tensor, "A B"], eps: float = 1e-7) -> Float[Tensor, "A B"]:
-    """The orthogonal factor of a matrix, roughly: singular values of about 0.7 to 1.2, by Newton-Schulz iterations."""
+    """Approximate orthogonal factor of a matrix by Newton-Schulz iterations; singular values become 0.7 to 1.2."""
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonal(matrix.T, eps).T
     a, b, c = COEFFICIENTS

@@ -1,4 +1,4 @@
-"""The optimizers of a stage: one for most parameters, and where it is asked for, Muon for the matrices."""
+"""Optimizers of a stage: AdamW, and Muon for matrices where requested."""
 
 import torch
 from torch import nn
@@ -10,9 +10,9 @@ from vqfusion.train.loop.muon import Muon
 
 
 def make_optimizers(module: nn.Module, stage: StageConfig) -> list[Optimizer]:
-    """AdamW for all parameters, or Muon for the weights of linear layers and `ScaleFreeBlock`s and AdamW for the rest.
+    """AdamW for all parameters, or Muon for weights of linear layers and `ScaleFreeBlock`s and AdamW for the rest.
 
-    Vectors and scalars do not decay.
+    Vectors and scalars have no weight decay.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     muon = stage.optimizer == "muon"

@@ -1,4 +1,4 @@
-"""The folder of a training: one process at a time, one config."""
+"""Folder of a training, used by one process at a time for one config."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,10 +28,14 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a training is kept. `kind`.json in it holds the config.
+    """Folder of a training.
 
-    `parts` are the folders of its checkpoints, in the order of training. `settled[part]` is the section of the config
-    that stands once this part is begun, because what is trained there depends on it.
+    Attributes:
+        path: The folder.
+        kind: Kind of the training; the config is stored in `kind`.json.
+        config: The config.
+        parts: Folders of the checkpoints, in the order of training.
+        settled: For each part, the section of the config that is fixed once the part has started.
     """
 
     path: Path
@@ -41,7 +45,7 @@ class RunFolder:
     settled: dict[str, str] = field(default_factory=dict)
 
     def state(self) -> str:
-        """What the folder holds: NEW, GOES_ON, FINISHED, OTHER_RUN or OTHER_MODEL; the last two begin the reason."""
+        """State of the folder: NEW, GOES_ON, FINISHED, or OTHER_RUN and OTHER_MODEL followed by the reason."""
         model = (self.path / "config.json").exists()
         if not self._begun():
             return f"{OTHER_MODEL}; {MEND}" if model else NEW
@@ -54,16 +58,17 @@ class RunFolder:
         return FINISHED if model and not found and not is_unfinished(self.path) else GOES_ON
 
     def require_own(self) -> None:
-        """UserError where the folder belongs to another run or model."""
+        """Raise UserError where the folder belongs to another run or model."""
         state = self.state()
         if state.startswith((OTHER_RUN, OTHER_MODEL)):
             raise UserError(f"{self.path}: {state}")
 
     @contextmanager
     def held(self, accelerator: Accelerator) -> Iterator[None]:
-        """Keep every other training out, and make the folder this run's; all processes of a run enter together.
+        """Context that locks the folder for this run; all processes of the run enter together.
 
-        UserError, for each of them, where another run has the folder or it belongs to one.
+        Raises:
+            UserError: Another run uses the folder, or it belongs to another run; raised in every process.
         """
         lock = on_first(accelerator, lambda: take(self.path / LOCK))
         try:
@@ -74,7 +79,7 @@ class RunFolder:
                 release(lock)
 
     def on_save(self, part: str, save: Callable[[], None]) -> OnSave:
-        """What `fit` calls to leave a model that can be used, marked as unfinished."""
+        """Callback of `fit` that saves a usable model, marked as unfinished."""
 
         def mark_and_save(step: int, steps: int) -> None:
             mark_unfinished(self.path, part, step, steps)
@@ -83,7 +88,7 @@ class RunFolder:
         return mark_and_save
 
     def finish(self, accelerator: Accelerator, save: Callable[[], None]) -> None:
-        """Save the trained model; from then on it counts as finished."""
+        """Save the trained model and mark it as finished."""
 
         def save_and_mark() -> None:
             save()
@@ -102,13 +107,13 @@ class RunFolder:
 
     def _differences(self) -> list:
         held = self.path / f"{self.kind}.json"
-        if not held.exists():  # a run that an earlier version began; its checkpoints have the config too
+        if not held.exists():  # a run of an earlier version; its checkpoints have the config too
             return []
         return list(differences(load_json(held), self.config.model_dump(mode="json")))
 
 
 def on_first(accelerator: Accelerator, action: Callable[[], Value]) -> Value:
-    """What the first process makes of something that one process alone may do; its UserError is raised by all."""
+    """Run an action in the first process only and return its result in all; its UserError is raised in all."""
     made: list = [None, None]
     if accelerator.is_main_process:
         try:

@@ -1,4 +1,4 @@
-"""Stops of a training: SIGINT and SIGTERM are looked at between two steps."""
+"""Interruption of a training by SIGINT and SIGTERM between two steps."""
 
 import signal
 from types import FrameType
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Interrupted(Exception):
-    """Training was asked to stop; everything is saved. `exit_code` is 130 for Ctrl-C and 143 for SIGTERM."""
+    """Training was interrupted; everything is saved. `exit_code` is 130 for Ctrl-C and 143 for SIGTERM."""
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
@@ -14,7 +14,7 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Turns SIGINT and SIGTERM into a number that the loop looks at between two steps."""
+    """Converts SIGINT and SIGTERM to a number that the loop checks between two steps."""
 
     number: int | None = None
 
@@ -23,7 +23,7 @@ class Signals:
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self.previous[number] = signal.signal(number, self._note)
-        except ValueError:  # not the main thread: signals stay with whoever runs us
+        except ValueError:  # not the main thread, which keeps its signal handlers
             pass
         return self
 

@@ -1,4 +1,4 @@
-"""What must survive a restart of training, and how it is written."""
+"""State of a training that survives a restart, and its storage."""
 
 import json
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from vqfusion.train.loop.power_average import PowerAverage
 
 
 class WeightAverage:
-    """Exponential moving average of the parameters of a module; buffers are taken as they are.
+    """Exponential moving average of the parameters of a module; buffers are copied.
 
-    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, so that short runs forget the start.
+    The decay is min(decay, (1 + n) / (10 + n)) after n updates, so that short runs forget the initial weights.
     """
 
     def __init__(self, module: nn.Module, decay: float):
@@ -28,17 +28,19 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
+        """Add the parameters after a step."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.values, [p.detach() for p in module.parameters()], 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, module: nn.Module) -> None:
+        """Copy the average into a module."""
         for parameter, value in zip(module.parameters(), self.values, strict=True):
             parameter.copy_(value)
 
     @contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:
-        """The module with averaged weights for a while; its own come back bit for bit."""
+        """Context in which the module has averaged weights; its own are restored exactly."""
         own = [p.detach().clone() for p in module.parameters()]
         self.copy_to(module)
         try:
@@ -51,7 +53,7 @@ class WeightAverage:
 
 @dataclass(frozen=True)
 class Resumed:
-    """What a checkpoint says beside its tensors: steps made, the stage it was made with, the state of the metrics."""
+    """Content of a checkpoint beside tensors: step, stage and state of the metrics."""
 
     step: int = 0
     stage: StageConfig | None = None
@@ -64,7 +66,7 @@ def training_tensors(
     optimizers: list[torch.optim.Optimizer],
     tracked: PowerAverage | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of a training run under a stable name, as references."""
+    """All tensors of a training run under stable names, as references."""
     for name, value in module.state_dict().items():
         yield f"model/{name}", value
     for (name, parameter), value in zip(module.named_parameters(), average.values, strict=True):
@@ -79,8 +81,11 @@ def training_tensors(
 def save_state(
     path: Path, step: int, contract: str, stage: StageConfig, metrics: str, tensors: dict[str, Tensor]
 ) -> None:
-    """Write a checkpoint in one move; `contract` is the config it belongs to. UserError, and the checkpoint before is
-    kept, where a tensor holds NaN or infinity."""
+    """Write a checkpoint atomically; `contract` is the config that it belongs to.
+
+    Raises:
+        UserError: A tensor has NaN or infinity; the previous checkpoint is kept.
+    """
     require_finite(tensors, path)
     notes = {"step": str(step), "contract": contract, "stage": stage.model_dump_json(), "metrics": metrics}
     save_weights(path, tensors, notes)
@@ -94,9 +99,10 @@ def load_state(
     optimizers: list[torch.optim.Optimizer],
     tracked: PowerAverage | None = None,
 ) -> Resumed:
-    """Put a checkpoint back, bit for bit; step 0 when there is none.
+    """Restore a checkpoint exactly; step 0 where there is none.
 
-    Raises UserError when it was made with another config, apart from what may change (`contract.MAY_CHANGE`).
+    Raises:
+        UserError: It was made with another config, apart from what may change (`contract.MAY_CHANGE`).
     """
     if not path.exists():
         return Resumed()

@@ -1,4 +1,4 @@
-"""Metrics of a training for TensorBoard, beside metrics.jsonl."""
+"""Metrics for TensorBoard, beside metrics.jsonl."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ from vqfusion.train.loop.metrics import OnMetrics
 
 
 def tensorboard(folder: Path) -> OnMetrics:
-    """A function that writes lines of metrics as events to `folder`, as `stage/name` over the step.
+    """Callback that writes metrics as TensorBoard events to `folder`, as `stage/name` over the step.
 
-    Raises UserError where the package tensorboard is missing.
+    Raises:
+        UserError: The package tensorboard is missing.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter

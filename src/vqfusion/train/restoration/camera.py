@@ -1,5 +1,8 @@
-"""What a camera and a file do to a picture, in order: light, photons, filters, white balance, a curve, sharpening,
-another size, grain, JPEG. Everything is drawn at random; the reference goes through what is no damage."""
+"""Simulated damage of cameras and files, in order of the imaging process.
+
+The steps are light, photons, colour filters, white balance, tone curve, sharpening, resizing, film grain and JPEG, with
+random parameters; the reference goes through those that are not damage.
+"""
 
 import io
 import math
@@ -11,10 +14,10 @@ from torch.nn import functional as F
 
 from vqfusion.train.restoration.holes import uniform
 
-MARGIN = 12  # pixels around the crop: for filters that look there and for blocks of JPEG that begin anywhere
-LARGEST = 1.8  # times as many pixels a side as are asked for, before another size
+MARGIN = 12  # pixels around the crop, for the support of filters and random offsets of JPEG blocks
+LARGEST = 1.8  # largest ratio of the side before resizing to the side of the crop
 
-# Malvar, He, Cutler (2004), figure 2, in eighths: what is missing at a place from the mosaic around it
+# Malvar, He, Cutler (2004), figure 2, in eighths: filters that interpolate a missing colour from the mosaic
 _GREEN = [[0, 0, -1, 0, 0], [0, 0, 2, 0, 0], [-1, 2, 4, 2, -1], [0, 0, 2, 0, 0], [0, 0, -1, 0, 0]]
 _ALONG = [[0, 0, 0.5, 0, 0], [0, -1, 0, -1, 0], [-1, 4, 5, 4, -1], [0, -1, 0, -1, 0], [0, 0, 0.5, 0, 0]]
 _DIAGONAL = [[0, 0, -1.5, 0, 0], [0, 2, 0, 2, 0], [-1.5, 0, 6, 0, -1.5], [0, 2, 0, 2, 0], [0, 0, -1.5, 0, 0]]
@@ -22,7 +25,7 @@ FILTERS = torch.tensor([_GREEN, _ALONG, [list(row) for row in zip(*_ALONG, stric
 
 
 def source_side(crop: int, generator: torch.Generator) -> int:
-    """Pixels a side that `photographed` needs for a crop of so many, with a size drawn at random."""
+    """Side in pixels that `photographed` needs for a crop, with a random scale."""
     ratio = 1 + (LARGEST - 1) * uniform(generator) if uniform(generator) < 0.3 else 1.0
     return round((crop + 2 * MARGIN) * ratio)
 
@@ -30,10 +33,18 @@ def source_side(crop: int, generator: torch.Generator) -> int:
 def photographed(
     clean: Float[Tensor, "3 H W"], crop: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "3 h w"]]:
-    """A reference of `crop` pixels a side, and what a camera or a file made of it; both in [0, 1].
+    """Reference of `crop` pixels a side, and the picture as a camera or file would have it; both in [0, 1].
 
-    A third has the noise of a sensor and mostly JPEG, a third of it grain of film, half of the rest JPEG alone, and so
-    on: see the draws. `clean` is larger by a margin and by the ratio of sizes, see `source_side`.
+    A third has sensor noise and mostly JPEG, a third of it film grain, half of the rest JPEG alone, and so on: see the
+    draws.
+
+    Args:
+        clean: Source, larger than the crop by a margin and a scale, see `source_side`.
+        crop: Side of the crop in pixels.
+        generator: Random generator.
+
+    Returns:
+        The reference and the damaged picture.
     """
     kind, damaged = uniform(generator), clean
     if kind < 0.55:
@@ -59,7 +70,7 @@ def photographed(
 
 
 def developed(clean: Float[Tensor, "3 H W"], generator: torch.Generator) -> Float[Tensor, "3 H W"]:
-    """Photons and their reading in linear light, behind colour filters three times of four, developed again."""
+    """Add photon and read-out noise in linear light, usually through a colour filter array, and develop."""
     gains = torch.tensor([1.2 + 1.2 * uniform(generator), 1.0, 1.2 + uniform(generator)])[:, None, None]
     mixed = 0.25 * uniform(generator)
     matrix = (1 - mixed) * torch.eye(3) + mixed / 3
@@ -74,8 +85,10 @@ def developed(clean: Float[Tensor, "3 H W"], generator: torch.Generator) -> Floa
 
 
 def demosaiced(light: Float[Tensor, "3 H W"], smooth: bool = False) -> Float[Tensor, "3 H W"]:
-    """Three colours everywhere from one at each pixel: the linear filters of Malvar, He, Cutler (2004), or, `smooth`,
-    straight lines between neighbours of the same colour."""
+    """Interpolate three colours at every pixel from one.
+
+    With the linear filters of Malvar, He, Cutler (2004), or with `smooth` bilinearly.
+    """
     red = torch.zeros(light.shape[1:], dtype=torch.bool)
     red[::2, ::2] = True
     blue = red.roll((1, 1), (0, 1))
@@ -96,7 +109,7 @@ def demosaiced(light: Float[Tensor, "3 H W"], smooth: bool = False) -> Float[Ten
 
 
 def grained(clean: Float[Tensor, "3 H W"], generator: torch.Generator) -> Float[Tensor, "3 H W"]:
-    """Grain of film: noise of some width, strongest in the middle tones, mostly the same in all colours."""
+    """Add film grain: correlated noise, strongest in the middle tones, mostly equal in all colours."""
     shared, width = uniform(generator), 0.3 + 0.9 * uniform(generator)
     own = torch.randn(clean.shape, generator=generator)
     noise = shared**0.5 * own[:1] + (1 - shared) ** 0.5 * torch.randn(clean.shape, generator=generator)
@@ -108,12 +121,12 @@ def grained(clean: Float[Tensor, "3 H W"], generator: torch.Generator) -> Float[
 
 
 def sharpened(x: Float[Tensor, "C H W"], amount: float, width: float) -> Float[Tensor, "C H W"]:
-    """An unsharp mask: the picture and `amount` of what a Gaussian of `width` pixels takes away."""
+    """Unsharp mask: add `amount` times what a Gaussian of `width` pixels removes."""
     return (x + amount * (x - blurred(x, width))).clamp(0, 1)
 
 
 def blurred(x: Float[Tensor, "C H W"], width: float) -> Float[Tensor, "C H W"]:
-    """Smoothed by a Gaussian of a standard deviation of `width` pixels."""
+    """Gaussian blur with a standard deviation of `width` pixels."""
     reach = math.ceil(3 * width)
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / width).square())
     weights = (weights / weights.sum()).expand(len(x), 1, 1, -1)
@@ -122,7 +135,16 @@ def blurred(x: Float[Tensor, "C H W"], width: float) -> Float[Tensor, "C H W"]:
 
 
 def jpeg(x: Float[Tensor, "3 H W"], quality: int, subsampling: int) -> Float[Tensor, "3 H W"]:
-    """A picture in [0, 1] stored as JPEG and read again; subsampling 0, 1, 2: colours whole, halved across, halved."""
+    """Encode a picture in [0, 1] as JPEG and decode it.
+
+    Args:
+        x: The picture.
+        quality: Quality, 1 to 100.
+        subsampling: Chroma subsampling: 0 none, 1 horizontal, 2 both.
+
+    Returns:
+        The picture.
+    """
     import numpy as np
     from PIL import Image
 
@@ -134,10 +156,10 @@ def jpeg(x: Float[Tensor, "3 H W"], quality: int, subsampling: int) -> Float[Ten
 
 
 def to_linear(x: Tensor) -> Tensor:
-    """sRGB values as light (IEC 61966-2-1)."""
+    """Convert sRGB values to linear light (IEC 61966-2-1)."""
     return torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0) + 0.055) / 1.055) ** 2.4)
 
 
 def from_linear(x: Tensor) -> Tensor:
-    """Light as sRGB values (IEC 61966-2-1)."""
+    """Convert linear light to sRGB values (IEC 61966-2-1)."""
     return torch.where(x <= 0.0031308, 12.92 * x, 1.055 * x.clamp(min=1e-8) ** (1 / 2.4) - 0.055)

@@ -1,4 +1,4 @@
-"""One item that a prior learns from: a crop, the damage done to it, and what the prior is told."""
+"""One training item of a prior: a crop, its damage, and the noise level that the prior receives."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from vqfusion.train.restoration.camera import photographed, source_side
 from vqfusion.train.restoration.holes import error_of_lost, lost_values
 from vqfusion.train.restoration.uneven import uneven_noise
 
-COLOURED = 2.0  # times as much error as of white noise remains of what a camera and a file did
+COLOURED = 2.0  # error left of camera and file damage, relative to that of white noise
 
 
 def damaged_crop(
@@ -25,7 +25,21 @@ def damaged_crop(
     kind: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One item of a `NoisyBatch`; kind in [0, 1) chooses the damage by the shares of the training."""
+    """One item of a `NoisyBatch`.
+
+    Args:
+        signals: Training signals.
+        weights: Probability of each signal.
+        training: Config of the training.
+        crop: Side of the crop.
+        sigma: Noise level.
+        told: Whether the network receives the level.
+        kind: Number in [0, 1) that selects the kind of damage by the fractions in `training`.
+        generator: Random generator.
+
+    Returns:
+        Clean data, noisy data, levels and expected squared errors.
+    """
     config, slope = training.prior, training.error_slope
     from_camera = kind >= 1 - training.camera
     side = source_side(crop, generator) if from_camera else crop
@@ -58,12 +72,12 @@ def damaged_crop(
 
 
 def remaining(sigma: Tensor, slope: float) -> Tensor:
-    """The squared error that about remains at a noise of sigma."""
+    """Squared error to be expected after denoising at a noise level sigma."""
     return 1 / (1 / sigma.square() + 1 / (slope * sigma))
 
 
 def in_grey(picture: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
-    """A picture with its luma in all three channels."""
+    """Luma of a picture in all three channels."""
     return (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).expand(3, -1, -1)
 
 
@@ -74,14 +88,25 @@ def busiest_box(
     candidates: int,
     generator: torch.Generator,
 ) -> Float[Tensor, "C ..."]:
-    """Of crops from so many random signals the one whose neighbours differ most."""
+    """Of random crops of random signals, the one with the largest mean difference of neighbours.
+
+    Args:
+        signals: Training signals.
+        weights: Probability of each signal.
+        size: Size of the crop.
+        candidates: Number of crops to choose from.
+        generator: Random generator.
+
+    Returns:
+        The crop.
+    """
     chosen = torch.multinomial(weights, candidates, replacement=True, generator=generator).tolist()
     boxes = [random_box(signals[number], size, generator) for number in chosen]
     return max(boxes, key=lambda box: float(box.diff(dim=-1).abs().mean())) if candidates > 1 else boxes[0]
 
 
 def turned(crop: Float[Tensor, "C ..."], generator: torch.Generator) -> Float[Tensor, "C ..."]:
-    """A crop mirrored along random axes, with two axes swapped half of the time; sound changes its sign instead."""
+    """Mirror a crop along random axes and swap two axes half of the time; sound changes its sign instead."""
     rank = crop.ndim - 1
     draws = torch.rand(2 + rank, generator=generator)
     if rank == 1:

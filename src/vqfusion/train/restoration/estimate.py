@@ -1,4 +1,4 @@
-"""What the training of a prior would cost."""
+"""Cost of training a prior."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from vqfusion.train.restoration.trainer import noisy_batches
 
 
 def estimate_prior(training: PriorTrainingConfig, device: str | None = None) -> Estimate:
-    """The cost of a prior, on random data."""
+    """Cost of a prior, measured on random data."""
     accelerator, config = make_accelerator(device), training.prior
     generator = torch.Generator().manual_seed(0)
     shape = (config.channels, *[training.crop] * config.rank)

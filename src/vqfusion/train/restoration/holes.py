@@ -1,4 +1,4 @@
-"""Values that are lost: scattered ones, boxes, lines, strokes, all but one colour a pixel."""
+"""Random patterns of missing values: scattered, boxes, lines, strokes, colour filter mosaics."""
 
 import math
 
@@ -7,14 +7,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-BLOCK = 2  # values a side of the smallest mosaic of colours
+BLOCK = 2  # side of the smallest colour filter mosaic
 
 
 def lost_values(shape: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "C ..."]:
-    """Which values of a signal `[C, *size]` are lost: scattered ones, boxes and lines along an axis, strokes, a mosaic.
+    """Random mask of missing values (True) of a signal `[C, *size]`.
 
-    Scattered values (0.2 to 0.9 of them, log-uniform in what is left) and boxes exist at every rank; strokes, as of a
-    pen or of writing, and the mosaic of a camera's filters, of which one colour a pixel is left, are of pictures.
+    Scattered values (a fraction of 0.2 to 0.9, log-uniform in what is left), boxes and lines along an axis occur at
+    every rank; for pictures also strokes, as of a pen or of writing, and colour filter mosaics with one colour per
+    pixel.
     """
     channels, size = shape[0], shape[1:]
     kind = uniform(generator)
@@ -30,7 +31,7 @@ def lost_values(shape: tuple[int, ...], generator: torch.Generator) -> Bool[Tens
 
 
 def boxes(size: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "1 ..."]:
-    """One to five boxes, of which some go through from side to side and some are lines."""
+    """One to five boxes, some of which span the signal and some of which are lines."""
     lost = torch.zeros(1, *size, dtype=torch.bool)
     for _ in range(1 + int(5 * uniform(generator))):
         place: list[slice] = [slice(None)]
@@ -45,7 +46,7 @@ def boxes(size: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "1 
 
 
 def strokes(size: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "1 H W"]:
-    """Broken lines that wander, thick and few or thin, short and in rows as writing is."""
+    """Broken curves, few and thick or many and thin, or short and in rows as in writing."""
     from PIL import Image, ImageDraw
 
     height, width = size
@@ -75,7 +76,7 @@ def strokes(size: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "
 
 
 def mosaic(size: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "3 H W"]:
-    """Everything but one colour a pixel, as behind the filters of Bayer, which begin anywhere."""
+    """Everything but one colour per pixel, in the pattern of Bayer with a random offset."""
     seen = torch.zeros(3, BLOCK, BLOCK, dtype=torch.bool)
     seen[0, 0, 0] = seen[1, 0, 1] = seen[1, 1, 0] = seen[2, 1, 1] = True
     turned = seen.flip([axis for axis in (1, 2) if uniform(generator) < 0.5])
@@ -84,9 +85,9 @@ def mosaic(size: tuple[int, ...], generator: torch.Generator) -> Bool[Tensor, "3
 
 
 def error_of_lost(lost: Bool[Tensor, "C ..."], slope: float) -> Float[Tensor, "C ..."]:
-    """The squared error that about remains of lost values, the smaller the more is left around them.
+    """Squared error to be expected of missing values, smaller where more values are known nearby.
 
-    On photographs, where 50 and 80 % are lost at random, 33 and 28 dB remain; within a hole 24.
+    On photographs the PSNR of values lost at random is 33 dB for 50 % and 28 dB for 80 %, and within a hole 24 dB.
     """
     rank = lost.ndim - 1
     pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
@@ -95,5 +96,5 @@ def error_of_lost(lost: Bool[Tensor, "C ..."], slope: float) -> Float[Tensor, "C
 
 
 def uniform(generator: torch.Generator) -> float:
-    """A number in [0, 1)."""
+    """Random number in [0, 1)."""
     return float(torch.rand(1, generator=generator))

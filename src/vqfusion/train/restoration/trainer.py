@@ -1,4 +1,4 @@
-"""Training of a prior: crops of raw data, noise of every level, the one training loop."""
+"""Training of a prior on noisy crops of raw data, by the training loop."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -29,10 +29,10 @@ Signals = Sequence[Tensor]
 
 
 def noisy_batches(signals: Signals, training: PriorTrainingConfig) -> Callable[[int, int, int], NoisyBatch]:
-    """Batches of crops `[C, *crop]`, turned and mirrored at random, and damaged: a function of the step alone.
+    """Batches of damaged random crops `[C, *crop]`, determined by the step.
 
-    `signals` `[C, *size]` are uint8 of 0 to 255 or floats as they are; they are drawn by how large they are. Levels
-    and kinds of damage are stratified over the batch.
+    Signals `[C, *size]` are uint8 of 0 to 255, or floats; larger ones are drawn more often. Noise levels and kinds of
+    damage are stratified over the batch.
     """
     weights = torch.tensor([float(signal[0].numel()) ** 0.5 for signal in signals])
 
@@ -55,7 +55,7 @@ def noisy_batches(signals: Signals, training: PriorTrainingConfig) -> Callable[[
 
 
 def crop_and_batch(training: PriorTrainingConfig, step: int) -> tuple[int, int]:
-    """Positions a side of the crops of a step, and how many there are."""
+    """Side of the crops of a step, and their number."""
     late, batch = training.late_crop, training.stage.batch
     if late is None or step < 0.75 * training.stage.steps:
         return training.crop, batch
@@ -65,7 +65,17 @@ def crop_and_batch(training: PriorTrainingConfig, step: int) -> tuple[int, int]:
 def noise_levels(
     places: Float[Tensor, " B"], focus: tuple[float, float], whole: tuple[float, float], share: float = 0.75
 ) -> Float[Tensor, " B"]:
-    """Uniform numbers as noise levels: `share` of them uniform in `focus`, the rest log-uniform in `whole`."""
+    """Noise levels from uniform numbers: a fraction `share` uniform in `focus`, the rest log-uniform in `whole`.
+
+    Args:
+        places: Uniform numbers in [0, 1).
+        focus: Range of the uniform part.
+        whole: Range of the log-uniform part.
+        share: Fraction of the uniform part.
+
+    Returns:
+        Noise levels.
+    """
     inner = focus[0] + (focus[1] - focus[0]) * (places / share)
     outer = whole[0] * (whole[1] / whole[0]) ** ((places - share) / (1 - share))
     return torch.where(places < share, inner, outer)
@@ -81,10 +91,22 @@ def train_prior(
     stop_after: int | None = None,
     show: bool = True,
 ) -> Prior:
-    """Train a prior on signals `[C, *size]` and save it to `folder`; resumes where it was stopped.
+    """Train a prior and save it to `folder`; resumes where it was stopped.
 
-    `start` is a trained prior of the same config whose weights are the beginning. A run that was stopped leaves the
-    average of its weights as a prior that is marked as unfinished.
+    A stopped run leaves a prior with averaged weights that is marked as unfinished.
+
+    Args:
+        training: Config of the training.
+        signals: Signals `[C, *size]`.
+        folder: Folder of the training.
+        accelerator: Processes and device.
+        on_metrics: Called with metrics.
+        start: Trained prior of the same config whose weights are the start.
+        stop_after: Stop after this step, for tests.
+        show: Show a progress bar.
+
+    Returns:
+        The prior.
     """
     channels = {signal.shape[0] for signal in signals}
     if channels != {training.prior.channels}:
@@ -124,12 +146,12 @@ def train_prior(
 
 
 def prior_folder(training: PriorTrainingConfig, folder: Path) -> RunFolder:
-    """The folder of the training of a prior."""
+    """Folder of the training of a prior."""
     return RunFolder(folder, "prior", training, parts=("training",))
 
 
 def averaged_so_far(training: PriorTrainingConfig, folder: Path) -> Prior:
-    """The prior of the last checkpoint of a training that may still run, with its averaged weights."""
+    """Prior with the averaged weights of the last checkpoint of a training, which may still be running."""
     prior = Prior(training.prior)
     tensors = load_weights(folder / "training" / "state.safetensors")
     with torch.no_grad():
@@ -139,10 +161,10 @@ def averaged_so_far(training: PriorTrainingConfig, folder: Path) -> Prior:
 
 
 def load_signals(training: PriorTrainingConfig, split: str = "train") -> list[Tensor]:
-    """What a split holds of the modality of a prior: pictures as bytes, at their sizes, the rest as numbers.
+    """Signals of the modality of a prior in a split: pictures as uint8 at their sizes, others as floats.
 
-    Pictures become grey or colour as the prior takes them, sound is resampled to its rate; of other signals those
-    with the channels of the prior are taken, and volumes and series in foreign units are brought into its range.
+    Pictures are converted to the channels of the prior and sound to its sample rate; other signals must have its
+    channels, and volumes and series in other units are scaled to its range.
     """
     prior, dataset, kind = training.prior, open_dataset(training.data), MODALITIES[training.prior.modality]
     records = dataset.select(split=split, slots=(prior.modality,)) or dataset.select(slots=(prior.modality,))
@@ -163,14 +185,14 @@ def load_signals(training: PriorTrainingConfig, split: str = "train") -> list[Te
 
 
 def as_bytes(picture: Float[Tensor, "C H W"], channels: int) -> UInt8[Tensor, "D H W"]:
-    """A picture in [0, 1] as bytes with 1 or 3 channels."""
+    """A picture in [0, 1] as uint8 with 1 or 3 channels."""
     if channels == 1 and picture.shape[0] == 3:
         picture = (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=0, keepdim=True)
     return (picture.expand(channels, -1, -1) * 255).round().to(torch.uint8)
 
 
 def in_range(data: Float[Tensor, "C ..."], value_range: tuple[float, float]) -> Float[Tensor, "C ..."]:
-    """Data as they are where they lie in the range, else their 0.1 to 99.9 % stretched to it."""
+    """Data unchanged where they lie in the range, else with their 0.1 and 99.9 % quantiles scaled to its ends."""
     low, high = value_range
     if low <= float(data.min()) and float(data.max()) <= high:
         return data
@@ -181,8 +203,10 @@ def in_range(data: Float[Tensor, "C ..."], value_range: tuple[float, float]) -> 
 
 
 def reduced(picture: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """A picture `[C, H, W]` of 0 to 255 at each of these longer sides that it exceeds by a quarter; as it is, too,
-    where it is no larger than the largest of them."""
+    """A picture `[C, H, W]` of 0 to 255 with each of these longer sides that it exceeds by a quarter.
+
+    The picture itself is included where it is no larger than the largest of them.
+    """
     longest = max(picture.shape[1:])
     found = [picture] if longest <= max(sizes, default=longest) else []
     for size in (size for size in sizes if size <= 0.8 * longest):

@@ -1,4 +1,4 @@
-"""Noise whose level changes from place to place."""
+"""Noise whose level varies with the position."""
 
 import math
 
@@ -17,11 +17,21 @@ def uneven_noise(
     value_range: tuple[float, float],
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "C ..."], Float[Tensor, "C ..."], Float[Tensor, "C ..."]]:
-    """A signal with unit noise added at levels that change around sigma, these levels, and what one would know of them.
+    """Add noise with a level that varies around sigma.
 
-    Half of the time the variance is that of photons, which grows with the brightness, and of reading them out; the
-    levels are known as the noisy signal shows them. Else the level is a smooth field, as of a lens that darkens its
-    corners, with a step in it now and then. Every second signal has a factor for each channel.
+    Half of the time the variance is that of photon and read-out noise and grows with the brightness; the known level is
+    then estimated from the noisy signal. Else the level is a smooth field, as from lens vignetting, sometimes with a
+    step. Every second signal has a factor for each channel.
+
+    Args:
+        clean: Clean signal.
+        noise: Standard normal noise.
+        sigma: Mean noise level.
+        value_range: Range of the signal.
+        generator: Random generator.
+
+    Returns:
+        The noisy signal, the true levels, and the levels that would be known.
     """
     channels, *size = clean.shape
     rank = len(size)
