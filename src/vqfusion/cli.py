@@ -1,7 +1,7 @@
-"""The entry of the command: one guard around everything that it does, imports included.
+"""Entry point of the command, with one guard around everything including imports.
 
-Mistakes of the user end in one line on standard error and exit code 2, Ctrl-C in 130; a fault of vqfusion itself ends
-in 70 (EX_SOFTWARE of sysexits.h) and a report that is saved.
+User errors end in one line on standard error and exit code 2, Ctrl-C in 130; an internal error ends in 70 (EX_SOFTWARE
+of sysexits.h) and a saved report.
 """
 
 import os
@@ -14,7 +14,7 @@ FAULT = 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments` (default: those of the process) and return its exit code."""
+    """Run the command with `arguments` (by default those of the process) and return its exit code."""
     try:
         return _run(arguments)
     except KeyboardInterrupt:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """The command itself; everything is imported here, where the guard is up."""
+    """The command itself, with its imports inside the guard."""
     import io
 
     for stream in (sys.stdout, sys.stderr):
@@ -66,7 +66,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Every `Note` is one line on standard error; other warnings are shown as ever."""
+    """Context that prints every `Note` as one line on standard error; other warnings are shown as usual."""
     import warnings
 
     from vqfusion.errors import Note
@@ -86,7 +86,7 @@ def _notes() -> Iterator[None]:
 
 
 def _dashes(given: Sequence[str]) -> str:
-    """How a text that begins like an option is given, where one may be meant."""
+    """Hint how to pass a text that starts like an option, where one may be meant."""
     odd = [one for one in given if one.startswith("-") and (" " in one or one[1:2].isdigit())]
     if not odd or "--" in given:
         return ""
@@ -94,14 +94,14 @@ def _dashes(given: Sequence[str]) -> str:
 
 
 def _say(message: str, code: int) -> int:
-    """One line on standard error, whatever the message held, without characters that steer a terminal."""
+    """Print one line on standard error, without control characters."""
     line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
     print(f"vqfusion: {line[:2000]}", file=sys.stderr)
     return code
 
 
 def _fault(error: Exception) -> int:
-    """Save a report of a fault of ours, and point to it."""
+    """Save a report of an internal error and print where it is."""
     import platform
     import tempfile
     import traceback

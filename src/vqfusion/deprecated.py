@@ -1,7 +1,7 @@
-"""Names of earlier versions: each works for one version more, with a `DeprecationWarning` that says the new one.
+"""Names of earlier versions: each works for one more version, with a `DeprecationWarning` that gives the new name.
 
-Modules that had such names end with `__getattr__`, which asks `old_name`; modules that moved are found by
-`MovedModules`. The tables are all that has to be emptied when a version is over.
+Modules that had such names end with `__getattr__`, which calls `old_name`. When a version is over, only the table here
+needs to be emptied.
 """
 
 import sys
@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 
 def old_name(module: str, name: str) -> Any:
-    """What `module.name` was, with a warning; AttributeError where there was no such name."""
+    """Object that `module.name` was, with a warning; AttributeError where there was no such name."""
     if (module, name) not in OLD:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     instead, make = OLD[module, name]

@@ -1,4 +1,4 @@
-"""Files: which names may become one, and writing that is whole or not at all.
+"""File names and writing: which names are allowed, and writing that is atomic.
 
 Every file that vqfusion makes is written by `write_bytes` or inside `new_file`. Torch-free.
 """
@@ -15,15 +15,16 @@ from vqfusion.errors import UserError
 
 PREFIX, SUFFIX = ".vqfusion-", ".part"
 LONGEST_NAME = 255  # bytes, on the usual file systems
-NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')  # refused by some system, or a way out of a folder
+NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')  # invalid on some system, or a path separator
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # devices on Windows
 
 
 def plain_name(name: str) -> str:
-    """`name` if it may be a part of the name of a file inside a folder of ours.
+    """Return `name` if it may be part of a file name inside a folder of the package.
 
-    Raises ValueError for what could lead out of the folder or is no name on every system: separators, a leading dot,
-    control characters, device names, over 100 bytes.
+    Raises:
+        ValueError: It could lead out of the folder or is not valid on every system: separators, a leading dot, control
+            characters, device names, more than 100 bytes.
     """
     if not name.strip() or name.startswith(".") or name != name.strip():
         raise ValueError(f"{name[:40]!r} is no plain name: it must not be empty, begin with a dot or end in a space")
@@ -42,17 +43,20 @@ def write_bytes(path: str | Path, data: bytes, overwrite: bool = True) -> None:
 
 @contextmanager
 def new_file(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
-    """A new, empty file beside `path` to be written, which takes its place when the block ends well.
+    """Context with a new, empty file beside `path`, which replaces it when the block ends without error.
 
-    Until then `path` is untouched, and after an error nothing is left. The content is on the disk before its name
-    is; the permissions of a file that is replaced are kept. A link at `path` is replaced, never followed.
+    Until then `path` is unchanged, and after an error nothing is left. The content is on disk before the name is; the
+    permissions of a replaced file are kept. A link at `path` is replaced, not followed.
 
     Args:
-        path: the file to make; its folder is made where it is missing.
-        overwrite: False refuses a file that is at `path` when the block ends, however late it came.
+        path: File to make; its folder is created where it is missing.
+        overwrite: False rejects a file that is at `path` when the block ends, even one that appeared meanwhile.
+
+    Yields:
+        The temporary file to write to.
 
     Raises:
-        UserError: the file exists and `overwrite` is False, or the disk, the folder or the name forbid writing.
+        UserError: The file exists and `overwrite` is False, or the disk, the folder or the name do not allow writing.
     """
     path = Path(path)
     part: Path | None = None
@@ -79,7 +83,7 @@ def new_file(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents where they are missing; UserError where nothing can be written to it."""
+    """Create a folder and its parents where they are missing; UserError where it cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -90,10 +94,11 @@ def make_folder(folder: Path) -> None:
 
 
 def own_folder(folder: Path) -> Path:
-    """`folder`, made for the user alone where it is missing, for programs that are kept there and run again.
+    """Create a folder for the user alone, for programs that are stored there and run again.
 
-    Raises UserError where others could put a file there: it, or a folder above it, belongs to somebody else or may be
-    written by everybody.
+    Raises:
+        UserError: Others could put a file there: it, or a folder above it, belongs to somebody else or is
+            world-writable.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not hasattr(os, "getuid"):
@@ -102,21 +107,23 @@ def own_folder(folder: Path) -> Path:
         found = place.stat()
         if found.st_uid not in (0, os.getuid()):
             raise UserError(f"{place}: belongs to another user; set XDG_CACHE_HOME to a folder of your own")
-        kept = found.st_mode & stat.S_ISVTX and place != folder.resolve()  # as in /tmp: others cannot replace files
+        kept = (
+            found.st_mode & stat.S_ISVTX and place != folder.resolve()
+        )  # sticky, as /tmp: others cannot replace files
         if found.st_mode & stat.S_IWOTH and not kept:
             raise UserError(f"{place}: everybody may write to it; `chmod o-w {place}`, or set XDG_CACHE_HOME elsewhere")
     return folder
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what writers that were killed left in a folder. Only for a folder that nobody else writes to."""
+    """Delete the temporary files of killed writers in a folder to which nobody else writes."""
     for part in folder.glob(f"{PREFIX}*{SUFFIX}"):
         with suppress(OSError):
             part.unlink()
 
 
 def _mode_for(path: Path) -> int:
-    """Permissions of the file at `path`, or those that a new file gets."""
+    """Permissions of the file at `path`, or those of a new file."""
     if path.is_file() and not path.is_symlink():
         return path.stat().st_mode & 0o777
     mask = os.umask(0)
@@ -125,14 +132,14 @@ def _mode_for(path: Path) -> int:
 
 
 def _settle(part: Path, mode: int) -> None:
-    """Permissions set, content on the disk."""
+    """Set permissions and write the content to disk."""
     part.chmod(mode)
     with part.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def _place_without_overwriting(part: Path, path: Path) -> None:
-    """Give `part` the name `path`; FileExistsError where there is something, a link that leads nowhere included."""
+    """Rename `part` to `path`; FileExistsError where anything exists there, also a broken link."""
     try:
         os.link(part, path)
     except FileExistsError:
@@ -143,7 +150,7 @@ def _place_without_overwriting(part: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The new name on the disk too, where the system can do that."""
+    """Write the new name to disk, where the system supports it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

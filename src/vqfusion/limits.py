@@ -1,6 +1,6 @@
-"""What is refused because it would need too much, before anything is made: every bound and the way to raise it.
+"""Limits on memory and size, checked before anything is allocated, and how to raise them.
 
-Torch-free. A limit is on what will be needed, in bytes or in values, not on the numbers that cause it.
+Torch-free. A limit is on what will be needed, in bytes or values, not on the numbers that cause it.
 """
 
 import os
@@ -12,17 +12,17 @@ from pathlib import Path
 from vqfusion.errors import UserError
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-FALLBACK = 16 * 2**30  # where the system does not tell its memory
+FALLBACK = 16 * 2**30  # where the memory of the system is unknown
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A bound that an environment variable raises, e.g. `VQFUSION_MAX_MEMORY=64G`.
+    """A limit that an environment variable raises, such as `VQFUSION_MAX_MEMORY=64G`.
 
     Args:
         variable: The environment variable.
-        default: Gives the bound where the variable is not set.
-        unit: What is counted: `bytes`, or a word for things.
+        default: Function that returns the limit where the variable is not set.
+        unit: What is counted: `bytes`, or a plural noun.
     """
 
     variable: str
@@ -31,7 +31,7 @@ class Limit:
 
     @property
     def most(self) -> int:
-        """The bound; UserError where the variable is no number of at least 1, with K, M, G or T behind it or not."""
+        """The limit; UserError where the variable is not a positive integer, optionally with K, M, G or T."""
         text = os.environ.get(self.variable, "").strip().upper()
         if not text:
             return self.default()
@@ -41,7 +41,7 @@ class Limit:
         return int(number) * factor
 
     def require(self, needed: int, what: str) -> None:
-        """UserError where `what` needs more than the bound."""
+        """Raise UserError where `what` needs more than the limit."""
         most = self.most
         if needed > most:
             raise UserError(
@@ -59,14 +59,14 @@ class Limit:
 
 @cache
 def memory_of_machine() -> int:
-    """Bytes of memory that this process may use: of the machine, its container and its own limit the least."""
+    """Bytes of memory that this process may use: the smallest of machine, container and process limit."""
     found = []
     if hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= os.sysconf_names.keys():
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     try:
         found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     except (OSError, ValueError):
-        pass  # no container, or one without a limit
+        pass  # not in a container, or no limit set
     return min((one for one in found if one > 0), default=FALLBACK)
 
 
@@ -74,9 +74,9 @@ MEMORY = Limit("VQFUSION_MAX_MEMORY", memory_of_machine)
 CONFIG_VALUES = Limit("VQFUSION_MAX_CONFIG_VALUES", lambda: 100_000, "values")
 CONFIG_BYTES = Limit("VQFUSION_MAX_CONFIG_BYTES", lambda: 16 * 2**20)
 
-BLOCK = 4096  # bytes that the objects of one layer need beside its weights
+BLOCK = 4096  # bytes of Python objects per layer, beside its weights
 
 
 def network_bytes(parameters: int, blocks: int = 0) -> int:
-    """Bytes of a network in float32, with the objects of its blocks."""
+    """Bytes of a float32 network, including the Python objects of its blocks."""
     return 4 * parameters + BLOCK * blocks

@@ -1,1 +1,1 @@
-"""What the command line does behind its verbs; each file imports its heavy parts when it is called."""
+"""Implementation of the command line; each file imports its heavy parts when it is called."""

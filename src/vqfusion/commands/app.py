@@ -1,4 +1,4 @@
-"""The verbs of the command: one for each task, and those that train, measure and look after models."""
+"""The command-line application: one command for each task, and those that train, evaluate and manage models."""
 
 from collections.abc import Callable
 from typing import Annotated

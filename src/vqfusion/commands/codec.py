@@ -126,7 +126,7 @@ def decode(
 
 
 def _planned(files: "Sequence[tuple[Item, VqfFile]]", output: str | None, many: bool, force: bool) -> list[Path | None]:
-    """The path of each result; None for texts that go to the terminal."""
+    """Path of each result; None for texts that are printed."""
     paths: list[Path | None] = [None] * len(files)
     for modality in dict.fromkeys(file.header.modality for _, file in files):
         places = [i for i, (_, file) in enumerate(files) if file.header.modality == modality]
@@ -138,7 +138,7 @@ def _planned(files: "Sequence[tuple[Item, VqfFile]]", output: str | None, many: 
 
 
 def _codec(model: str, device: str | None, named_by: str | None = None) -> "Codec":
-    """The codec of a model; `named_by` is a file that asks for it and is not trusted to name more than the zoo."""
+    """Load the codec of a model; `named_by` is an untrusted file that may name models of the zoo only."""
     from vqfusion.hub import find_model, zoo
     from vqfusion.models.codec.codec import Codec
 
@@ -149,7 +149,7 @@ def _codec(model: str, device: str | None, named_by: str | None = None) -> "Code
 
 
 def _taken(item: Item) -> "tuple[Sample, list[str]]":
-    """The sample as codes can hold it, and a line for each thing that they cannot."""
+    """Read the sample as codes can hold it, and warnings about everything that they cannot."""
     from vqfusion.tasks.restoration import over_white
 
     picture = not item.is_text and item.source != "-" and MODALITIES[item.modality()].pictured
@@ -162,7 +162,7 @@ def _taken(item: Item) -> "tuple[Sample, list[str]]":
 
 
 def _report(source: str, path: Path, sample: "Sample", file: "VqfFile", data: bytes, seconds: float) -> dict[str, Any]:
-    """What `--json` says of one file; bits count the whole file, header and checksum too."""
+    """Row of `--json` for one file; bits count the whole file, header and checksum included."""
     row: dict[str, Any] = {
         "input": source,
         "output": str(path),
@@ -177,8 +177,8 @@ def _report(source: str, path: Path, sample: "Sample", file: "VqfFile", data: by
         row["kbit_per_s"] = round(8e-3 * len(data) * sample.sample_rate_hz / sample.data.shape[1], 4)
         return row
     kind = MODALITIES[sample.modality]
-    places = sample.data[0] if kind.rank > 1 else sample.data  # all channels of a pixel are one place
-    values = places.numel() if kind.rank else len(places)
+    positions = sample.data[0] if kind.rank > 1 else sample.data  # all channels of a pixel count once
+    values = positions.numel() if kind.rank else len(positions)
     row[f"bits_per_{kind.unit}"] = round(8 * len(data) / values, 4)
     return row
 

@@ -1,4 +1,4 @@
-"""`demo`: one page that shows every verb on data that training never saw."""
+"""`demo`: one page that shows every task on data that training never used."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def demo(
 
 
 def _is_demo(folder: Path) -> bool:
-    """Whether the folder holds the page of an earlier demo, by what its report says."""
+    """Whether the folder holds the page of an earlier demo, judged by its report."""
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Inputs that are skipped, and why: one of many that cannot be read or answered does not stop the others."""
+"""Inputs that are skipped: of several inputs, one that fails does not stop the others."""
 
 import sys
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ import typer
 
 from vqfusion.errors import UserError
 
-SHOWN = 60  # characters of a text that name it
+SHOWN = 60  # characters by which a text is named
 
 
 class Failures:
-    """What was skipped of several inputs; with `several` False nothing is, and errors pass through."""
+    """Records skipped inputs; with `several` False nothing is skipped and errors pass through."""
 
     def __init__(self, several: bool):
         self.several = several
@@ -20,7 +20,7 @@ class Failures:
 
     @contextmanager
     def skipping(self, source: str) -> Iterator[None]:
-        """An input whose UserError inside the block is kept, and the block left."""
+        """Context that records a UserError for an input and ends the block."""
         try:
             yield
         except UserError as error:
@@ -29,13 +29,13 @@ class Failures:
             self.rows.append({"input": source, "error": str(error)})
 
     def check(self, done: int) -> None:
-        """UserError where nothing was done, and for one reason: no single input is at fault then."""
+        """Raise UserError where all inputs failed for one reason, since no single input is at fault then."""
         reasons = {row["error"] for row in self.rows}
         if not done and len(reasons) == 1:
             raise UserError(reasons.pop())
 
     def end(self) -> None:
-        """Say what was skipped, a line each, and end with exit code 2 where something was."""
+        """Print skipped inputs, one line each, and exit with code 2 where there are any."""
         for row in self.rows:
             about = "" if row["input"] in row["error"] else f"{row['input'][:SHOWN]}: "
             print("vqfusion: " + " ".join(f"{about}{row['error']}; skipped".split()), file=sys.stderr)

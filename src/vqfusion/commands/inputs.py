@@ -1,4 +1,4 @@
-"""What stands on the command line as INPUTS, as items that can be read when their turn comes."""
+"""INPUTS on the command line, as items that are read one by one."""
 
 import os
 import re
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from vqfusion.types import Sample
 
 CODES = "codes"  # what `decode` accepts: .vqf files
-LISTED = 8  # names of files in one line
+LISTED = 8  # file names in one message
 
 
 @dataclass(frozen=True)
 class Item:
     """One input: a file (`-` is standard input) or the `text` itself.
 
-    `name` is what its results are called, with the sub-folder where it was found in one; `accepts` lists the
-    modalities that it may be of; `from_folder` says that it was found in a folder, so that its results belong in one
-    too.
+    Attributes:
+        name: Name of its results, with the sub-folder where it was found in one.
+        source: Path or text.
+        accepts: Modalities that it may have.
+        is_text: Whether `source` is the text itself.
+        from_folder: Whether it was found in a folder, so that its results belong in one too.
     """
 
     name: str
@@ -37,9 +40,10 @@ class Item:
     from_folder: bool = False
 
     def read(self, keep: bool = False) -> "Sample":
-        """The sample; UserError where the file is unreadable, of the wrong kind, or the text is empty.
+        """Read the sample; `keep` as in `data.io.read`.
 
-        `keep` as for `data.io.read`.
+        Raises:
+            UserError: The file is unreadable or of another kind, or the text is empty.
         """
         if not self.is_text:
             sample = read(self.source, self.accepts[0] if len(self.accepts) == 1 else None, keep=keep)
@@ -52,7 +56,7 @@ class Item:
         return as_text(self.source)
 
     def modality(self) -> str:
-        """What the file holds by its first bytes, or else by its name; UserError where the task does not take it."""
+        """Modality of the file by its first bytes, or else by its name; UserError where the task does not accept it."""
         found = modality_of_head(self.source) or modality_of_suffix(self.source)
         if found not in self.accepts:
             holds = f"holds {MODALITIES[found].noun}" if found else "is of no supported kind"
@@ -62,28 +66,33 @@ class Item:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The items of the arguments in order, and the files in their folders that are of kinds that are not asked for."""
+    """Items in the order of the arguments, and files in folders that are of other kinds."""
 
     items: list[Item]
     left_out: list[str]
 
     @property
     def are_many(self) -> bool:
-        """Whether the results belong in a folder."""
+        """Whether results need a folder."""
         return len(self.items) > 1 or any(item.from_folder for item in self.items)
 
     def say(self, as_json: bool) -> None:
-        """Name the files that are left out in one line on standard error; `as_json` names them in its object."""
+        """Print the files that are left out in one line; with `as_json` they are part of the report instead."""
         if self.left_out and not as_json:
             wanted = _wanted(self.items[0].accepts)
             print(f"vqfusion: left out, not {wanted}: {_listed(self.left_out)}", file=sys.stderr)
 
 
 def collect(arguments: Sequence[str], accepts: tuple[str, ...], made: Sequence[str | None] = ()) -> Inputs:
-    """What the arguments stand for, in order; a folder stands for its files at all levels, in the order of their names.
+    """Items of the arguments in order; folders contribute their files at all levels, in alphabetical order.
 
-    A text stands for itself unless it is the name of a file or ends like one. Results of an earlier call, in folders
-    that are named in `made`, are no inputs.
+    Args:
+        arguments: Files, folders, `-`, or texts. A text must not be the name of a file or end like one.
+        accepts: Accepted modalities.
+        made: Folders with results of earlier calls, which are not inputs.
+
+    Returns:
+        The items, and the files left out.
     """
     items: list[Item] = []
     left_out: list[str] = []
@@ -98,7 +107,7 @@ def collect(arguments: Sequence[str], accepts: tuple[str, ...], made: Sequence[s
 
 
 def files_in(folder: str | Path, made: Sequence[str | None] = ()) -> list[Path]:
-    """The files of a folder at all levels, in the order of their names; hidden ones and folders `made` left out."""
+    """Files of a folder at all levels in alphabetical order, without hidden files and the folders `made`."""
     root = Path(folder)
     skipped = {Path(one).resolve() for one in made if one} - {root.resolve()}
     found = []
@@ -140,7 +149,7 @@ def _item(argument: str, accepts: tuple[str, ...]) -> Item:
 
 
 def _apart(items: Sequence[Item]) -> list[Item]:
-    """`small.jpg` and `small.png` as `small-jpg` and `small-png`, so that their results are two files."""
+    """Append the suffix to equal names (`small-jpg`, `small-png`), so that results do not collide."""
     ends = {item: "" if item.is_text else suffix_of(item.source).replace(".", "-") for item in items}
     kinds = Counter(name for name, _ in {(item.name, end) for item, end in ends.items()})
     return [replace(item, name=item.name + ends[item]) if kinds[item.name] > 1 else item for item in items]
@@ -160,5 +169,5 @@ def _listed(paths: Sequence[str]) -> str:
 
 
 def _slug(text: str) -> str:
-    """A file name for a text: its words, joined by hyphens, no longer than 40 characters."""
+    """File name for a text: its words joined by hyphens, at most 40 characters."""
     return re.sub(r"[^\w]+", "-", text.lower())[:40].strip("-") or "text"

@@ -1,4 +1,4 @@
-"""`inspect`: what the codebooks of a model look like, on one page."""
+"""`inspect`: the codebooks of a model on one page."""
 
 import json
 from dataclasses import asdict
@@ -74,7 +74,7 @@ def inspect(
 
 
 def _report(health: "CodebookHealth") -> dict[str, Any]:
-    """What `--json` says of a tokenizer."""
+    """Row of `--json` for a tokenizer."""
     row = asdict(health) | {"efficiency": health.efficiency, "counts": health.counts.tolist()}
     return json.loads(json.dumps(row), parse_float=lambda text: float(f"{float(text):.6g}"))
 

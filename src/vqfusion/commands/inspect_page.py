@@ -1,4 +1,4 @@
-"""The page of `inspect`, in the look of the demo."""
+"""Page of `inspect`, in the style of the demo."""
 
 import math
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 BARS = 160
 SHOWN_DEAD = 24
 EXPLAINED = {
-    "image": "Each code fills a grid of its own, and the middle of the decoded picture is shown; the most used code "
-    "is at the top left. A constant grid hides edges; they show in the second atlas, the mean of what is decoded "
-    "around a code in use.",
-    "audio": "One column for each code: the magnitudes of a decoded frame, low frequencies below, silence dark. Quiet "
-    "codes stand left, then by the centre of their energy.",
-    "volume": "Each code fills a grid of its own; the middle slice of what is decoded is shown, grey is the mean of "
-    "the volume, black and white are two deviations from it.",
-    "series": "One column for each code: the values of two codes side by side, time running down, from 2.5 deviations "
-    "below the mean (dark) to 2.5 above.",
+    "image": "For each code, a constant grid of it is decoded and its middle is shown; the most used code is at the "
+    "top left. A constant grid hides edges; they appear in the second atlas, the mean of the decoded pictures around "
+    "each occurrence of a code.",
+    "audio": "One column for each code: the magnitude spectrum of a decoded frame, low frequencies at the bottom, "
+    "silence dark. Quiet codes are on the left, the others ordered by the centroid of their energy.",
+    "volume": "For each code, the middle slice of a decoded constant grid; grey is the mean of the volume, black and "
+    "white are two standard deviations from it.",
+    "series": "One column for each code: the values of two codes in sequence, time running down, from 2.5 standard "
+    "deviations below the mean (dark) to 2.5 above.",
 }
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One tokenizer on the page: its numbers, its atlases and, for texts, its most used codes."""
+    """A tokenizer on the page: its measurements, its atlases and, for texts, its most used codes."""
 
     health: "CodebookHealth"
     pictures: "Sequence[Tensor | None]"
@@ -37,13 +37,23 @@ class Shown:
 
 
 def inspection_page(model: str, data: str, shown: Sequence[Shown], left_out: dict[str, str]) -> str:
-    """The whole document."""
+    """Whole page.
+
+    Args:
+        model: Name of the model.
+        data: Description of the data.
+        shown: The tokenizers.
+        left_out: Tokenizers that were not measured, with the reason.
+
+    Returns:
+        The page as HTML.
+    """
     sections = {one.health.tokenizer: _section(one) for one in shown}
     about = (
-        "The codebooks of one model. Usage is the share of codes that occur; perplexity is how many equally "
-        "frequent codes would say as much; efficiency is the entropy of the codes as a share of the bits of a code; "
-        "the error is what quantisation takes away, as a share of the variance of the latents. Counted on "
-        f"{data}: with few codes counted, usage, perplexity and efficiency come out too low."
+        "The codebooks of one model. Usage is the fraction of codes that occur; perplexity is the number of equally "
+        "frequent codes with the same entropy; efficiency is the entropy relative to the bits of a code; the error "
+        "is the squared error of quantization relative to the variance of the latents. Counted on "
+        f"{data}: usage, perplexity and efficiency are underestimated where few codes are counted."
     )
     chips = [f"model {model}", data, f"{len(shown)} tokenizers"]
     footer = "; ".join(f"{name} not measured: {why}" for name, why in left_out.items())
@@ -89,14 +99,14 @@ def _row(health: "CodebookHealth", i: int) -> list[str]:
 
 
 def _rate(health: "CodebookHealth") -> str:
-    text = f"A code is {math.log2(max(2, health.codebook_size)):.2f} bits as it is"
+    text = f"A code takes {math.log2(max(2, health.codebook_size)):.2f} bits without a model"
     if health.coded_bits is None:
         return text + "; there is no entropy model."
-    return text + f" and {health.coded_bits:.2f} bits in a .vqf file, where its neighbours help."
+    return text + f" and {health.coded_bits:.2f} bits in a .vqf file, by the entropy model of its neighbours."
 
 
 def _histogram(health: "CodebookHealth") -> str:
-    """How often codes occur, the most used first, as bars of a logarithmic height."""
+    """Frequencies of the codes in decreasing order, as bars with logarithmic heights."""
     counts = health.counts.sort(descending=True).values.tolist()
     width = max(1, -(-len(counts) // BARS))
     means = [sum(counts[i : i + width]) / len(counts[i : i + width]) for i in range(0, len(counts), width)]

@@ -1,4 +1,4 @@
-"""`data` and `doctor`: what a data set holds, and what this installation can do."""
+"""`data` and `doctor`: the content of a data set, and the state of the installation."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def data(
 
 
 def _holdings(dataset: "Dataset") -> dict[str, Any]:
-    """Counts of records by split (`test concept` where something is held out) in all and for each slot."""
+    """Counts of records by split (such as `test concept` where concepts are held out), in total and for each slot."""
     splits: Counter[str] = Counter()
     slots: dict[str, Counter[str]] = {slot: Counter() for slot in dataset.slots()}
     for record in dataset.records:
@@ -157,7 +157,7 @@ def _version(package: str) -> str:
 
 
 def _models() -> dict[str, dict[str, Any]]:
-    """What each model of the zoo offers, slots or what a prior knows; what is wrong with it where it does not load."""
+    """Slots of each model of the zoo, or the data of a prior; the error where one does not load."""
     from vqfusion.errors import UserError
     from vqfusion.hub import load, zoo
 

@@ -1,4 +1,4 @@
-"""`eval`: the table of scores of a model."""
+"""`eval`: the table of results of a model."""
 
 import sys
 from typing import Annotated

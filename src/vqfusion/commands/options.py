@@ -1,4 +1,4 @@
-"""The options that verbs share: each is defined once, here."""
+"""Options that several commands share."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 
 def output_option(what: str) -> typer.models.OptionInfo:
-    """`--output`/`-o` of a verb, with `what` it names as help."""
+    """Option `--output`/`-o` with the help text `what`."""
     return typer.Option("--output", "-o", help=what)
 
 
@@ -26,7 +26,7 @@ Force = Annotated[bool, typer.Option("--force", help="overwrite existing files")
 
 @dataclass(frozen=True)
 class Request:
-    """The options that every task has; `model` is None where the inputs decide."""
+    """Options of every task; `model` None is chosen by the inputs."""
 
     output: Output = None
     model: FittingModel = None

@@ -1,4 +1,4 @@
-"""Where results go: planned, and refused before any work."""
+"""Paths of results, planned and checked before any work."""
 
 import io
 import json
@@ -29,12 +29,26 @@ def plan(
     force: bool,
     suffix: str | None = None,
 ) -> list[list[Path]]:
-    """The path of every result, `[item][k]`; empty where the results go to the terminal.
+    """Path of every result, `[item][k]`; empty where results are printed.
 
-    Without `output`, pictures and sounds go to `<name>.<task>.png` or `.wav` in the current folder, codes to
-    `<name>.vqf`; `suffix` is another end of the names that are not given. `folder`
-    says that `output` must be one. UserError where a path exists (unless `force`), cannot be written, would
-    be written twice, or has a suffix that does not fit.
+    Without `output`, pictures and sounds are written to `<name>.<task>.png` or `.wav` in the current folder, codes to
+    `<name>.vqf`.
+
+    Args:
+        names: Name of each item.
+        modality: Modality of the results, or "codes".
+        task: Name of the task.
+        output: File or folder.
+        samples: Results for each item.
+        folder: Whether `output` must be a folder.
+        force: Overwrite existing files.
+        suffix: Suffix of default names.
+
+    Returns:
+        The paths.
+
+    Raises:
+        UserError: A path exists (unless `force`), cannot be written, would be written twice, or has a wrong suffix.
     """
     if modality not in SUFFIXES:
         raise UserError(f"{task}: cannot make {modality!r}; ask for a slot of {', '.join(SUFFIXES)}")
@@ -60,12 +74,20 @@ def plan(
 
 @contextmanager
 def destination(output: str | None, as_json: bool) -> Iterator[str | None]:
-    """Where the results of a command go: `output` itself, or, where it is `-`, standard output at the end.
+    """Context with the destination of the results of a command: `output`, or for `-` a temporary folder.
 
-    Then the command is given a folder of its own to write one file to, and nothing else that it prints is shown.
+    The file in the temporary folder goes to standard output when the block ends; other output of the command is
+    suppressed.
+
+    Args:
+        output: The option `--output`.
+        as_json: The option `--json`.
+
+    Yields:
+        The destination.
 
     Raises:
-        UserError: `-` and `--json`, which both take standard output.
+        UserError: Both `-` and `--json`, which need standard output.
     """
     if output != STANDARD_OUTPUT:
         yield output
@@ -83,26 +105,26 @@ def destination(output: str | None, as_json: bool) -> Iterator[str | None]:
 
 
 def named(place: str | None, name: str) -> Path:
-    """The file that a `destination` stands for: of that name where it is a folder, or none is given."""
+    """File of a `destination`: with this name where it is a folder or not given."""
     if place is None:
         return Path(name)
     return Path(place, name) if place.endswith(os.sep) else Path(place)
 
 
 def check_single(output: str | None, paths: Sequence[Path]) -> None:
-    """UserError where several files, or none, would go to standard output."""
+    """Raise UserError where several files, or none, would go to standard output."""
     if output == STANDARD_OUTPUT and len(paths) != 1:
         raise UserError(f"-o -: takes one result, not {len(paths)}; give a folder as -o/--output")
 
 
 def beside(path: Path, what: str) -> Path:
-    """`photo.png` and `lower` as `photo-lower.png`."""
+    """Path with an addition to its name: `photo.png` and `lower` make `photo-lower.png`."""
     stem = stem_of(path)
     return path.with_name(f"{stem}-{what}{path.name[len(stem) :]}")
 
 
 def check(paths: Sequence[Path], force: bool) -> None:
-    """UserError for the first path that would be overwritten, written twice, or cannot be written."""
+    """Raise UserError for the first path that would be overwritten, written twice, or cannot be written."""
     seen: set[Path] = set()
     for path in paths:
         if path in seen:
@@ -117,7 +139,7 @@ def check(paths: Sequence[Path], force: bool) -> None:
 
 
 def write_json(path: Path, content: Any, overwrite: bool = True) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON atomically."""
     write_bytes(
         path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode(errors="backslashreplace"), overwrite
     )

@@ -1,4 +1,4 @@
-"""The bar that shows how far a command is, and the time left."""
+"""Progress bar of a command, with the remaining time."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ Work = TypeVar("Work")
 
 
 def tracked(work: Sequence[Work], doing: str, show: bool) -> Iterable[Work]:
-    """The work, with a bar on standard error where that is a terminal and `show` asks for one."""
+    """Iterate with a progress bar on standard error, if that is a terminal and `show` is set."""
     if not (show and sys.stderr.isatty()):
         return work
     from rich.console import Console

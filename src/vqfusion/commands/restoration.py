@@ -1,4 +1,4 @@
-"""The way of the restoration verbs: one item at a time through a prior, with error bars and a report beside it."""
+"""How the command runs restoration tasks: item by item with a prior, with error bars and a report."""
 
 import sys
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from vqfusion.types import Sample
 
 BOUNDS = ("lower", "upper", "uncertainty")
-VIEWS = ("side-by-side", "difference", "uncertainty")  # pictures beside the page of a report; the last of intervals
+VIEWS = ("side-by-side", "difference", "uncertainty")  # pictures of a report; the last only with intervals
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestorationJob(Job):
-    """A job with what its input is, and where the ends of intervals and the views of the report go."""
+    """A job with its input, and the paths of interval ends and report views."""
 
     item: Item
     modality: str
@@ -42,7 +42,7 @@ class RestorationJob(Job):
 
 
 class RestorationWay(Way[Restoration, RestorationJob]):
-    """Results as soon as they are known, each kind of input by its own prior; the page of the report at the end."""
+    """Writes results as soon as they are made, with a prior for each kind of input; the report page at the end."""
 
     doing = "restoring"
     model_option = (FittingModel, None)
@@ -105,7 +105,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         return f"model {model!r} is a {kind} model and restores nothing; choose a prior as --model"
 
     def batches(self, jobs: Sequence[RestorationJob], kinds: dict[str, str]) -> list[list[RestorationJob]]:
-        """Neighbours of one kind together where a model over codes answers, else one at a time."""
+        """Adjacent inputs of one kind together for a model over codes, else one at a time."""
         batches: list[list[RestorationJob]] = []
         for job in jobs:
             most = 1 if kinds[job.model] == "prior" else BATCH
@@ -115,7 +115,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         return batches
 
     def read(self, job: RestorationJob) -> "Sample":
-        """The input; gaps in it are kept where they can be filled in."""
+        """Read the input; gaps are kept where they can be filled in."""
         if job.read is not None:
             return job.read
         return job.item.read(keep=not MODALITIES[job.modality].own_units or isinstance(self.task, Inpaint))
@@ -130,7 +130,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         self.rows.append(row)
 
     def report(self, skipped: dict[str, Any]) -> dict[str, Any]:
-        """`sigma`, widths and peaks are in the units of each input; the page is written now."""
+        """Report with `sigma`, widths and peaks in the units of each input; also writes the page."""
         task, rows = self.task, self.rows
         models = list(dict.fromkeys(row["model"] for row in rows))
         report: dict[str, Any] = {"task": task.name, "options": asdict(task), "mode": task.read_out}
@@ -148,7 +148,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         return report
 
     def say(self, report: dict[str, Any]) -> None:
-        """Paths on standard output, one a line, and what there is to know on standard error."""
+        """Print paths on standard output, one per line, and messages on standard error."""
         for row in report["items"]:
             for path in (*row["outputs"], *(row[what] for what in BOUNDS if what in row)):
                 print(path)
@@ -163,7 +163,18 @@ class RestorationWay(Way[Restoration, RestorationJob]):
 
 
 def write(job: RestorationJob, given: "Sample", answer: Answer, i: int, force: bool) -> dict[str, Any]:
-    """Write the results of item `i` of an answer; what is to be reported of it."""
+    """Write the results of item `i` and return its row of the report.
+
+    Args:
+        job: The job of the item.
+        given: Its input.
+        answer: The results.
+        i: Index of the item in `answer`.
+        force: Overwrite existing files.
+
+    Returns:
+        The row.
+    """
     from vqfusion.data.io import write as write_file
 
     lines = list(given.notes)
@@ -189,11 +200,11 @@ def write(job: RestorationJob, given: "Sample", answer: Answer, i: int, force: b
 
 
 def uncertainty(finding: "Finding") -> "tuple[Sample, float]":
-    """The width of the interval, and its peak: for pictures in colours from 0 (dark) to the peak (light)."""
+    """Widths of the intervals, and the largest: for pictures in colours from 0 (dark) to the largest (light)."""
     assert finding.lower is not None and finding.upper is not None
     width = finding.upper.data - finding.lower.data
     if not MODALITIES[finding.upper.modality].pictured:
-        extras = finding.upper.extras  # in the layout of the file, but not in its whole numbers
+        extras = finding.upper.extras  # the layout of the file, but not its integer type
         return replace(finding.upper, data=width, extras=extras and extras.real()), float(width.nan_to_num(0).max())
     from vqfusion.commands.restoration_page import coloured
 
@@ -208,6 +219,6 @@ def _width(finding: "Finding") -> float:
 
 
 def _promise(row: dict[str, Any]) -> str:
-    """What is known of intervals like these."""
+    """Measured coverage of such intervals, in words."""
     held = f"{100 * row['measured_coverage']:.1f} %"
     return f"{100 * row['coverage']:g} % intervals held {held} of the true values of {row['measured_on']}"

@@ -1,4 +1,4 @@
-"""The page of a restoration: before, after, difference and uncertainty, as one HTML file and pictures beside it."""
+"""Report of a restoration: before, after, difference and uncertainty, as one HTML page with pictures."""
 
 import math
 from collections.abc import Sequence
@@ -20,22 +20,33 @@ from vqfusion.types import Sample
 if TYPE_CHECKING:
     from vqfusion.tasks import Answer
 
-PREVIEW, DETAIL = 720, 96  # pixels of the longer side, of a side of the detail
+PREVIEW, DETAIL = 720, 96  # longer side of a preview, and side of a detail, in pixels
 COLOURS = torch.tensor([[8, 8, 24], [64, 24, 104], [176, 52, 96], [240, 132, 56], [252, 232, 164]]) / 255
 AMPLIFIED = (1, 2, 4, 8, 16, 32, 64)
-POINTS = 600  # of a curve
+POINTS = 600  # largest number of points of a curve
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The part of the page about one input."""
+    """Part of the page for one input."""
 
     name: str
     body: str
 
 
 def show(name: str, given: Sample, answer: "Answer", i: int, paths: dict[str, Path]) -> Shown:
-    """Views of what became of one input, written to `paths`, and its part of the page."""
+    """Write views of one result to `paths` and make its part of the page.
+
+    Args:
+        name: Name of the input.
+        given: The input.
+        answer: The results.
+        i: Index of the item in `answer`.
+        paths: File of each view.
+
+    Returns:
+        The part of the page.
+    """
     made, finding = answer.samples[i], answer.findings[i] if answer.findings else None
     bounds = (finding.lower, finding.upper) if finding and finding.lower and finding.upper else None
     kind = MODALITIES[given.modality]
@@ -70,7 +81,16 @@ def show(name: str, given: Sample, answer: "Answer", i: int, paths: dict[str, Pa
 
 
 def restoration_page(task: str, report: dict[str, Any], shown: Sequence[Shown]) -> str:
-    """The whole document."""
+    """Whole page.
+
+    Args:
+        task: Name of the task.
+        report: The report as JSON.
+        shown: The part of each input.
+
+    Returns:
+        The page as HTML.
+    """
     sections: dict[str, str] = {}
     for row, one in zip(report["items"], shown, strict=True):
         facts = [f"{row['nfe']} network call{'s' * (row['nfe'] != 1)}", f"{row['seconds']:.2f} s"]
@@ -81,14 +101,14 @@ def restoration_page(task: str, report: dict[str, Any], shown: Sequence[Shown]) 
         body = page.joined(*(page.paragraph(text, "warn") for text in row.get("warnings", ())), one.body)
         key = f"{one.name}-{len(sections) + 1}"
         sections[key] = page.section(key, row["input"], f"to {', '.join(row['outputs'])}", "", body, ", ".join(facts))
-    about = "What was given, what came back, and where they differ: grey is no change, lighter is brighter than before."
+    about = "Input, result and their difference: grey is no change, lighter is brighter than before."
     chips = [f"vqfusion {task}", f"mode {report['mode']}", f"model {report['model']}", f"seed {report['seed']}"]
     footer = f"{len(shown)} inputs in {report['seconds']:.1f} s. The numbers are in report.json."
     return page.page(f"vqfusion {task}", about, chips, sections, footer)
 
 
 def coloured(values: Float[Tensor, "H W"]) -> Float[Tensor, "3 H W"]:
-    """Values in [0, 1] as colours from dark blue over red to pale yellow."""
+    """Colour map of values in [0, 1], from dark blue over red to pale yellow."""
     place = values.clamp(0, 1) * (len(COLOURS) - 1)
     below = place.floor().clamp(max=len(COLOURS) - 2)
     share = (place - below)[..., None]
@@ -97,7 +117,7 @@ def coloured(values: Float[Tensor, "H W"]) -> Float[Tensor, "3 H W"]:
 
 
 def amplified(difference: Float[Tensor, "C H W"]) -> tuple[Float[Tensor, "C H W"], int]:
-    """A difference around middle grey, and how many times it was taken so that most of it can be seen."""
+    """Difference on middle grey, amplified to be visible, and the factor."""
     some = difference.abs().flatten()[:: max(1, difference.numel() // 10**6)]
     typical = float(torch.quantile(some, 0.99))
     times = max((n for n in AMPLIFIED if n * typical <= 0.5), default=1)
@@ -105,7 +125,7 @@ def amplified(difference: Float[Tensor, "C H W"]) -> tuple[Float[Tensor, "C H W"
 
 
 def _picture(sample: Sample, like: Sample) -> Float[Tensor, "C H W"]:
-    """A picture of the size of `like`, or the middle slice of a (first) volume in its range of grey."""
+    """Picture of the size of `like`, or the middle slice of the first volume in its range of values."""
     data = sample.data.float()
     if MODALITIES[sample.modality].own_units:
         middle = like.data[:1, like.data.shape[1] // 2] if like.data.ndim == 4 else like.data
@@ -127,7 +147,7 @@ def _preview(picture: Float[Tensor, "C H W"]) -> Float[Tensor, "C h w"]:
 
 
 def _most_changed(difference: Float[Tensor, "C H W"]) -> tuple[int, int]:
-    """The top left corner of the square of `DETAIL` pixels with the largest changes."""
+    """Top left corner of the square of `DETAIL` pixels with the largest changes."""
     height, width = difference.shape[1:]
     side = min(DETAIL, height, width)
     power = functional.avg_pool2d(difference.square().mean(0)[None, None], side, max(1, side // 4))[0, 0]
@@ -140,7 +160,7 @@ def _level(sigma: float, modality: str) -> str:
 
 
 def _curve(before: Sample, after: Sample, bounds: tuple[Sample, Sample] | None, channel: int) -> str:
-    """One channel as curves: before thin, after in colour, the interval as a band."""
+    """One channel as curves: before in grey, after in blue, the interval as a band."""
     lines = [before.data[channel], after.data[channel], *((one.data[channel] for one in bounds) if bounds else ())]
     known = torch.cat([line[torch.isfinite(line)] for line in lines])
     low, high = float(known.min()), float(known.max())
@@ -154,7 +174,7 @@ def _curve(before: Sample, after: Sample, bounds: tuple[Sample, Sample] | None, 
         ]
 
     def pieces(line: Tensor) -> list[str]:
-        """The curve where it is known, one piece between two gaps."""
+        """Known parts of the curve, split at gaps."""
         return [piece.strip() for piece in " ".join(points(line)).replace("  ", "|").split("|") if piece.strip()]
 
     band = " ".join(points(lines[2]) + points(lines[3])[::-1]) if bounds else ""

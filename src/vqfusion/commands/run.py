@@ -1,4 +1,4 @@
-"""The one way from the inputs of a verb to its results."""
+"""Runs a task from the inputs of the command to its results."""
 
 import json
 from collections import Counter
@@ -25,9 +25,14 @@ WAYS: dict[str, type[Way[Any, Any]]] = {"slots": SlotWay, "restoration": Restora
 
 
 def run(task: Task, arguments: list[str], request: Request) -> None:
-    """Plan the outputs, read the inputs, ask the models, write or print the answers.
+    """Plan outputs, read inputs, run the models, and write or print the results.
 
-    Of several inputs, those that cannot be read or answered are skipped and named at the end, with exit code 2.
+    Of several inputs, those that fail are skipped and listed at the end, with exit code 2.
+
+    Args:
+        task: The task with its options.
+        arguments: Inputs of the command.
+        request: Common options.
     """
     with outputs.destination(request.output, request.json) as output:
         way = WAYS[task.way](task, replace(request, output=output))
@@ -47,7 +52,7 @@ def run(task: Task, arguments: list[str], request: Request) -> None:
 
 
 def _work(way: Way[Any, Any], jobs: Sequence[Job], failures: Failures) -> int:
-    """Read, ask and write, batch by batch; how many jobs were done."""
+    """Read inputs, run models and write results batch by batch; returns the number of finished jobs."""
     from vqfusion.data.content import item_numbers
 
     models = Models(way)
@@ -73,7 +78,7 @@ def _work(way: Way[Any, Any], jobs: Sequence[Job], failures: Failures) -> int:
 
 @dataclass(frozen=True)
 class Taken:
-    """A job with its input, and the number that seeds its samples; both are missing where it needs no input."""
+    """A job with its input and the number that seeds its samples; both are missing where it has no input."""
 
     job: Job
     given: "Sample | None" = None
@@ -83,7 +88,7 @@ class Taken:
 def _ask(
     way: Way[Any, Any], models: "Models", taken: list[Taken], failures: Failures
 ) -> list[tuple[list[Taken], Answer]]:
-    """The answer for a batch; where it is refused as a whole, that for each of its items alone."""
+    """Results of a batch; where it fails as a whole, those of its items one by one."""
     from vqfusion.models.sampling import Sampling
 
     if not taken:
@@ -106,7 +111,7 @@ def _ask(
 
 
 class Models:
-    """The models of one call of a verb: each is looked up once, and loaded once, when its first input is at hand."""
+    """Models of one call of a command, each looked up once, and loaded when its first input has been read."""
 
     def __init__(self, way: Way[Any, Any]):
         self._way = way
@@ -114,7 +119,7 @@ class Models:
         self._loaded: dict[str, Any] = {}
 
     def find(self, name: str) -> str:
-        """The kind of a model; UserError where there is none of that name, or it cannot do the task."""
+        """Kind of a model; UserError where it is missing or cannot do the task."""
         from vqfusion.hub import find_model
         from vqfusion.models.kinds import kind_of
 
@@ -125,7 +130,7 @@ class Models:
         return kind
 
     def load(self, name: str) -> Any:
-        """The model, ready to be asked."""
+        """Load a model."""
         from vqfusion.models.kinds import open_model
 
         if name not in self._loaded:

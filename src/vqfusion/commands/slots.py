@@ -1,4 +1,4 @@
-"""The way of the tasks over slots: a model over codes is asked for a slot."""
+"""How the command runs tasks over slots: a model over codes generates a slot."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SlotWay(Way[Task, Job]):
-    """Eight inputs at once; texts and distributions are printed as soon as they are known."""
+    """Runs eight inputs at once; prints texts and distributions as soon as they are known."""
 
     doing = "working"
     model_option = (Model, DEFAULT_MODEL)
@@ -69,7 +69,7 @@ class SlotWay(Way[Task, Job]):
         if self.prints:
             show(job.source if self.names_inputs else "", row)
             warn(line for line in warnings if line not in self.warnings)
-        if i == 0:  # what is said of all items of an answer
+        if i == 0:  # warnings that concern all items
             self.nfe, self.seconds = self.nfe + answer.nfe, self.seconds + answer.seconds
         self.warnings |= dict.fromkeys(warnings)
         self.rows.append(row)
@@ -95,7 +95,14 @@ class SlotWay(Way[Task, Job]):
 
 
 def write(answer: Answer, i: int, job: Job, force: bool) -> None:
-    """Item `i` of an answer as the files of its job."""
+    """Write item `i` of the results to the files of its job.
+
+    Args:
+        answer: The results.
+        i: Index of the item.
+        job: Its job.
+        force: Overwrite existing files.
+    """
     from vqfusion.data.io import write as write_file
     from vqfusion.types import Sample
 
@@ -110,7 +117,7 @@ def write(answer: Answer, i: int, job: Job, force: bool) -> None:
 
 
 def show(name: str, row: dict[str, Any]) -> None:
-    """Texts, one a line, or a distribution as a table, beside the name of the input where there are several."""
+    """Print texts, one per line, or a distribution as a table, with the name of the input where there are several."""
     for text in row.get("texts", ()):
         print(f"{name}\t{text}" if name else text, flush=True)
     if "distributions" not in row:
@@ -127,6 +134,6 @@ def show(name: str, row: dict[str, Any]) -> None:
 
 
 def warn(lines: Iterable[str]) -> None:
-    """Lines for the user on standard error."""
+    """Print warnings on standard error."""
     for line in dict.fromkeys(lines):
         print(f"vqfusion: {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The verbs that grow from the tasks: a command for each, with the fields of the task and the common options."""
+"""Commands made from tasks: one for each, with the fields of the task and the common options."""
 
 import inspect
 import typing
@@ -16,19 +16,19 @@ from vqfusion.tasks import TASKS, Task
 INPUTS = "files, folders or - for standard input"
 HINTS = typing.get_type_hints(Request, include_extras=True)
 COMMON = [(one.name, HINTS[one.name], one.default) for one in fields(Request)]
-# the type of an option on the command line, where it takes a number or text in Python
+# type of an option on the command line, where the field of the task accepts several types
 SPOKEN: dict[Any, Any] = {str | float | None: str | None}
 
 
 def add_verbs(app: typer.Typer) -> None:
-    """One command for each task."""
+    """Add one command for each task."""
     for name, kind in TASKS.items():
         doc = (kind.__doc__ or "").strip()
         app.command(name, help=doc, short_help=doc.splitlines()[0], rich_help_panel="Tasks")(_command(kind))
 
 
 def _command(kind: type[Task]) -> Callable[..., None]:
-    """A function whose signature is the inputs, the fields of the task and the common options."""
+    """Function whose signature has the inputs, the fields of the task and the common options."""
 
     def command(**values: Any) -> None:
         arguments = values.pop("inputs", None) or []

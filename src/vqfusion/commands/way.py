@@ -1,4 +1,4 @@
-"""What a kind of task does differently on the command line: a way, asked by `run`."""
+"""How the command runs one kind of task: the interface that `run` uses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from vqfusion.tasks import Answer, Task
 if TYPE_CHECKING:
     from vqfusion.types import Sample
 
-BATCH = 8  # items that a model over codes takes at once
+BATCH = 8  # batch size of models over codes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One input (None where the task needs none), the model that is asked, and the files that the results go to."""
+    """One input (None where the task has none), the model to use, and the files of the results."""
 
     item: Item | None
     model: str
@@ -27,12 +27,12 @@ class Job:
 
     @property
     def source(self) -> str:
-        """How the input stood on the command line, or its path."""
+        """The input as it was given on the command line, or its path."""
         return "" if self.item is None else self.item.source
 
     @property
     def files(self) -> list[Path]:
-        """Every result of the job that is a file."""
+        """All files of the results."""
         return self.paths
 
 
@@ -41,11 +41,11 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 class Way(ABC, Generic[AnyTask, AnyJob]):
-    """How the tasks of one kind are planned, written and reported."""
+    """Planning, writing and reporting of the tasks of one kind."""
 
-    doing: ClassVar[str]  # beside the bar
+    doing: ClassVar[str]  # label of the progress bar
     model_option: ClassVar[tuple[Any, str | None]]  # annotation and default of --model
-    bar = True  # whether a bar may be shown
+    bar = True  # whether a progress bar may be shown
 
     def __init__(self, task: AnyTask, request: Request):
         self.task = task
@@ -53,33 +53,33 @@ class Way(ABC, Generic[AnyTask, AnyJob]):
 
     @property
     def made(self) -> tuple[str | None, ...]:
-        """Folders that the results go to, so that they are no inputs of the next call."""
+        """Folders of the results, which are not inputs of the next call."""
         return (self.request.output,)
 
     @abstractmethod
     def plan(self, inputs: Inputs, failures: Failures) -> list[AnyJob]:
-        """What is to be done; UserError where an output may not be written."""
+        """Jobs to do; UserError where an output may not be written."""
 
     @abstractmethod
     def refusal(self, model: str, kind: str) -> str | None:
-        """Why a model of this kind cannot do it; None where it can."""
+        """Message why a model of this kind cannot do the task; None where it can."""
 
     @abstractmethod
     def batches(self, jobs: Sequence[AnyJob], kinds: dict[str, str]) -> list[list[AnyJob]]:
-        """The jobs that go through a model together, by the kind of each model."""
+        """Jobs grouped into batches, by the kind of each model."""
 
     @abstractmethod
     def read(self, job: AnyJob) -> "Sample":
-        """The input of a job."""
+        """Read the input of a job."""
 
     @abstractmethod
     def finish(self, job: AnyJob, given: "Sample | None", answer: Answer, i: int) -> None:
-        """Write item `i` of an answer, or print it, and keep what is to be reported."""
+        """Write or print item `i` of the results and record it for the report."""
 
     @abstractmethod
     def report(self, skipped: dict[str, Any]) -> dict[str, Any]:
-        """What `--json` prints of all batches, with what was skipped."""
+        """Report of all batches for `--json`, with the skipped inputs."""
 
     @abstractmethod
     def say(self, report: dict[str, Any]) -> None:
-        """What is printed at the end without `--json`."""
+        """Print what `run` prints at the end without `--json`."""

@@ -1,1 +1,1 @@
-"""The verb `train`: what it does for each kind of model."""
+"""The command `train`, for each kind of model."""

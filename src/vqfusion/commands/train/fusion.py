@@ -1,4 +1,4 @@
-"""What `train` does for a whole chain."""
+"""Training of a whole chain by the command `train`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ChainTraining(Training[ChainConfig]):
-    """Tokenizers and Fusion, from raw data."""
+    """Training of tokenizers and Fusion from raw data."""
 
     section: ClassVar[str] = "chain"
 

@@ -1,4 +1,4 @@
-"""What `train` does for a latent diffusion."""
+"""Training of a latent diffusion model by the command `train`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LatentTraining(Training[LatentTrainingConfig]):
-    """A tokenizer, and a diffusion of its latents."""
+    """Training of a tokenizer and the diffusion of its latents."""
 
     section: ClassVar[str] = "latent"
 

@@ -1,4 +1,4 @@
-"""What `train` does for a prior."""
+"""Training of a prior by the command `train`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PriorTraining(Training[PriorTrainingConfig]):
-    """A prior, from signals of one modality."""
+    """Training of a prior on signals of one modality."""
 
     section: ClassVar[str] = "prior"
 

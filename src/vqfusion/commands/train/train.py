@@ -1,5 +1,7 @@
-"""`train`: a chain, a prior or a latent diffusion from a recipe or a YAML file; the same command goes on where it was
-stopped."""
+"""`train`: a chain, a prior or a latent diffusion, from a recipe or a YAML file.
+
+The same command resumes a training that was stopped.
+"""
 
 import json
 from pathlib import Path
@@ -54,7 +56,7 @@ def train(
 def _training(
     recipe: str, output: str | None, seed: int | None, device: str | None, start: str | None
 ) -> "Training[Any]":
-    """The training that a recipe or a file asks for."""
+    """Training that a recipe or file describes."""
     from vqfusion.commands.train.fusion import ChainTraining
     from vqfusion.commands.train.latent import LatentTraining
     from vqfusion.commands.train.restoration import PriorTraining

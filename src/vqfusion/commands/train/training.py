@@ -1,4 +1,4 @@
-"""A training as `train` sees it: what it costs, what its folder holds, and what came of it."""
+"""A training as the command `train` runs it: cost, folder and result."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ AnyTraining = TypeVar("AnyTraining", ChainConfig, PriorTrainingConfig, LatentTra
 
 
 class Training(ABC, Generic[AnyTraining]):
-    """One thing to be trained to a folder; `section` is where its config is in the plan."""
+    """One model to train to a folder; `section` is the key of its config in the plan."""
 
     section: ClassVar[str]
 
@@ -37,34 +37,34 @@ class Training(ABC, Generic[AnyTraining]):
 
     @abstractmethod
     def run_folder(self) -> "RunFolder":
-        """What the training finds in its folder."""
+        """State of the folder of the training."""
 
     @property
     @abstractmethod
     def smallest_batch(self) -> int:
-        """The fewest items that a step has; more processes than that would have nothing to do."""
+        """Smallest number of items in a step; more processes than that would be idle."""
 
     @abstractmethod
     def estimates(self) -> "Sequence[Estimate]":
-        """The cost of every network on this machine."""
+        """Cost of every network on this machine."""
 
     @abstractmethod
     def rows(self, costs: "Sequence[Estimate]") -> Iterator[tuple[str, str]]:
-        """What `--dry-run` says of the networks, the time and the memory."""
+        """Rows that `--dry-run` prints on networks, time and memory."""
 
     def read(self) -> None:
-        """Read what may turn out to be missing, before anything is written."""
+        """Read data that may be missing, before anything is written."""
 
     @abstractmethod
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
-        """Train, beginning with the model in the folder `begin`, and say what there is now: its device, its size."""
+        """Train, from the weights in the folder `begin` if given, and return facts such as the device."""
 
     def next_steps(self) -> list[str]:
-        """What can be done with the trained model."""
+        """Suggested commands for the trained model."""
         return [f"use it with --model {self.folder}"]
 
     def train(self, tensorboard: bool) -> dict[str, Any]:
-        """Train, and say what came of it."""
+        """Train and return the report."""
         from vqfusion.hub import find_model
         from vqfusion.train.loop.track import tensorboard as track
 
@@ -81,7 +81,7 @@ class Training(ABC, Generic[AnyTraining]):
         return report | made | {"seconds": round(time.monotonic() - started, 3)}
 
     def plan(self, costs: "Sequence[Estimate]") -> dict[str, Any]:
-        """What `--dry-run --json` prints."""
+        """Report of `--dry-run --json`."""
         from vqfusion.train.loop.run import GOES_ON
 
         state = self.run_folder().state()
@@ -96,7 +96,7 @@ class Training(ABC, Generic[AnyTraining]):
         }
 
     def show(self, costs: "Sequence[Estimate]") -> None:
-        """What `--dry-run` prints."""
+        """Print what `--dry-run` prints."""
         from rich.console import Console
         from rich.table import Table
 
@@ -110,9 +110,9 @@ class Training(ABC, Generic[AnyTraining]):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """A training that was stopped says so in one line and ends with the code of its signal.
+    """Context that reports a stopped training in one line and exits with the code of its signal.
 
-    Between the steps of a network, where the loop does not listen, SIGTERM stops at once.
+    Between the networks, where the training loop does not run, SIGTERM stops at once.
     """
     from vqfusion.train.loop.signals import Interrupted
 
@@ -131,7 +131,7 @@ def stoppable() -> Iterator[None]:
 
 
 def leave_idle_out(batch: int) -> None:
-    """With more processes than items in a batch, go on with as many as there are items; the others end, all well."""
+    """With more processes than items in a batch, use as many as there are items; the others exit without error."""
     rank, processes = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
     if processes <= batch:
         return
@@ -143,21 +143,24 @@ def leave_idle_out(batch: int) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks for all those that torchrun or `accelerate launch` started."""
+    """Whether this is the first of the processes started by torchrun or `accelerate launch`."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def cost_of(one: "Estimate") -> str:
+    """Parameters, memory and time per step of a network, in words."""
     memory = f"{one.peak_bytes / 2**20:.0f} MiB ({one.activation_bytes / 2**20:.0f} of them activations)"
     time = f"{one.seconds_per_step:.2g} s a step, about {duration(one.seconds)}"
     return f"{one.parameters / 1e6:.2f} M parameters, {memory}, {time}"
 
 
 def time_of(costs: "Sequence[Estimate]") -> str:
+    """Total time of a training, in words."""
     return f"about {duration(sum(one.seconds for one in costs))}"
 
 
 def duration(seconds: float) -> str:
+    """Duration in words."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
