@@ -1,7 +1,7 @@
 """Names of earlier versions: each works for one more version, with a `DeprecationWarning` that gives the new name.
 
-Modules that had such names end with `__getattr__`, which calls `old_name`. When a version is over, only the table here
-needs to be emptied.
+Modules that had such names end with `__getattr__`, which calls `old_name`; modules that moved are found by
+`MovedModules`. When a version is over, only the tables here need to be emptied.
 """
 
 import sys
@@ -30,20 +30,22 @@ def warn(old: str, new: str, stacklevel: int = 4) -> None:
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Imports a module of `MOVED` under its old name: it is the same module, in `sys.modules` twice."""
+    """Import finder that returns a moved module under its old name; it is one module, twice in `sys.modules`."""
 
     @classmethod
     def install(cls) -> None:
-        """Ask it last, for what no other finder knows."""
+        """Append the finder, so that it is asked after all others."""
         if not any(isinstance(finder, cls) for finder in sys.meta_path):
             sys.meta_path.append(cls())
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Spec of a module in `MOVED`; None for other names."""
         return ModuleSpec(fullname, self) if fullname in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
+        """Import the module under its new name, with a warning."""
         old = module.__name__
         warn(old, MOVED[old], stacklevel=3)
         sys.modules[old] = import_module(MOVED[old])
