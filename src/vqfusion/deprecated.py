@@ -6,7 +6,7 @@ Modules that had such names end with `__getattr__`, which calls `old_name`; modu
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial, wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -38,9 +38,7 @@ class MovedModules(MetaPathFinder, Loader):
         if not any(isinstance(finder, cls) for finder in sys.meta_path):
             sys.meta_path.append(cls())
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         """Spec of a module in `MOVED`; None for other names."""
         return ModuleSpec(fullname, self) if fullname in MOVED else None
 
