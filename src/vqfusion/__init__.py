@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vqfusion.nn.denoising_transformer import DenoisingTransformer as DenoisingTransformer
     from vqfusion.nn.unet import UNet as UNet
     from vqfusion.tasks import TASKS as TASKS
+    from vqfusion.tasks.check import check_task as check_task
     from vqfusion.tokenizers.audio import AudioTokenizer as AudioTokenizer
     from vqfusion.tokenizers.conformance.check import check_quantizer as check_quantizer
     from vqfusion.tokenizers.conformance.check import check_tokenizer as check_tokenizer
@@ -74,6 +75,7 @@ PUBLIC = {
     "Generated": "models.sampling",
     "Likelihood": "models.fusion.likelihood",
     "TASKS": "tasks",
+    "check_task": "tasks.check",
     "open_dataset": "data",
     "as_sample": "data",
     "read": "data",

@@ -1,7 +1,6 @@
 """Runs a task from the inputs of the command to its results."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,7 +56,7 @@ def _work(way: Way[Any, Any], jobs: Sequence[Job], failures: Failures) -> int:
 
     models = Models(way)
     kinds = {name: models.find(name) for name in dict.fromkeys(job.model for job in jobs)}
-    batches, seen = way.batches(jobs, kinds), Counter[int]()
+    batches, seen = way.batches(jobs, kinds), set[int]()
     done = 0
     for batch in tracked(batches, way.doing, way.bar and len(batches) > 1):
         taken: list[Taken] = []

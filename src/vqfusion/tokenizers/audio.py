@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.config import AudioTokenizerConfig
+from vqfusion.data.io.sound import mixed
 from vqfusion.data.loudness import gain_to_be_heard
 from vqfusion.data.transforms import resample
 from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, stft
@@ -80,7 +81,7 @@ class AudioTokenizer(SignalTokenizer):
         out: list[Tensor | None] = [None] * len(samples)
         by_length: dict[int, list[tuple[int, Tensor]]] = {}
         for i, sample in enumerate(samples):
-            sound = resample(sample, self.config.sample_rate_hz).data
+            sound = mixed(resample(sample, self.config.sample_rate_hz)).data
             sound = sound.float() * gain_to_be_heard(sound[0], self.config.sample_rate_hz)
             sound = F.pad(sound, (0, -sound.shape[1] % whole))
             if 0 < sound.shape[1] <= shape[0] * self.samples_per_code:

@@ -69,7 +69,7 @@ class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
         Raises:
             UserError: A search was asked for in a signal of more than 2^20 positions, or with several codes per vector.
         """
-        x = self.prepare(batch)
+        x = self.prepare(batch.to(next(self.parameters()).dtype))
         ids = self.vqvae.encode(x)
         if not search:
             return ids
