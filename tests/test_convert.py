@@ -109,3 +109,14 @@ def test_notebooks_show_samples():
     assert html_of(Sample("text", "<script>")) == "<pre>&lt;script&gt;</pre>"
     assert Sample("text", "a")._repr_png_() is None
     assert html_of_distribution({"cat": 0.75, "<dog>": 0.25}).count("<tr>") == 2
+
+
+def test_a_vqvae_of_plain_arguments():
+    from vqfusion.config import VQVAEConfig
+
+    made = vqfusion.VQVAE(channels=1, codebook_size=16, dim=4)
+    assert made.config == VQVAEConfig(channels=1, codebook_size=16, dim=4)
+    with pytest.raises(UserError, match="codebook_sise"):
+        vqfusion.VQVAE(codebook_sise=16)
+    with pytest.raises(UserError, match="not both"):
+        vqfusion.VQVAE(VQVAEConfig(), dim=4)

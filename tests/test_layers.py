@@ -1,6 +1,7 @@
 """Imports point one way: a room may use what lies below it, never what lies above or beside it."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ from vqfusion import modalities
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqfusion"
 
-BASE = {"types", "config", "errors", "files", "limits", "modalities", "deprecated"}
+BASE = {"types", "config", "errors", "files", "limits", "modalities", "deprecated", "lazy"}
 PARTS = BASE | {"nn", "data"}
 FLOORS = {
     "errors": set(),
     "deprecated": set(),
+    "lazy": {"deprecated"},
     "files": {"errors"},
     "limits": {"errors"},
     "modalities": {"errors"},
@@ -178,3 +180,32 @@ def test_modalities_are_looked_up_in_the_table():
     found = {name for path, name in paths.items() if not name.startswith(rooms) and names_a_modality(path)}
     assert found <= NAMING, f"{', '.join(sorted(found - NAMING))}: ask the table in modalities.py or the tokenizer"
     assert found == NAMING, f"{', '.join(sorted(NAMING - found))}: take it off the list, it names none any more"
+
+
+LAZY = [
+    "models",
+    "nn",
+    "evaluate",
+    "inspect",
+    *(f"models.{name}" for name in ("fusion", "restoration", "latent", "codec")),
+]
+LAZY += [f"diffusion.{name}" for name in ("gaussian", "masked", "posterior")]
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_packages_export_their_public_names(name):
+    package = import_module(f"vqfusion.{name}")
+    assert package.__all__ and dir(package) == package.__all__
+    for one in package.__all__:
+        assert getattr(package, one) is not None, one
+    with pytest.raises(AttributeError):
+        package.no_such_name  # noqa: B018
+
+
+def test_importing_packages_loads_nothing_heavy(tmp_path):
+    import subprocess
+    import sys
+
+    code = f"import sys; {'; '.join(f'import vqfusion.{name}' for name in LAZY)}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == "False"

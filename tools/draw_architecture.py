@@ -23,7 +23,7 @@ FLOORS = (
     (("models",),),
     (("tokenizers",), ("diffusion",)),
     (("nn",), ("data",), ("pages",)),
-    (("config", "types", "modalities", "files", "limits", "errors", "deprecated"),),
+    (("config", "types", "modalities", "files", "limits", "errors", "deprecated", "lazy"),),
 )
 SAID = {
     "cli": "one guard around the command",

@@ -88,17 +88,15 @@ OLD: dict[tuple[str, str], tuple[str, Callable[[], Any]]] = {
 
 # modules that became packages: what they held is in a module of the package
 BECAME_PACKAGES = {
-    "vqfusion.diffusion.gaussian": ("path", ("GaussianPath", "KINDS", "scale")),
+    "vqfusion.diffusion.gaussian": ("path", ("KINDS", "scale")),
     "vqfusion.diffusion.masked": (
         "path",
-        ("MaskedPath", "stratified_times", "sampler_times", "sampler_density", "draw_categorical"),
+        ("stratified_times", "sampler_times", "sampler_density"),
     ),
     "vqfusion.diffusion.posterior": (
         "question",
         (
             "CountedPrior",
-            "Question",
-            "RestorationPrior",
             "ancestral",
             "gaussian_prior",
             "noise_levels",
@@ -108,8 +106,7 @@ BECAME_PACKAGES = {
             "step_noises",
         ),
     ),
-    "vqfusion.models.fusion": ("fusion", ("Fusion", "FusionBatch", "SlotTokens", "module_key")),
-    "vqfusion.models.codec": ("codec", ("Codec",)),
+    "vqfusion.models.fusion": ("fusion", ("FusionBatch", "SlotTokens", "module_key")),
 }
 
 
@@ -155,7 +152,9 @@ _MOVED = {
     "models.pretrained": "models.fusion.pretrained",
     "models.prior": "models.restoration.prior",
     "models.residual_band": "models.restoration.residual_band",
-    "models.restore": "models.restoration.restore",
+    "models.restore": "models.restoration.restoring",
+    "models.restoration.restore": "models.restoration.restoring",
+    "tasks.restore": "tasks.restoring",
     "models.shipped_intervals": "models.restoration.shipped_intervals",
     "models.slots": "models.fusion.slots",
     "models.system": "models.fusion.system",

@@ -1,12 +1,13 @@
 """The VQ-VAE: encoder, quantizer and decoder over signals of any rank."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vqfusion.config import VQVAEConfig
+from vqfusion.config import VQVAEConfig, validated
 from vqfusion.errors import UserError
 from vqfusion.nn.conv import VQVAEDecoder, VQVAEEncoder
 from vqfusion.nn.pretrained import Pretrained
@@ -33,13 +34,19 @@ class VQVAE(nn.Module, Pretrained):
 
     Every axis of `size` must be a multiple of `downsampling`. A quantizer with several codes per vector adds a last
     axis to the indices. Latents are quantized in float32.
+
+    Args:
+        config: The hyperparameters; or these themselves, as `VQVAE(channels=1, codebook_size=64)`.
     """
 
     kind = "vqvae"
     config_type = VQVAEConfig
 
-    def __init__(self, config: VQVAEConfig):
+    def __init__(self, config: VQVAEConfig | None = None, **options: Any):
         super().__init__()
+        if config is not None and options:
+            raise UserError(f"give a config or {', '.join(options)}, not both")
+        config = config or validated(VQVAEConfig, options, "VQVAE(...)")
         self.config = config
         self.quantizer = build_quantizer(config)
         shape = dict(dim=self.quantizer.dim, widths=config.widths, depths=config.depths, rank=config.rank)

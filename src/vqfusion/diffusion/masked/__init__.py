@@ -1,9 +1,11 @@
 """Masked diffusion: the path, samplers, guidance and likelihood of discrete data."""
 
-from typing import Any
+from vqfusion.lazy import public
 
-from vqfusion.deprecated import old_name
-
-
-def __getattr__(name: str) -> Any:
-    return old_name(__name__, name)
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    guidance="classifier_free",
+    likelihood="negative_elbo",
+    path="MaskedPath draw_categorical",
+    samplers="sample_masked",
+)

@@ -1,9 +1,11 @@
 """Posterior sampling of signals given a measurement, with a prior and an operator."""
 
-from typing import Any
+from vqfusion.lazy import public
 
-from vqfusion.deprecated import old_name
-
-
-def __getattr__(name: str) -> Any:
-    return old_name(__name__, name)
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    gradient="dps",
+    null_space="ddnm ddrm",
+    proximal="diffpir plug_and_play",
+    question="RestorationPrior Question",
+)

@@ -1,9 +1,9 @@
 """Codec: samples compressed to .vqf files by the tokenizers of a model."""
 
-from typing import Any
+from vqfusion.lazy import public
 
-from vqfusion.deprecated import old_name
-
-
-def __getattr__(name: str) -> Any:
-    return old_name(__name__, name)
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    codec="Codec",
+    vqf="VqfFile VqfHeader",
+)

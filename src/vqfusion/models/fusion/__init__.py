@@ -1,9 +1,12 @@
 """Fusion: one masked-diffusion transformer over slots."""
 
-from typing import Any
+from vqfusion.lazy import public
 
-from vqfusion.deprecated import old_name
-
-
-def __getattr__(name: str) -> Any:
-    return old_name(__name__, name)
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    fusion="Fusion",
+    likelihood="Likelihood",
+    slot_tokenizers="SlotTokenizers",
+    system="System",
+    taught="Taught",
+)
