@@ -1,4 +1,4 @@
-"""Files <-> `Sample`, whatever the modality."""
+"""Files <-> `Sample`, for every modality."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,20 @@ __all__ = ["modality_of_bytes", "modality_of_suffix", "read", "write", *_HOME]
 
 
 def read(path: str | Path, modality: str | None = None, keep: bool = False):
-    """The `Sample` in a file, or in standard input if `path` is `"-"`.
+    """Read the `Sample` in a file.
 
-    Without `modality` ("image", "audio", "text", "volume" or "series") the first bytes decide, whatever the suffix
-    says; where they say nothing the suffix decides, and standard input counts as text. With `keep` pictures and sounds
-    come with their `extras`, sounds with all their channels, and what is missing in volumes and series is NaN.
+    Args:
+        path: File; "-" is standard input.
+        modality: "image", "audio", "text", "volume" or "series". None decides by the first bytes, whatever the suffix
+            says, then by the suffix; standard input then counts as text.
+        keep: Also keep what is needed to write the file back: pictures and sounds get `extras`, sounds keep all
+            channels, and missing values of volumes and series are NaN.
 
-    Raises UserError for a file that is missing, empty, broken or of no supported kind.
+    Returns:
+        The sample.
+
+    Raises:
+        UserError: The file is missing, empty, damaged or of no supported kind.
     """
     if modality not in (None, *FILES):
         raise UserError(f"cannot read {modality!r} from a file: the modality is one of {', '.join(FILES)}")
@@ -32,18 +39,27 @@ def read(path: str | Path, modality: str | None = None, keep: bool = False):
         raise UserError(str(error).replace(name_of(data), name_of(path), 1)) from None
     except MemoryError:
         raise UserError(f"{name_of(path)}: needs more memory than there is; cut it into parts") from None
-    except Exception as error:  # on damaged files the libraries that read them fail in ways that no list can name
+    except Exception as error:  # libraries raise almost any exception on damaged files
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise UserError(f"{name_of(path)}: damaged, or not {MODALITIES[found].noun} ({reason})") from error
 
 
-def write(sample, path: str | Path, force: bool = False) -> tuple[str, ...]:
+def write(sample: Any, path: str | Path, force: bool = False) -> tuple[str, ...]:
     """Write a `Sample` in the format of the suffix.
 
     Pictures .png .jpg .webp, sounds .wav .flac .ogg .opus .mp3 .aiff .w64 .au .caf, texts and labels .txt, volumes
-    .nii.gz .nii .tif .npy .npz, series .csv .npy .npz. Returns a line for each thing that the format does not hold.
+    .nii.gz .nii .tif .npy .npz, series .csv .npy .npz.
 
-    Raises UserError if the file exists and not `force`, or the suffix does not fit.
+    Args:
+        sample: The sample.
+        path: File to write.
+        force: Overwrite an existing file.
+
+    Returns:
+        One line for everything that the format cannot hold.
+
+    Raises:
+        UserError: The file exists and `force` is not set, or the suffix does not fit.
     """
     if sample.modality not in MODALITIES:
         raise UserError(f"cannot write {sample.modality!r} to a file: write one of {', '.join(MODALITIES)}")

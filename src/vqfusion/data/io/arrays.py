@@ -1,4 +1,4 @@
-"""NumPy arrays: .npy and .npz, with their types, names and whatever else an archive holds."""
+"""NumPy arrays: .npy and .npz, with their types, names and the other arrays of an archive."""
 
 import io
 import zipfile
@@ -15,7 +15,7 @@ MOST_HEADER = 2**16
 
 @dataclass(frozen=True)
 class StoredArray(Stored):
-    """An array of a file: its `shape` there, its name in an archive, and the `others` of that archive."""
+    """Array of a file: its `shape`, its name `key` in an archive, and the `others` of that archive."""
 
     shape: tuple[int, ...] = ()
     key: str = "data"
@@ -24,10 +24,19 @@ class StoredArray(Stored):
 
 
 def load_arrays(data: bytes, name: str, most_bytes: int) -> tuple[str, dict[str, np.ndarray]]:
-    """The arrays of a .npy (as `data`) or .npz, and the name of the one to read: `data` or the only one. No pickle.
+    """Arrays of a .npy (as `data`) or .npz, and the name of the one to read: `data` or the only one. No pickle.
 
-    UserError where there is none, it is not of real numbers, or the arrays unpack to over `most_bytes`: sizes are
-    compared with the bytes that are there before memory is asked for.
+    Args:
+        data: Bytes of the file.
+        name: Name of the file in messages.
+        most_bytes: Largest size of the unpacked arrays.
+
+    Returns:
+        The name, and the arrays by name.
+
+    Raises:
+        UserError: No array, not real numbers, or too large; sizes are compared with the data before memory is
+            allocated.
     """
     if not data.startswith(b"PK"):
         key, arrays = "data", {"data": _array(data, name)}
@@ -48,21 +57,21 @@ def load_arrays(data: bytes, name: str, most_bytes: int) -> tuple[str, dict[str,
 
 
 def saved_arrays(arrays: dict[str, np.ndarray]) -> bytes:
-    """The bytes of a .npz."""
+    """Bytes of a .npz."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
 def saved_array(array: np.ndarray) -> bytes:
-    """The bytes of a .npy."""
+    """Bytes of a .npy."""
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
 
 
 def _array(data: bytes, name: str) -> np.ndarray:
-    """One array in the format of .npy; UserError where the header promises more than there is."""
+    """One array in .npy format; UserError where the header claims more data than there are."""
     with decoding(name, "NumPy array"):
         file = io.BytesIO(data)
         version = np.lib.format.read_magic(file)

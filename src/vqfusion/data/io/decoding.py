@@ -1,4 +1,4 @@
-"""What goes wrong inside the libraries that decode files, as one line."""
+"""Errors of the libraries that decode files, as one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from vqfusion.errors import UserError
 
 @contextmanager
 def decoding(name: str, kind: str) -> Iterator[None]:
-    """Whatever a library raises on the bytes of the file `name` becomes a UserError: it is no `kind`, or is broken.
+    """Context that turns every exception of a library into a UserError: the file `name` is not a `kind`, or is damaged.
 
-    Libraries raise nearly anything on damaged bytes (assertions, struct errors, attribute errors, no memory for a
-    size that the header made up), so that a list of exceptions would never be complete.
+    Libraries raise almost any exception on damaged bytes (assertions, struct errors, attribute errors, memory errors
+    for sizes in a damaged header), so that a list of exceptions would never be complete.
     """
     try:
         yield

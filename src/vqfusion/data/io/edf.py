@@ -11,9 +11,9 @@ ANNOTATIONS = "EDF Annotations"
 
 
 def read_edf(data: bytes, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """Values `[C, T]` in the units of the file, with what a `Sample` says of them.
+    """Values `[C, T]` in the units of the file, and keyword arguments for a `Sample`.
 
-    Kemp, Värri, Rosa, Nielsen, Gade (1992); EDF+: Kemp, Olivan (2003). Who was recorded is not read.
+    Kemp, Värri, Rosa, Nielsen, Gade (1992); EDF+: Kemp, Olivan (2003). Personal data are not read.
     """
     with decoding(name, "EDF file"):
         count, records, seconds = int(data[252:256]), int(data[236:244]), float(data[244:252])
@@ -50,6 +50,6 @@ def read_edf(data: bytes, name: str) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def _column(data: bytes, count: int, before: int, width: int) -> list[str]:
-    """One field of the header of every channel."""
+    """One field of the header, for every channel."""
     start = 256 + before * count
     return [data[start + i * width : start + (i + 1) * width].decode("latin-1").strip() for i in range(count)]

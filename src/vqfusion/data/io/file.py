@@ -1,4 +1,4 @@
-"""Bytes of a file in and out, and what a file is by its first bytes."""
+"""Reading and checking of files, and detection of their modality."""
 
 import io
 import re
@@ -15,19 +15,19 @@ W64 = b"riff\x2e\x91\xcf\x11"
 
 
 def suffix_of(path: str | Path) -> str:
-    """The end of the name in small letters, `.nii.gz` as one."""
+    """Suffix of a file name in lower case, `.nii.gz` as one."""
     path = Path(path)
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
 def stem_of(path: str | Path) -> str:
-    """The name without its suffix."""
+    """File name without its suffix."""
     name = Path(path).name
     return name[: len(name) - len(suffix_of(path))]
 
 
 def modality_of_suffix(path: str | Path) -> str | None:
-    """The modality by the end of the name, that of arrays (.npy, .npz) by their axes; None for other names."""
+    """Modality by the suffix, of arrays (.npy, .npz) by their number of axes; None for other names."""
     suffix = suffix_of(path)
     if suffix in (".npy", ".npz") and Path(path).is_file():
         with Path(path).open("rb") as file:
@@ -36,7 +36,7 @@ def modality_of_suffix(path: str | Path) -> str | None:
 
 
 def modality_of_head(path: str | Path) -> str | None:
-    """The modality by the first bytes of a file, whatever its name; None where they or the file say nothing."""
+    """Modality by the first bytes of a file, whatever its name; None where they do not tell."""
     try:
         with Path(path).open("rb") as file:
             head = file.read(4096)
@@ -46,7 +46,7 @@ def modality_of_head(path: str | Path) -> str | None:
 
 
 def modality_of_bytes(data: bytes) -> str | None:
-    """The modality by the first bytes; None if no supported format begins like this.
+    """Modality by the first bytes; None where no supported format starts like this.
 
     An array of one or two axes is a series, any other a volume.
     """
@@ -75,7 +75,7 @@ def modality_of_bytes(data: bytes) -> str | None:
 
 
 def _is_nifti(data: bytes) -> bool:
-    """Whether bytes begin like a NIfTI file of either version, gzipped or not."""
+    """Whether bytes start like a NIfTI file of either version, gzipped or not."""
     if data.startswith(b"\x1f\x8b"):
         try:
             data = zlib.decompressobj(31).decompress(data[:4096], 512)
@@ -85,7 +85,7 @@ def _is_nifti(data: bytes) -> bool:
 
 
 def _modality_of_arrays(data: bytes) -> str | None:
-    """The modality of a .npz by its array `data`, or its first one."""
+    """Modality of a .npz by its array `data`, or its first one."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
@@ -93,20 +93,21 @@ def _modality_of_arrays(data: bytes) -> str | None:
             if names:
                 with archive.open(names[0]) as member:
                     return modality_of_bytes(member.read(1024))
-    except Exception:  # archives are damaged in more ways than a list can name; the reader says which
+    except Exception:  # almost any exception on damaged archives; the reader reports it
         return None
     return None
 
 
 def name_of(source: str | Path | bytes) -> str:
-    """How an error names the source."""
+    """Name of a source in messages."""
     return "standard input" if source == "-" or isinstance(source, bytes) else str(source)
 
 
 def read_bytes(source: str | Path | bytes) -> bytes:
-    """The content of a file, of standard input (`"-"`), or the bytes themselves.
+    """Content of a file, of standard input (`"-"`), or the bytes themselves.
 
-    Raises UserError if there is no such file, it may not be read, is empty, or is over 1 GiB.
+    Raises:
+        UserError: The file is missing, unreadable, empty, or larger than 1 GiB.
     """
     if isinstance(source, bytes):
         data = source
@@ -131,9 +132,18 @@ def read_bytes(source: str | Path | bytes) -> bytes:
 
 
 def check_target(path: str | Path, suffixes: tuple[str, ...], force: bool) -> Path:
-    """The path, if it may be written.
+    """Return the path if it may be written.
 
-    Raises UserError for a wrong suffix, a missing folder, or a file in the way and not `force`.
+    Args:
+        path: File to write.
+        suffixes: Allowed suffixes.
+        force: Allow an existing file.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: Wrong suffix, missing folder, or an existing file without `force`.
     """
     path = Path(path)
     if suffix_of(path) not in suffixes:

@@ -1,4 +1,4 @@
-"""Masks of pictures: which pixels are marked, however they were marked."""
+"""Masks of pictures: which pixels are marked, in whatever way."""
 
 from io import BytesIO
 from pathlib import Path
@@ -16,12 +16,15 @@ NUMPY = b"\x93NUMPY"
 
 
 def read_picture_mask(path: str | Path) -> tuple[Bool[Tensor, "H W"], tuple[str, ...]]:
-    """The marked pixels (True) of a mask in a picture or a .npy array `[H, W]`, and lines for the user.
+    """Marked pixels (True) of a mask in a picture or a .npy array `[H, W]`, and warnings for the user.
 
-    Marks are the lighter of the two ends of its brightness: white on black as well as 1 on 0 or red on black. On a
-    transparent layer, marks of one end are what is painted, whatever their colour; where both dark and light are
-    painted, transparent pixels count as dark. A line says when transparency decided, and when most of the picture is
-    marked, as it is by a mask that is meant the other way round. Raises UserError for a mask of one value.
+    The lighter of two values is the mark: white on black, 1 on 0 or red on black. On a transparent layer of one
+    brightness everything painted is a mark, whatever its colour; where both dark and light are painted, transparent
+    pixels count as dark. A warning says when transparency decided, and when most of the picture is marked, as with an
+    inverted mask.
+
+    Raises:
+        UserError: The mask has one value only.
     """
     data = read_bytes(path)
     lines: list[str] = []
@@ -47,13 +50,13 @@ def read_picture_mask(path: str | Path) -> tuple[Bool[Tensor, "H W"], tuple[str,
 
 
 def _lighter(values: Float[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
-    """Which values are in the lighter half of their range; of one value alone: whether that is over a half."""
+    """True for values in the upper half of their range; for a constant, whether it is above one half."""
     low, high = float(values.min()), float(values.max())
     return values >= ((low + high) / 2 if high > low else 0.5)
 
 
 def _contrast(values: Float[Tensor, " N"]) -> bool:
-    """Whether both dark and light values are there."""
+    """Whether there are both dark and light values."""
     return float(values.min()) < 0.5 <= float(values.max())
 
 

@@ -1,4 +1,4 @@
-"""NIfTI volumes and series of volumes, with their header as it stood."""
+"""NIfTI volumes and series of volumes, with their original header."""
 
 import gzip
 import io
@@ -20,14 +20,14 @@ WRITABLE = {"?": "u1", "e": "f4", "g": "f8"}  # types that the format lacks, and
 
 @dataclass(frozen=True)
 class StoredNifti(Stored):
-    """A file: `front` is everything before its voxels, `unit` its millimetres in one unit of length."""
+    """A file: `front` is everything before its voxels, `unit` the millimetres in its unit of length."""
 
     front: bytes = b""
     trailing: tuple[int, ...] = ()
     unit: float = 1.0
 
     def to_bytes(self, values: np.ndarray, sample: Sample) -> bytes:
-        """The file with these values `[F, D, H, W]`; of another size with the spacing and affine of the sample."""
+        """Bytes of the file with values `[F, D, H, W]`; a new size gets spacing and affine of the sample."""
         made = self.stored(values)
         front = self.front
         if (made.shape, made.dtype) != (self.raw.shape, self.raw.dtype):
@@ -52,7 +52,7 @@ class StoredNifti(Stored):
 
 
 def read_nifti(data: bytes, name: str) -> tuple[StoredNifti, dict[str, Any]]:
-    """The voxels `[F, D, H, W]` of a file, F the volumes of a series, with spacing and affine in millimetres."""
+    """Voxels `[F, D, H, W]` of a file, F the volumes of a series, with spacing and affine in millimetres."""
     nibabel = needed("nibabel")
     spatial = import_module("nibabel.imageglobals")
     with decoding(name, "NIfTI volume"), spatial.LoggingOutputSuppressor():
@@ -85,7 +85,7 @@ def read_nifti(data: bytes, name: str) -> tuple[StoredNifti, dict[str, Any]]:
         zooms, said = header.get_zooms(), header.get_xyzt_units()[0]
     if not np.isfinite(affine).all() or not np.isfinite(zooms).all():
         raise UserError(f"{name}: its affine or the size of its voxels is not finite; mend its header")
-    unit = MILLIMETRES.get(said, 1.0)  # files that do not say are in millimetres
+    unit = MILLIMETRES.get(said, 1.0)  # millimetres where the file does not say
     stored = StoredNifti(raw, 1.0 if slope is None else slope, intercept or 0.0, content[:begin], trailing, unit)
     placed = int(header["sform_code"]) or int(header["qform_code"])
     if said == "unknown" and not placed and all(size == 1 for size in zooms[:3]):
@@ -96,7 +96,7 @@ def read_nifti(data: bytes, name: str) -> tuple[StoredNifti, dict[str, Any]]:
 
 
 def new_nifti(voxels: np.ndarray, sample: Sample) -> bytes:
-    """A file of voxels `[F, D, H, W]` that did not come from one; what is not known of their place is not said."""
+    """New file with voxels `[F, D, H, W]`; unknown positions are left out of its header."""
     nibabel = needed("nibabel")
     voxels = voxels.astype(WRITABLE.get(voxels.dtype.char, voxels.dtype.newbyteorder("=")))
     spacing = sample.spacing_mm

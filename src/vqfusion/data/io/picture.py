@@ -36,8 +36,12 @@ HOW: dict[str, dict] = {
 class Extras:
     """What the file of a picture holds beside its colours, all upright.
 
-    `alpha` is its transparency in [0, 1], 1 = opaque; `exif` and `icc` are the bytes of its notes and its colour
-    profile; `bits` a channel, 8 or 16; `dpi` (x, y) in dots per inch.
+    Attributes:
+        alpha: Opacity in [0, 1].
+        exif: EXIF metadata.
+        icc: Colour profile.
+        bits: Bits per channel, 8 or 16.
+        dpi: Dots per inch (x, y).
     """
 
     alpha: Float[Tensor, "1 H W"] | None = None
@@ -53,7 +57,7 @@ class Extras:
         return tuple(name for name, what in named.items() if what is not None)
 
     def resized(self, height: int, width: int) -> "Extras":
-        """The same for the picture at another size, by bicubic interpolation of its transparency."""
+        """The same for another size of the picture; opacity is resized with bicubic interpolation."""
         if self.alpha is None or self.alpha.shape[1:] == (height, width):
             return self
         alpha = functional.interpolate(self.alpha[None], (height, width), mode="bicubic", antialias=True)[0]
@@ -61,15 +65,22 @@ class Extras:
 
 
 def read_picture(source: str | Path | bytes, channels: int | None = None, keep: bool = False) -> Sample:
-    """A picture `[C, H, W]` float32 in [0, 1] from a path, `"-"` for standard input, or bytes.
+    """Read a picture `[C, H, W]` float32 in [0, 1].
 
-    The EXIF orientation is applied, transparency is put over white, 16 bits a channel keep their precision,
-    the first frame of an animation is taken, colour profiles are ignored. `channels` 1 or 3 converts; None
-    keeps grey as C = 1 and gives C = 3 for colour. With `keep` the colours under transparency stay as they are, and
-    the sample has `extras`.
+    The EXIF orientation is applied, transparency is composited over white, 16 bits per channel keep their precision,
+    the first frame of an animation is taken, and colour profiles are ignored.
 
-    Raises UserError for a file that is missing, empty, broken, cut short, without pixels, not a PNG, JPEG or
-    WebP, or over about 179 million pixels (Pillow's limit against decompression bombs).
+    Args:
+        source: Path, `"-"` for standard input, or bytes.
+        channels: 1 or 3 converts; None keeps grey as C = 1 and gives C = 3 for colour.
+        keep: Keep the colours under transparency, and give the sample `extras`.
+
+    Returns:
+        The sample.
+
+    Raises:
+        UserError: The file is missing, empty, damaged, truncated, without pixels, not a PNG, JPEG or WebP, or has more
+            than about 179 million pixels (Pillow's limit against decompression bombs).
     """
     if channels not in (None, 1, 3):
         raise UserError(f"channels is {channels}: give 1 or 3")
@@ -77,7 +88,7 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)  # notes that are damaged
+            warnings.simplefilter("ignore", UserWarning)  # damaged EXIF
             picture = Image.open(BytesIO(data), formats=FORMATS)
             layout = _layout(picture)
             pixels = _wide(data, picture, layout) if "16" in layout else _narrow(picture)
@@ -94,7 +105,7 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
     if pixels.size == 0:
         raise UserError(f"{name}: has no pixels")
     pixels = _turn(pixels, orientation)
-    if pixels.shape[2] in (2, 4):  # alpha last: over white
+    if pixels.shape[2] in (2, 4):  # the last channel is alpha: composite over white
         alpha, pixels = pixels[..., -1:], pixels[..., :-1]
         if extras:
             extras = replace(extras, alpha=torch.from_numpy(np.ascontiguousarray(alpha.transpose(2, 0, 1))))
@@ -110,12 +121,20 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
 
 
 def write_picture(sample: Sample, path: str | Path, force: bool = False) -> None:
-    """Write `[1 or 3, H, W]` in [0, 1] with 8 bits: PNG and WebP lossless, JPEG with quality 95, 4:4:4.
+    """Write a picture `[1 or 3, H, W]` in [0, 1] with 8 bits: PNG and WebP lossless, JPEG with quality 95, 4:4:4.
 
-    Values outside [0, 1] are clipped. What the `extras` of the sample hold is written too: transparency (JPEG: over
-    white), notes (marked upright, with the new size), colour profile, dots per inch and 16 bits (PNG alone). The
-    file appears whole or not at all. Raises UserError if the file exists and not `force`, for another suffix, NaN,
-    no pixels, or another number of channels.
+    Values outside of [0, 1] are clipped. The `extras` of the sample are written too: transparency (JPEG: over white),
+    EXIF (upright, with the new size), colour profile, resolution and 16 bits (PNG only). The file is written
+    atomically.
+
+    Args:
+        sample: The sample.
+        path: File to write.
+        force: Overwrite an existing file.
+
+    Raises:
+        UserError: The file exists and `force` is not set, another suffix, NaN, no pixels, or another number of
+            channels.
     """
     path = check_target(path, MODALITIES["image"].written, force)
     image, extras = sample.data, sample.extras or Extras()
@@ -143,7 +162,7 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> None
 
 
 def _encoded(pixels: np.ndarray, path: Path, how: dict[str, Any]) -> bytes:
-    """8-bit pixels `[H, W, C]` in a format of Pillow."""
+    """Encode 8-bit pixels `[H, W, C]` in a format of Pillow."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if picture.mode == "LA" and how["format"] == "WEBP":
         picture = picture.convert("RGBA")
@@ -156,9 +175,9 @@ def _encoded(pixels: np.ndarray, path: Path, how: dict[str, Any]) -> bytes:
 
 
 def _notes(picture: Image.Image, keep: bool) -> tuple[int, bytes | None]:
-    """The EXIF orientation, 1 where none can be read, and with `keep` the notes, None where they are damaged."""
+    """EXIF orientation, 1 where there is none, and with `keep` the EXIF metadata, None where they are damaged."""
     orientation = 1
-    with suppress(Exception):  # Pillow raises nearly anything at damaged notes
+    with suppress(Exception):  # Pillow raises almost any exception on damaged EXIF
         notes = picture.getexif()
         told = notes.get(ORIENTATION)
         orientation = told if isinstance(told, int) else 1
@@ -167,7 +186,7 @@ def _notes(picture: Image.Image, keep: bool) -> tuple[int, bytes | None]:
 
 
 def _extras(picture: Image.Image, layout: str, exif: bytes | None) -> Extras:
-    """All but the transparency. A colour profile is kept where it is one for the colours that are read."""
+    """Everything but the transparency; the colour profile only where it is one for the colours that are read."""
     icc, dpi = picture.info.get("icc_profile"), picture.info.get("dpi")
     space = b"GRAY" if picture.mode in ("1", "L", "LA") or picture.mode.startswith("I") else b"RGB "
     return Extras(
@@ -179,7 +198,7 @@ def _extras(picture: Image.Image, layout: str, exif: bytes | None) -> Extras:
 
 
 def _upright(exif: bytes | None, height: int, width: int) -> bytes | None:
-    """EXIF notes for the pixels as they are written: upright, and of this size where they tell one."""
+    """EXIF metadata of the written pixels: upright, with their size where the metadata have one."""
     if exif is None:
         return None
     notes = Image.Exif()
@@ -197,7 +216,7 @@ def _upright(exif: bytes | None, height: int, width: int) -> bytes | None:
 
 
 def _left_out(picture: Image.Image) -> tuple[str, ...]:
-    """A line for each thing in the file that is not taken."""
+    """Warnings about content of the file that is not read."""
     lines = []
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
@@ -208,14 +227,14 @@ def _left_out(picture: Image.Image) -> tuple[str, ...]:
 
 
 def _layout(picture: Image.Image) -> str:
-    """How the bytes of a PNG that is not loaded yet stand for its pixels, e.g. "RGB;16B"; "" for others."""
+    """Raw layout of a PNG that is not loaded yet, such as "RGB;16B"; "" for other files."""
     if isinstance(picture, PngImagePlugin.PngImageFile) and picture.tile:
         return str(picture.tile[0].args)
     return ""
 
 
 def pixels_of(picture: Image.Image) -> np.ndarray:
-    """`[H, W, C]` float32 in [0, 1] of a picture that is open already, upright; a C of 4 ends in alpha."""
+    """`[H, W, C]` float32 in [0, 1] of an open picture, upright; the last of 4 channels is alpha."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode == "F":
         return np.asarray(picture)[..., None].astype(np.float32)
@@ -228,7 +247,7 @@ def pixels_of(picture: Image.Image) -> np.ndarray:
 
 
 def _narrow(picture: Image.Image) -> np.ndarray:
-    """`[H, W, C]` float32 of a picture with up to 8 bits a channel; C of 2 or 4 ends in alpha."""
+    """`[H, W, C]` float32 of a picture with up to 8 bits per channel; the last of 2 or 4 channels is alpha."""
     clear = "A" in picture.getbands() or "transparency" in picture.info
     grey = picture.mode in ("1", "L", "LA")
     pixels = np.asarray(picture.convert(("LA" if grey else "RGBA") if clear else ("L" if grey else "RGB")))
@@ -236,7 +255,7 @@ def _narrow(picture: Image.Image) -> np.ndarray:
 
 
 def _wide(data: bytes, picture: Image.Image, raw: str) -> np.ndarray:
-    """`[H, W, C]` float32 of a PNG with 16 bits a channel, of which Pillow by itself drops half in colour."""
+    """`[H, W, C]` float32 of a PNG with 16 bits per channel, which Pillow reduces to 8 for colour."""
     if raw.startswith("LA"):  # two big-endian 16-bit numbers read as four bytes
         planes = _unpack(data, "RGBA", "RGBA")
         high, low = planes[..., 0::2], planes[..., 1::2]
@@ -255,13 +274,13 @@ def _wide(data: bytes, picture: Image.Image, raw: str) -> np.ndarray:
 
 
 def _unpack(data: bytes, mode: str, raw: str) -> np.ndarray:
-    """The pixels of a PNG as if its bytes were laid out as `raw`."""
+    """Pixels of a PNG with its bytes read as `raw`."""
     size, interlaced, packed = compressed_rows(data)
     return np.asarray(Image.frombytes(mode, size, packed, "zip", raw, interlaced))
 
 
 def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Upright pixels `[H, W, C]` by the EXIF orientation 1 to 8; anything else counts as 1."""
+    """Upright pixels `[H, W, C]` by the EXIF orientation 1 to 8; other values count as 1."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

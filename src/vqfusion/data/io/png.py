@@ -1,4 +1,4 @@
-"""PNG with 16 bits a channel, which Pillow writes for grey alone. PNG specification, third edition (W3C, 2025)."""
+"""PNG with 16 bits per channel, which Pillow writes for grey only: PNG specification, third edition (W3C, 2025)."""
 
 import struct
 import zlib
@@ -17,7 +17,17 @@ def encode_png16(
     exif: bytes | None = None,
     per_metre: tuple[int, int] | None = None,
 ) -> bytes:
-    """The bytes of a PNG; C of 2 or 4 ends in alpha. `exif` starts at its TIFF header, `per_metre` is pixels (x, y)."""
+    """Encode a PNG with 16 bits per channel.
+
+    Args:
+        pixels: The pixels; the last of 2 or 4 channels is alpha.
+        icc: Colour profile.
+        exif: EXIF metadata from their TIFF header on.
+        per_metre: Resolution (x, y) in pixels per metre.
+
+    Returns:
+        Bytes of the file.
+    """
     height, width, channels = pixels.shape
     parts = [b"\x89PNG\r\n\x1a\n"]
     parts.append(_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, COLOUR_TYPES[channels], 0, 0, 0)))
@@ -40,7 +50,7 @@ def encode_png16(
 
 
 def compressed_rows(data: bytes) -> tuple[tuple[int, int], int, bytes]:
-    """Width and height, whether the rows are interlaced (0 or 1), and the rows as they are compressed in a PNG."""
+    """Width and height, whether rows are interlaced (0 or 1), and the compressed rows of a PNG."""
     width, height, *_, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     rows, place = [], 8
     while place + 8 <= len(data):

@@ -21,17 +21,24 @@ MAX_VALUES, MAX_CHANNELS = 2**26, 4096
 
 
 def read_series(source: str | Path | bytes, keep: bool = False) -> Sample:
-    """A series `[C, T]` in the units of the file, with `rate_hz` and `channel_names`, from a path or bytes.
+    """Read a series `[C, T]` in the units of the file, with `rate_hz` and `channel_names`.
 
-    Values are float32 where that holds them exactly, else float64; `extras` hold the file as it stood. CSV has a
-    header, a column time (seconds, counts since 1970, dates; `sample` for a count without a rate) and one column for
-    each channel; columns of text stay as they are. EDF is read where all channels have one rate. Arrays are `[T]` or
-    `[C, T]`; a .npz may hold `data`, `rate_hz`, `channel_names`.
+    Values are float32 where that holds them exactly, else float64; `extras` hold the original file. A CSV has a header,
+    a time column (seconds, counts since 1970, dates; `sample` for a count without a rate) and one column for each
+    channel; columns of text are kept. An EDF is read where all channels have one rate. Arrays are `[T]` or `[C, T]`; a
+    .npz may hold `data`, `rate_hz`, `channel_names`. Nothing is filled in: `notes` say where time is uneven, which rows
+    were added, and what was left out.
 
-    Nothing is filled in: UserError names the line and column of an empty cell or a NaN, and rows that an even time
-    axis lacks. With `keep` empty cells, NaN and these rows are NaN. `notes` say where time is uneven, which rows were
-    added, and what was left out. UserError also for a file that is missing, empty, broken or cut short, infinite
-    values, and over 67 million values.
+    Args:
+        source: Path, `"-"` or bytes.
+        keep: Read empty cells, NaN and rows that an even time axis lacks as NaN; otherwise they are errors.
+
+    Returns:
+        The sample.
+
+    Raises:
+        UserError: An empty cell or NaN (with line and column) or missing rows without `keep`; a file that is missing,
+            empty, damaged or truncated; infinite values; more than 67 million values.
     """
     data, name = read_bytes(source), name_of(source)
     more: dict[str, Any]
@@ -57,11 +64,19 @@ def read_series(source: str | Path | bytes, keep: bool = False) -> Sample:
 
 
 def write_series(sample: Sample, path: str | Path, force: bool = False) -> None:
-    """Write `[C, T]`: .csv with a time column and the names of the channels, .npz with all, .npy bare.
+    """Write a series `[C, T]`: .csv with a time column and channel names, .npz with all metadata, .npy values only.
 
-    A series that was read from a CSV or an array is written to one as it stood but for the values that changed.
-    The file appears whole or not at all. Raises UserError if the file exists and not `force`, for another suffix,
-    infinity, NaN where there was none when it was read, or no values.
+    A series from a CSV or an array is written to the same format unchanged except for changed values. The file is
+    written atomically.
+
+    Args:
+        sample: The sample.
+        path: File to write.
+        force: Overwrite an existing file.
+
+    Raises:
+        UserError: The file exists and `force` is not set, another suffix, infinity, NaN where the original had none, or
+            no values.
     """
     path = check_target(path, MODALITIES["series"].written, force)
     if sample.data.ndim != 2 or sample.data.numel() == 0:

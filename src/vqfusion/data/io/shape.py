@@ -1,4 +1,4 @@
-"""What the formats of volumes share: their size, their units, the packages that read them."""
+"""What the formats of volumes share: size limits, units, optional packages."""
 
 import logging
 from importlib import import_module
@@ -15,17 +15,17 @@ MILLIMETRES = {"mm": 1.0, "millimeter": 1.0, "meter": 1000.0, "m": 1000.0, "cm":
 
 
 def needed(package: str) -> Any:
-    """A package of the extra `volume`; UserError where it is not installed."""
+    """Import a package of the extra `volume`; UserError where it is not installed."""
     try:
         module = import_module(package)
     except ImportError:
         raise needs_extra(package, "volume", "this format (.npy needs nothing)") from None
-    logging.getLogger(package).addHandler(logging.NullHandler())  # what is wrong is said in our one line
+    logging.getLogger(package).addHandler(logging.NullHandler())  # errors are reported in our one line
     return module
 
 
 def check_volume_shape(shape: tuple[int, ...], name: str, frames: int = 1) -> None:
-    """UserError where a shape is not that of a volume, holds nothing, or `frames` of it are more than the limit."""
+    """Raise UserError where a shape is not that of a volume, is empty, or `frames` of it exceed the limit."""
     size = " x ".join(map(str, shape))
     if len(shape) != 3:
         mend = "give one volume of a series" if len(shape) > 3 else "give a stack, or a picture as .png"

@@ -19,7 +19,7 @@ from vqfusion.files import write_bytes
 from vqfusion.types import Sample
 
 MOST_VALUES = 2**27  # 46 minutes at 48 kHz, 2.3 hours at 16 kHz
-CHUNK = 65536  # samples that are written at once: libvorbis overflows its stack on one long write
+CHUNK = 65536  # samples per write; libvorbis overflows its stack on long ones
 FORMATS = {
     ".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3", ".aiff": "AIFF", ".aif": "AIFF",
     ".w64": "W64", ".au": "AU", ".caf": "CAF",
@@ -33,10 +33,13 @@ FLOATS = ("FLOAT", "DOUBLE")
 
 @dataclass(frozen=True)
 class SoundExtras:
-    """What the file of a sound is beside its samples, in the words of libsndfile.
+    """Format of the file of a sound, in the terms of libsndfile.
 
-    `format` is the container such as "WAV", `subtype` how a sample is stored, such as "PCM_24", and `endian` the
-    order of its bytes. `tags` are its title, artist and the like.
+    Attributes:
+        format: Container, such as "WAV".
+        subtype: Sample format, such as "PCM_24".
+        endian: Byte order.
+        tags: Title, artist and so on.
     """
 
     format: str = ""
@@ -46,14 +49,20 @@ class SoundExtras:
 
 
 def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, keep: bool = False) -> Sample:
-    """A sound `[C, T]` from a path, `"-"` for standard input, or bytes, at the level of the file.
+    """Read a sound `[C, T]` at the level of the file: full scale is 1, which float files may exceed.
 
-    Full scale is 1; files of floats may go beyond it. `sample_rate_hz` resamples; None keeps the file's rate. Without
-    `keep` the channels are mixed into one (see `mixed`), float32. With it all of them stay, in float64 where the file
-    has more than 24 bits, and the sample has `extras`.
+    Args:
+        source: Path, `"-"` for standard input, or bytes.
+        sample_rate_hz: Resample to this rate; None keeps that of the file.
+        keep: Keep all channels, in float64 where the file has more than 24 bits, and give the sample `extras`;
+            otherwise channels are mixed into one (see `mixed`), float32.
 
-    Raises UserError for a file that is missing, empty, broken, not a supported sound, holds no samples or
-    NaN, or more than 2^27 values.
+    Returns:
+        The sample.
+
+    Raises:
+        UserError: The file is missing, empty, damaged, not a supported sound, has no samples, NaN, or more than 2^27
+            values.
     """
     data, name = read_bytes(source), name_of(source)
     try:
@@ -81,10 +90,10 @@ def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, ke
 
 
 def mixed(sample: Sample) -> Sample:
-    """The sound in one channel: the mean of those that are not silent.
+    """Mix the channels of a sound: the mean of those that are not silent.
 
-    A channel that runs against the loudest one (their product is negative on average) is turned over first, so that
-    opposite channels do not cancel. Where channels differ, `notes` says that they were mixed.
+    A channel in opposite phase to the loudest one (their product is negative on average) is inverted first, so that
+    they do not cancel. Where channels differ, `notes` says that they were mixed.
     """
     data = sample.data
     if len(data) == 1:
@@ -102,12 +111,21 @@ def mixed(sample: Sample) -> Sample:
 
 
 def write_sound(sample: Sample, path: str | Path, force: bool = False) -> tuple[str, ...]:
-    """Write `[C, T]` of full scale 1 in the format of the suffix.
+    """Write a sound `[C, T]` with full scale 1 in the format of the suffix.
 
-    Samples are stored as the `extras` of the sample say where the format can, else in the nearest way that it has;
-    without extras with 16 bits (.ogg as Vorbis). Floats keep their level, all else is clipped at full scale. The file
-    appears whole or not at all. Returns a line for each thing that the format does not hold. Raises UserError if the
-    file exists and not `force`, for another suffix, NaN, no samples, or no sample rate.
+    Samples are stored as in the `extras` where the format can, else in the nearest way; without extras with 16 bits
+    (.ogg as Vorbis). Floats keep their level, other formats are clipped at full scale. The file is written atomically.
+
+    Args:
+        sample: The sample.
+        path: File to write.
+        force: Overwrite an existing file.
+
+    Returns:
+        One line for everything that the format cannot hold.
+
+    Raises:
+        UserError: The file exists and `force` is not set, another suffix, NaN, no samples, or no sample rate.
     """
     path = check_target(path, tuple(FORMATS), force)
     if sample.data.ndim != 2 or sample.data.numel() == 0:
@@ -131,7 +149,7 @@ def write_sound(sample: Sample, path: str | Path, force: bool = False) -> tuple[
 
 
 def _ways(path: Path, extras: SoundExtras) -> Iterator[tuple[str, str]]:
-    """How samples may be stored in this file, best first."""
+    """Possible sample formats of this file, the best first."""
     suffix = path.suffix.lower()
     form, usual = FORMATS[suffix], USUAL.get(suffix, "PCM_16")
     known = soundfile.available_subtypes(form)
@@ -146,7 +164,7 @@ def _ways(path: Path, extras: SoundExtras) -> Iterator[tuple[str, str]]:
 def _encoded(
     sound: Float[Tensor, "C T"], rate: int, form: str, subtype: str, endian: str, tags: Mapping[str, str]
 ) -> bytes:
-    """The bytes of a file. Whole numbers n of b bits are n / 2^(b - 1), as libsndfile reads them."""
+    """Bytes of a file; integers n of b bits stand for n / 2^(b - 1), as libsndfile reads them."""
     values = sound.T.contiguous().numpy()
     if subtype in BITS:
         half = 2.0 ** (BITS[subtype] - 1)
@@ -166,7 +184,7 @@ def _encoded(
 
 
 def _lost(sound: Float[Tensor, "C T"], subtype: str, content: bytes, extras: SoundExtras) -> tuple[str, ...]:
-    """A line for samples beyond full scale and one for tags that the written file does not hold."""
+    """Warnings about samples beyond full scale and about tags that the written file does not hold."""
     lines = []
     beyond = int((sound.abs() > 1).sum()) if subtype not in FLOATS else 0
     if beyond and extras.subtype in FLOATS:

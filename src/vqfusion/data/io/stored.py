@@ -1,4 +1,4 @@
-"""Numbers in the type in which a file stored them, so that results can be written as it does."""
+"""Numbers in the type in which a file stored them, so that results can be written in it."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +10,8 @@ import numpy as np
 class Stored:
     """Numbers `raw` as a file stored them, in the shape of the sample; a value is `raw * slope + intercept`.
 
-    What a task has not changed is written back bit by bit; what it has is rounded and clipped to the type of `raw`
-    where that is one of integers. Formats add what else they hold.
+    Unchanged values are written back exactly; changed ones are rounded and clipped to an integer type. Subclasses add
+    what else their format holds.
     """
 
     raw: np.ndarray
@@ -19,14 +19,14 @@ class Stored:
     intercept: float = 0.0
 
     def values(self) -> np.ndarray:
-        """The values in float32 where that holds them exactly, else in float64."""
+        """Values in float32 where that holds them exactly, else in float64."""
         small = self.raw.dtype.kind == "b" or np.can_cast(self.raw.dtype, np.float32)
         if small and (self.slope, self.intercept) == (1.0, 0.0):
             return np.array(self.raw, np.float32, order="C")
         return np.array(self.raw, np.float64, order="C") * self.slope + self.intercept
 
     def stored(self, values: np.ndarray) -> np.ndarray:
-        """Values, changed or of another shape, in the type of `raw` and its byte order."""
+        """Values, changed or of another shape, in the type and byte order of `raw`."""
         kind = self.raw.dtype
         same = values == self.values() if values.shape == self.raw.shape else np.zeros(values.shape, bool)
         numbers = (values.astype(np.float64) - self.intercept) / self.slope
@@ -42,7 +42,7 @@ class Stored:
         return np.where(same | (np.isnan(values) & ~_known(self.raw)), self.raw, made).astype(kind)
 
     def real(self) -> "Stored":
-        """The same for values that are no whole numbers, such as widths of intervals: in float32."""
+        """The same for non-integer values, such as widths of intervals: in float32."""
         return replace(self, raw=np.empty(0, np.float32), slope=1.0, intercept=0.0)
 
     def resized(self, *size: int) -> Any:
@@ -51,7 +51,7 @@ class Stored:
 
 
 def _integers(whole: np.ndarray, kind: np.dtype) -> np.ndarray:
-    """Whole numbers in float64 in a type of integers, clipped to its ends."""
+    """Integers in float64 converted to an integer type, clipped to its range."""
     ends = np.iinfo(kind)
     made = whole.clip(float(ends.min), np.nextafter(float(ends.max), 0) if kind.itemsize == 8 else float(ends.max))
     made = made.astype(kind)

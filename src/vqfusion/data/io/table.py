@@ -1,4 +1,4 @@
-"""A table as text (CSV and its kin), kept as it stood so that only cells that change are written anew."""
+"""Tables as text (CSV and similar), kept so that only changed cells are rewritten."""
 
 import csv
 import io
@@ -16,14 +16,14 @@ MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?"
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|infinity)", re.IGNORECASE)
 GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 COMMA = re.compile(r"[+-]?(?:(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?")
-SCANNED = 20  # lines that tell the delimiter
+SCANNED = 20  # lines from which the delimiter is found
 FILL = "fill the gap, e.g. with `vqfusion inpaint`"
 BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
 @dataclass(frozen=True)
 class Column:
-    """How the numbers of a column are written: decimals, significant digits where it has exponents, marks, quotes."""
+    """Format of the numbers of a column: decimals, significant digits with exponents, separators, quotes."""
 
     place: int
     name: str
@@ -36,7 +36,7 @@ class Column:
     lead: str
 
     def text(self, value: float) -> str:
-        """A new cell, with as many decimals as the column has."""
+        """New cell with as many decimals as the column has."""
         made = f"{value:.{self.digits}g}" if self.digits else f"{value:{',' * self.grouped}.{self.decimals}f}"
         if not made.strip("-0.,"):
             made = made.lstrip("-")
@@ -47,10 +47,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The text of a table: `lines` are cells as they stood, with their end of line; `rows` those that hold values.
+    """Text of a table.
 
-    `values` `[C, rows]` is what was read, NaN where a cell is empty; rows that were missing on the time axis stand in
-    `lines` with empty cells.
+    `lines` are the original cells with their line ends, `rows` the indices of lines with values. `values` `[C, rows]`
+    are the values, NaN in empty cells; rows that were missing on the time axis are in `lines` with empty cells.
     """
 
     lines: list[tuple[list[str], str]]
@@ -64,10 +64,11 @@ class Table:
 
     @property
     def values(self) -> np.ndarray:
+        """Values `[C, rows]` of the columns."""
         return np.stack([column.values for column in self.columns])
 
     def to_bytes(self, values: np.ndarray) -> bytes:
-        """The table with these values `[C, rows]`: cells whose value is as it was read stay as they stood."""
+        """Bytes of the table with these values `[C, rows]`; cells with unchanged values keep their text."""
         lines = dict(enumerate(self.lines))
         for column, new in zip(self.columns, values, strict=True):
             for i in np.flatnonzero(~((new == column.values) | (np.isnan(new) & np.isnan(column.values)))):
@@ -79,21 +80,21 @@ class Table:
         return self.bom + text.encode(self.encoding)
 
     def real(self) -> "Table":
-        """The same for values that are not those of the columns, such as widths of intervals: in six digits."""
+        """The same for values other than those of the columns, such as widths of intervals: with six digits."""
         return replace(self, columns=tuple(replace(column, digits=6, grouped=False) for column in self.columns))
 
     def stamps(self) -> np.ndarray:
-        """The times of the rows, numbers where they all are."""
+        """Times of the rows, as numbers where all are numbers."""
         texts = [plain(self.lines[row][0][self.time]) for row in self.rows]
         return np.array([number(text) for text in texts]) if self.numeric_time else np.array(texts)
 
 
 def read_table(data: bytes, name: str, keep: bool) -> tuple[Table, float | None, tuple[str, ...]]:
-    """The table in the bytes of a file, the rate of its rows in Hz, and lines on what was added or left alone.
+    """Table in the bytes of a file, the rate of its rows in Hz, and notes on what was added or left unchanged.
 
-    Commas, semicolons, tabs or bars part the cells, decimals follow a point or a comma. Columns of text stay as they
-    are. Without `keep` UserError names the line and column of an empty cell. With it, rows that an even time axis
-    implies and the file lacks are added.
+    Cells are separated by commas, semicolons, tabs or bars; decimals by a point or a comma. Columns of text are kept.
+    Without `keep`, UserError names line and column of an empty cell; with it, rows that an even time axis implies are
+    added.
     """
     text, encoding, bom = _decoded(data, name)
     delimiter = _delimiter(text)
@@ -143,7 +144,7 @@ def read_table(data: bytes, name: str, keep: bool) -> tuple[Table, float | None,
 
 
 def new_table(times: Sequence[str], header: str, names: Sequence[str], values: np.ndarray) -> bytes:
-    """A table of a series that did not come from one, in the digits that give its values back."""
+    """Table of a series that did not come from a table, with enough digits to restore its values."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([header, *names])
@@ -153,7 +154,7 @@ def new_table(times: Sequence[str], header: str, names: Sequence[str], values: n
 
 
 def plain(cell: str) -> str:
-    """What a cell says: without quotes and spaces around it."""
+    """Content of a cell without quotes and surrounding spaces."""
     cell = cell.strip()
     if len(cell) > 1 and cell[0] == cell[-1] == '"':
         cell = cell[1:-1].replace('""', '"').strip()
@@ -161,7 +162,7 @@ def plain(cell: str) -> str:
 
 
 def number(text: str, comma: bool = False) -> float:
-    """The number that a cell says, with a decimal comma or a point; NaN where it says none."""
+    """Number in a cell, with a decimal comma or point; NaN where there is none."""
     if comma:
         return float(text.replace(".", "").replace(",", ".")) if COMMA.fullmatch(text) else float("nan")
     if NUMBER.fullmatch(text):
@@ -176,7 +177,7 @@ def _decoded(data: bytes, name: str) -> tuple[str, str, bytes]:
     except UnicodeDecodeError as error:
         if bom:
             raise UserError(f"{name}: is not {encoding} (byte {error.start}); convert it to UTF-8") from None
-        encoding = "latin-1"  # each byte a letter: what is not understood comes back as it was
+        encoding = "latin-1"  # one character per byte, so that the text is written back unchanged
         text = data.decode(encoding)
     if "\0" in text:
         raise UserError(f"{name}: is no text, though it is named like a table")
@@ -184,7 +185,7 @@ def _decoded(data: bytes, name: str) -> tuple[str, str, bytes]:
 
 
 def _delimiter(text: str) -> str:
-    """What parts the cells: what gives the first lines equally many cells, the more the better."""
+    """Delimiter that divides the first lines into equally many cells, the more the better."""
     lines = [line for line in text[: 2**16].splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if lines and (found := re.fullmatch(r"sep=(.)", lines[0].strip())):
         return found[1]
@@ -215,13 +216,13 @@ def _split(text: str, delimiter: str) -> list[tuple[list[str], str]]:
 
 
 def _is_aside(cells: list[str], line: int) -> bool:
-    """Whether a line holds no row: empty, a remark, or what a spreadsheet says of the delimiter."""
+    """Whether a line is not a row: empty, a comment, or the delimiter line of a spreadsheet."""
     first = cells[0].strip()
     return (len(cells) == 1 and not first) or first.startswith("#") or (line == 0 and first.startswith("sep="))
 
 
 def _line_numbers(lines: list[tuple[list[str], str]], rows: list[int]) -> list[int]:
-    """The number of the line in the file at which each row begins; quoted cells may hold ends of lines."""
+    """Line number in the file at which each row starts; quoted cells may contain line ends."""
     number, numbers = 1, []
     for cells, end in lines:
         numbers.append(number)
@@ -240,7 +241,7 @@ def _time_column(head: list[str], texts: list[list[str]], name: str) -> int:
 
 
 def cell_is_exact(cell: str) -> bool:
-    """Whether a header is one of the usual names and nothing else."""
+    """Whether a header equals one of the usual names."""
     return cell.lower() in (*NAMES, COUNT_NAME)
 
 
@@ -254,7 +255,7 @@ def _are_times(texts: list[str]) -> bool:
 
 
 def _numbers(texts: Sequence[str], may_be_comma: bool) -> tuple[np.ndarray, bool] | None:
-    """The numbers of a column, NaN where it is empty, and whether they have a decimal comma; None for text."""
+    """Numbers of a column, NaN where empty, and whether they have a decimal comma; None for text."""
     commas = [text for text in texts if "," in text]
     comma = bool(commas) and (may_be_comma or not all(GROUPED.fullmatch(text) for text in commas))
     comma = comma and all(COMMA.fullmatch(text) for text in commas)
@@ -268,7 +269,7 @@ def _numbers(texts: Sequence[str], may_be_comma: bool) -> tuple[np.ndarray, bool
 def _column(
     place: int, name: str, raws: list[str], texts: list[str], delimiter: str, keep: bool, where: list[str]
 ) -> tuple[Column | None, str | None]:
-    """A column of numbers, or None and, where it is one of text or empty, a line that says so."""
+    """A column of numbers, or None and a note where it is text or empty."""
     said = [i for i, text in enumerate(texts) if text.lower() not in MISSING]
     if not said:
         if not keep and texts[0] == "":
@@ -304,7 +305,7 @@ def _with_rows(
     between: dict[int, list[str]],
     time: int,
 ) -> tuple[list[tuple[list[str], str]], list[int], list[list[str]]]:
-    """The lines with rows of empty cells at the missing times before each row."""
+    """Lines with rows of empty cells inserted at the missing times."""
     before = {rows[i]: stamps for i, stamps in between.items()}
     all_lines: list[tuple[list[str], str]] = []
     wanted, all_rows = set(rows), []

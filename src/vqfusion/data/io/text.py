@@ -12,10 +12,10 @@ MAX_CHARACTERS = 100_000
 
 
 def read_text(source: str | Path | bytes) -> Sample:
-    """The text of a file, of standard input (`"-"`), or of bytes, without white space at its ends.
+    """Text of a file, of standard input (`"-"`), or of bytes, without surrounding white space and byte order mark.
 
-    A byte order mark is dropped. Raises UserError if the file is missing, empty, blank, not UTF-8, or over
-    100,000 characters.
+    Raises:
+        UserError: The file is missing, empty, blank, not UTF-8, or longer than 100,000 characters.
     """
     data, name = read_bytes(source), name_of(source)
     try:
@@ -33,10 +33,7 @@ def read_text(source: str | Path | bytes) -> Sample:
 
 
 def as_text(value: str) -> Sample:
-    """A text that stands on the command line itself, without white space at its ends.
-
-    Raises UserError if it is blank or not UTF-8.
-    """
+    """Text from the command line, without surrounding white space; UserError where it is blank or not UTF-8."""
     if not value.strip():
         raise UserError("the text is empty; give at least one word")
     try:
@@ -47,9 +44,15 @@ def as_text(value: str) -> Sample:
 
 
 def write_text(sample: Sample, path: str | Path, force: bool = False) -> None:
-    """Write a text or a label as UTF-8 with a line end at the end.
+    """Write a text or a label as UTF-8 with a line end.
 
-    Raises UserError if the file exists and not `force`, or the suffix is not .txt.
+    Args:
+        sample: The sample.
+        path: File to write.
+        force: Overwrite an existing file.
+
+    Raises:
+        UserError: The file exists and `force` is not set, or the suffix is not .txt.
     """
     path = check_target(path, MODALITIES["text"].written, force)
     write_bytes(path, f"{sample.data}\n".encode(), force)

@@ -1,4 +1,4 @@
-"""Stacks in TIFF: ImageJ, OME and plain, with their axes, sizes of pixels and tags as they stood."""
+"""TIFF stacks: ImageJ, OME and plain, with their original axes, pixel sizes and tags."""
 
 import html
 import io
@@ -13,7 +13,7 @@ from vqfusion.data.io.shape import MILLIMETRES, check_volume_shape, needed
 from vqfusion.data.io.stored import Stored
 from vqfusion.errors import UserError
 
-# tags that say how pixels are laid out, and those that are written by name
+# tags of the pixel layout, and tags that are written by name
 LAID_OUT = {254, 255, 256, 257, 258, 259, 262, 266, 270, 273, 277, 278, 279, 282, 283, 284, 296, 305, 306, 317, 320}
 LAID_OUT |= {322, 323, 324, 325, 330, 338, 339, 34665, 34853, 50838, 50839}
 OF_IMAGEJ = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack")  # written anew from the axes
@@ -23,9 +23,16 @@ IMAGEJ_TYPES = ("u1", "u2", "f4")
 
 @dataclass(frozen=True)
 class StoredTiff(Stored):
-    """A file: its `axes` and `shape`, `flavour` ("imagej", "ome" or "plain"), and how `tifffile` is to write it.
+    """A file.
 
-    `pixels_per_unit` are those along x and y where the file says so, `known` what ImageJ or OME say by name.
+    Attributes:
+        axes: Its axes.
+        shape: Its shape.
+        flavour: "imagej", "ome" or "plain".
+        options: Arguments of `tifffile` for writing.
+        known: Metadata of ImageJ or OME by name.
+        description: Description tag.
+        pixels_per_unit: Resolution along x and y, where the file has one.
     """
 
     axes: str = "ZYX"
@@ -37,7 +44,7 @@ class StoredTiff(Stored):
     pixels_per_unit: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     def to_bytes(self, values: np.ndarray) -> bytes:
-        """The file with these values `[F, D, H, W]`; those of another size have smaller pixels."""
+        """Bytes of the file with these values `[F, D, H, W]`; another size has another pixel size."""
         made = self.stored(values)
         depth = _depth(self.axes)
         frames = [n for axis, n in zip(self.axes, self.shape, strict=True) if axis not in ("Y", "X", depth)]
@@ -68,7 +75,7 @@ class StoredTiff(Stored):
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
-        """The shape `[F, D, H, W]` of the file."""
+        """Shape `[F, D, H, W]` of the file."""
         sizes = dict(zip(self.axes, self.shape, strict=True))
         depth = sizes.get(_depth(self.axes), 1)
         frames = int(np.prod(self.shape)) // (depth * sizes["Y"] * sizes["X"])
@@ -76,9 +83,9 @@ class StoredTiff(Stored):
 
 
 def read_tiff(data: bytes, name: str) -> tuple[StoredTiff, dict[str, Any]]:
-    """The voxels `[F, D, H, W]` of the first stack: depth is Z, or pages that nobody named; times and channels are F.
+    """Voxels `[F, D, H, W]` of the first stack: depth is Z, or pages without a name; times and channels are F.
 
-    The spacing is that of ImageJ or OME where they say it along all three axes.
+    The spacing is that of ImageJ or OME where it is known along all three axes.
     """
     tifffile = needed("tifffile")
     with decoding(name, "TIFF stack"), tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -122,7 +129,7 @@ def read_tiff(data: bytes, name: str) -> tuple[StoredTiff, dict[str, Any]]:
 
 
 def new_tiff(voxels: np.ndarray, spacing_mm: tuple[float, ...] | None) -> bytes:
-    """A file of voxels `[F, D, H, W]` that did not come from one: of ImageJ, or OME for types that ImageJ lacks."""
+    """New file with voxels `[F, D, H, W]`: ImageJ, or OME for types that ImageJ lacks."""
     kind = voxels.dtype
     voxels = voxels.astype({"?": "u1", "e": "f4", "g": "f8"}.get(kind.char, kind.newbyteorder("=")))
     axes, array = ("TZYX", voxels) if len(voxels) > 1 else ("ZYX", voxels[0])
@@ -146,12 +153,12 @@ def _written(array: np.ndarray, options: dict[str, Any]) -> bytes:
 
 
 def _depth(axes: str) -> str:
-    """The axis of depth: Z, or one that nobody named; none where all are times or channels."""
+    """Axis of depth: Z, or an unnamed one; none where all axes are times or channels."""
     return "Z" if "Z" in axes else next((axis for axis in axes if axis not in "TCYX"), "")
 
 
 def _options(file: Any, page: Any) -> dict[str, Any]:
-    """How `tifffile` writes pixels as they are in this file: compression, colours, tags of its own."""
+    """Arguments with which `tifffile` writes pixels as in this file: compression, colours, tags."""
     white = int(page.photometric) == 0
     options: dict[str, Any] = {"photometric": "miniswhite" if white else "minisblack", "byteorder": file.byteorder}
     options |= {"bigtiff": bool(file.is_bigtiff), "software": page.software or False}
@@ -168,14 +175,14 @@ def _options(file: Any, page: Any) -> dict[str, Any]:
 
 
 def _of_ome(text: str) -> dict[str, Any]:
-    """The sizes of pixels and their units in the description of OME."""
+    """Pixel sizes and their units in an OME description."""
     found = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)
     pairs = re.findall(r'\b(PhysicalSize[XYZ](?:Unit)?|TimeIncrement(?:Unit)?)="([^"]*)"', found[0] if found else "")
     return {key: html.unescape(value) for key, value in pairs}
 
 
 def _spacing(stored: StoredTiff) -> tuple[float, float, float] | None:
-    """Millimetres of a voxel along depth, height and width, where the file says all of them."""
+    """Voxel size in millimetres along depth, height and width, where the file has all of them."""
     known = stored.known
     try:
         if stored.flavour == "ome":

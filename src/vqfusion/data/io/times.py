@@ -1,4 +1,4 @@
-"""The time column of a table: what its stamps say, how they go on, and which rows between them are missing."""
+"""Time column of a table: the meaning of its time stamps, their step, and missing rows."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 from vqfusion.errors import UserError
 
-UNEVEN = 0.01  # of a step
+UNEVEN = 0.01  # deviation from an even step, as a fraction of it
 NAMES = ("time", "t", "seconds", "time_s", "timestamp", "date", "datetime")
 COUNT_NAME = "sample"  # the time column of a series without a rate
 WORDS = {*NAMES, "epoch", "unix", "utc", "ts", "datum", "zeit", "uhrzeit", "zeitstempel", "fecha", "hora", "heure"}
@@ -27,11 +27,13 @@ CHANGES = ((3, 25, 31), (10, 25, 31), (3, 8, 14), (11, 1, 7), (4, 1, 7), (10, 1,
 
 @dataclass(frozen=True)
 class Axis:
-    """How the rows of a table follow one another.
+    """Time axis of the rows of a table.
 
-    `places` `[rows]` are their places on an even axis, of which some may be missing between them. `rate_hz` is None
-    where the stamps are a count or uneven; `note` is a line for the user; `between[i]` are the stamps of the rows
-    that are missing before row i.
+    Attributes:
+        places: Index `[rows]` of each row on an even axis, on which rows may be missing.
+        rate_hz: Rate; None where the stamps are a count or uneven.
+        note: Message for the user.
+        between: Stamps of the rows that are missing before row i, by i.
     """
 
     places: np.ndarray
@@ -42,7 +44,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Stamps:
-    """The time of each row: seconds since the first one, and as dates where they are dates without a zone."""
+    """Time of each row: seconds since the first one, and dates without a zone where they are dates."""
 
     texts: Sequence[str]
     seconds: np.ndarray
@@ -52,9 +54,19 @@ class Stamps:
 
     @classmethod
     def of(cls, texts: Sequence[str], header: str, numbers: np.ndarray | None, where: Sequence[str]) -> "Stamps":
-        """Numbers (`numbers`, in the unit that the header names), counts since 1970, dates or times of day.
+        """Interpret time stamps: numbers, counts since 1970, dates or times of day.
 
-        UserError with `where` of the row for a stamp that is none.
+        Args:
+            texts: The stamps.
+            header: Name of the column, which may name a unit.
+            numbers: The stamps as numbers, where they are.
+            where: Place of each row in messages.
+
+        Returns:
+            The times.
+
+        Raises:
+            UserError: A stamp is not a time.
         """
         for text, place in zip(texts, where, strict=True):
             if not text:
@@ -81,13 +93,13 @@ class Stamps:
             for pattern in FORMATS
             if (dates := _parsed(texts, pattern)) is not None
         ]
-        if fitting:  # 3/4 and 4/3 are told apart by which makes the smaller steps
+        if fitting:  # day and month are distinguished by the smaller steps
             return min(fitting, key=lambda one: float(np.abs(np.diff(one.seconds)).max(initial=0.0)))
         wrong = [i for i, text in enumerate(texts) if not _looks_like_time(text)] or [0]
         raise UserError(f"{where[wrong[0]]}: {texts[wrong[0]][:30]!r} is not a number")
 
     def axis(self, is_count: bool, where: Sequence[str]) -> Axis:
-        """How these rows follow one another; UserError where time runs backwards."""
+        """Time axis of these rows; UserError where time runs backwards."""
         count = len(self.texts)
         steps = np.diff(self.seconds)
         steps = self._without_clock_changes(steps)
@@ -117,7 +129,7 @@ class Stamps:
         return Axis(np.arange(count), None, f"{line}; the values are taken in the order of the rows", {})
 
     def _without_clock_changes(self, steps: np.ndarray) -> np.ndarray:
-        """Steps with the hour that local clocks leave out in spring, and repeat in autumn, put right."""
+        """Steps corrected for the hour that local clocks skip in spring and repeat in autumn."""
         if self.dates is None or self.pattern.startswith("%H"):
             return steps
         usual = float(np.median(steps))
@@ -133,7 +145,7 @@ class Stamps:
         return steps
 
     def _is_monthly(self) -> bool:
-        """Whether dates go on by the same number of months, at one day of the month or at its end."""
+        """Whether dates advance by a constant number of months, at one day of the month or at its end."""
         if self.dates is None:
             return False
         months = np.diff([12 * day.year + day.month for day in self.dates])
@@ -142,10 +154,10 @@ class Stamps:
         return same and len(set(months.tolist())) == 1 and bool(months[0] > 0)
 
     def _missing(self, steps: np.ndarray, step: float) -> dict[int, list[str]]:
-        """The stamps of missing rows before each row; none where the axis has no rows that it implies.
+        """Stamps of missing rows before each row; none where the axis does not imply any.
 
-        It implies them where all steps are whole multiples of one, most of them one, and what is left out is not a
-        pattern (closed at night, at weekends) nor more than what is there.
+        It does where all steps are multiples of one, most of them one, and the missing rows are neither a pattern
+        (nights, weekends) nor more than the existing ones.
         """
         if step <= 0:
             return {}
@@ -173,7 +185,7 @@ class Stamps:
         return step < DAY and len(gaps) >= 3 and len({self.dates[gap].time() for gap in gaps}) == 1
 
     def _later(self, row: int, seconds: float) -> str | None:
-        """The stamp of a row that much later, written as that row's is; None where that is not possible."""
+        """Stamp of a row shifted by `seconds`, in the same format; None where that is not possible."""
         text = self.texts[row]
         if self.pattern == "number":
             mark = "," if "," in text else "."
@@ -192,7 +204,7 @@ class Stamps:
 
 
 def is_time_name(name: str, first: bool) -> bool:
-    """Whether a column of this name is the time: one of the usual names, or, of the `first` one, a word of them."""
+    """Whether a column of this name is the time: one of the usual names, or for the `first` column a word of them."""
     if name.lower() in (*NAMES, COUNT_NAME):
         return True
     return first and bool(WORDS & set(re.findall(r"[a-zµ]+", name.lower().replace("_", " "))))
@@ -210,7 +222,7 @@ def _parsed(texts: Sequence[str], pattern: str) -> list[datetime] | None:
 
 
 def _zoned(texts: Sequence[str]) -> list[datetime] | None:
-    """Stamps as in ISO 8601, all with a zone or all without one."""
+    """ISO 8601 stamps, all with a zone or all without."""
     try:
         dates = [datetime.fromisoformat(text) for text in texts]
     except ValueError:
@@ -223,7 +235,7 @@ def _since_first(dates: Sequence[datetime]) -> np.ndarray:
 
 
 def _unit(header: str, numbers: np.ndarray) -> float:
-    """Seconds in the unit of a column of numbers: by its name, or by the size of a count since 1970."""
+    """Seconds in the unit of a column of numbers, by its name or by the size of a count since 1970."""
     named = [UNITS[word] for word in re.findall(r"[a-zµ]+", header.lower().replace("_", " ")) if word in UNITS]
     if named:
         return named[-1]
@@ -231,7 +243,7 @@ def _unit(header: str, numbers: np.ndarray) -> float:
 
 
 def _iso(text: str, seconds: float) -> str | None:
-    """An ISO stamp that much later, with the separators, digits and zone of `text`."""
+    """ISO stamp shifted by `seconds`, with the separators, digits and zone of `text`."""
     found = ISO.fullmatch(text)
     if found is None:
         return None

@@ -20,16 +20,23 @@ from vqfusion.types import Sample
 
 
 def read_volume(source: str | Path | bytes, keep: bool = False) -> Sample:
-    """A volume `[F, D, H, W]` in the units of the file (Hounsfield, counts, ...) from a path or bytes.
+    """Read a volume `[F, D, H, W]` in the units of the file (Hounsfield, counts, ...).
 
-    F is 1, or counts the volumes of a NIfTI series, the times and channels of a TIFF. Values are float32 where that
-    holds them exactly, else float64; `extras` hold the file as it stood. NIfTI axes (x, y, z) become (W, H, D); its
-    affine is kept as it is, in millimetres. TIFF pages are D unless the file says that they are times or channels;
-    their spacing is read where ImageJ or OME wrote one. Arrays are `[D, H, W]`; a .npz may hold `data`, `spacing_mm`,
-    `affine`. With `keep` NaN voxels stay, as voxels that are missing.
+    F is 1, or the number of volumes of a NIfTI series, or of times and channels of a TIFF. Values are float32 where
+    that holds them exactly, else float64; `extras` hold the original file. NIfTI axes (x, y, z) become (W, H, D); its
+    affine is kept, in millimetres. TIFF pages are D unless the file says that they are times or channels; their spacing
+    is read where ImageJ or OME wrote one. Arrays are `[D, H, W]`; a .npz may hold `data`, `spacing_mm`, `affine`.
 
-    Raises UserError for a file that is missing, empty, broken or cut short, NaN or infinite voxels, fewer axes than
-    three (a single picture), colour, over 268 million voxels, or where the package for the format is not installed.
+    Args:
+        source: Path, `"-"` or bytes.
+        keep: Keep NaN voxels, as missing ones; otherwise they are an error.
+
+    Returns:
+        The sample.
+
+    Raises:
+        UserError: The file is missing, empty, damaged or truncated; NaN or infinite voxels; fewer than three axes;
+            colour; more than 268 million voxels; or the package for the format is not installed.
     """
     data, name = read_bytes(source), name_of(source)
     stored: Stored
@@ -50,13 +57,20 @@ def read_volume(source: str | Path | bytes, keep: bool = False) -> Sample:
 
 
 def write_volume(sample: Sample, path: str | Path, force: bool = False) -> None:
-    """Write `[F, D, H, W]`: .nii.gz .nii .tif with the place of the voxels, .npz with all, .npy bare.
+    """Write a volume `[F, D, H, W]`: .nii.gz .nii .tif with voxel positions, .npz with all metadata, .npy values only.
 
-    A volume that was read from a file is written in the type of that file, rounded and clipped where it is one of
-    integers, and to the same format with everything else that the file held; others as float32 (float64 data as
-    float64). What is not known is not said: no spacing is made up. The file appears whole or not at all. Raises
-    UserError if the file exists and not `force`, for another suffix, NaN where the file had none, no voxels, or where
-    the package is not installed.
+    A volume from a file is written in the type of that file, rounded and clipped for integers, and to the same format
+    with its other content; others as float32 (float64 data as float64). Unknown metadata are left out. The file is
+    written atomically.
+
+    Args:
+        sample: The sample.
+        path: File to write.
+        force: Overwrite an existing file.
+
+    Raises:
+        UserError: The file exists and `force` is not set, another suffix, NaN where the file had none, no voxels, or a
+            missing package.
     """
     path = check_target(path, MODALITIES["volume"].written, force)
     if sample.data.ndim != 4 or sample.data.numel() == 0:
@@ -90,7 +104,7 @@ def write_volume(sample: Sample, path: str | Path, force: bool = False) -> None:
 
 
 def _kept(values: np.ndarray, known: Stored | None) -> np.ndarray:
-    """Values in the type of the file that they came from, where that stored them as they are."""
+    """Values in the type of the original file, where that stored them unscaled."""
     return values if known is None or (known.slope, known.intercept) != (1.0, 0.0) else known.stored(values)
 
 
