@@ -130,6 +130,16 @@ def coded(change=lambda content: content) -> str:
     return file("a.vqf", change(Path("a.vqf").read_bytes()))
 
 
+def claiming(**changes) -> str:
+    """A .vqf file whose header, with a right checksum, says something else than its codes."""
+
+    def change(content: bytes) -> bytes:
+        made = VqfFile.from_bytes(content, "a.vqf")
+        return replace(made, header=made.header.model_copy(update=changes)).to_bytes()
+
+    return coded(change)
+
+
 def of_another_model(content: bytes) -> bytes:
     made = VqfFile.from_bytes(content, "a.vqf")
     return replace(made, header=made.header.model_copy(update={"model": "elsewhere"})).to_bytes()
@@ -187,6 +197,19 @@ CASES = {
     "sigma below zero": (lambda: ["denoise", picture(), "--sigma=-0.1"], "--sigma"),
     "sigma that is no number": (lambda: ["denoise", picture(), "--sigma", "loud"], "'loud'"),
     "sigma over zero": (lambda: ["denoise", picture(), "--sigma", "25/0"], "25/0"),
+    "sigma of a thousand million digits": (lambda: ["denoise", picture(), "--sigma", "1e999999999"], "--sigma"),
+    "samples beyond all memory": (
+        lambda: ["any", "--given", "text:en=rocket", "--target", "image", "--samples", "1000000000"],
+        "VQFUSION_MAX_SAMPLES",
+    ),
+    "steps beyond all memory": (
+        lambda: ["denoise", picture(), "--sigma", "0.1", "--mode", "sample", "--steps", "1000000000000"],
+        "VQFUSION_MAX_STEPS",
+    ),
+    "rate beyond Vorbis, whose library crashes": (
+        lambda: ["denoise", sound("a.wav", 0.01, rate_hz=384000), "--sigma", "0.1", "-o", "a.ogg"],
+        "384000 Hz; use .wav",
+    ),
     "sigma that is infinite": (lambda: ["denoise", picture(), "--sigma", "inf"], "inf"),
     "interval of one": (lambda: ["denoise", picture(), "--interval", "1"], "--interval"),
     "interval below zero": (lambda: ["denoise", picture(), "--interval=-0.5"], "--interval"),
@@ -463,6 +486,14 @@ CASES = {
     "decode a damaged file": (lambda: ["decode", coded(lambda c: c[:40] + bytes([c[40] ^ 1]) + c[41:])], "damaged"),
     "decode a file of a later version": (lambda: ["decode", coded(lambda c: c[:4] + b"\x63" + c[5:])], "version 99"),
     "decode without its model": (lambda: ["decode", coded(of_another_model)], "'elsewhere', which is not here"),
+    "decode codes that its size has no room for": (lambda: ["decode", claiming(grid=(11585, 11585))], "for a size of"),
+    "decode a grid of 30 axes": (lambda: ["decode", claiming(grid=(1,) * 30)], "grid"),
+    "decode more codes than the limit": (
+        lambda: ["decode", claiming(grid=(2000, 2000), size=(3, 16000, 16000))],
+        "VQFUSION_MAX_CODES",
+    ),
+    "decode a size beyond all memory": (lambda: ["decode", claiming(size=(3, 2**30, 2**30))], "VQFUSION_MAX_MEMORY"),
+    "decode voxels of no size": (lambda: ["decode", claiming(spacing_mm=(0.0, 1.0, 1.0))], "spacing_mm"),
     "decode to another suffix": (lambda: ["decode", coded(), "-o", "out.wav"], ".png"),
     "decode an empty folder": (lambda: [os.mkdir("nothing"), "decode", "nothing"][1:], "no .vqf file"),
     "inspect an unknown model": (lambda: ["inspect", "gpt"], "gpt"),

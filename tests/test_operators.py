@@ -24,6 +24,7 @@ from vqfusion.diffusion.operators import (
     SaltPepper,
     STFTMask,
     ValidBlur,
+    downsample,
     gaussian_kernel,
     motion_kernel,
     random_elements,
@@ -106,6 +107,24 @@ def test_downsample_is_pillows(scale):
     torch.testing.assert_close(Downsample(scale).A(picture)[0, 0], torch.from_numpy(np.array(small)))
     means = picture.reshape(1, 1, 24 // scale, scale, 36 // scale, scale).mean((3, 5))
     torch.testing.assert_close(Downsample(scale, "area").A(picture), means)
+
+
+def test_a_long_axis_is_solved_without_its_decomposition(monkeypatch):
+    """Conjugate gradients give what the decomposition gives, with and without damping, and take no N x N memory."""
+    residual = draw(2, 3, 40, 30)
+    for damping in (0.0, torch.tensor([0.01, 3.0]).reshape(2, 1, 1, 1)):
+        for kernel in ("bicubic", "area"):
+            exact = Downsample(3, kernel).correction(residual, damping)
+            with monkeypatch.context() as patched:
+                patched.setattr(downsample, "DIRECT", 16)
+                patched.setattr(downsample, "_decomposition", lambda *_: pytest.fail("decomposed"))
+                torch.testing.assert_close(
+                    Downsample(3, kernel).correction(residual, damping), exact, atol=2e-5, rtol=0
+                )
+    long = Downsample(2).correction(draw(1, 1, 20000), 0.1)  # its decomposition would take 3.2 GB
+    assert long.shape == (1, 1, 40000) and bool(long.isfinite().all())
+    with pytest.raises(UserError, match="--method diffpir.* VQFUSION_MAX_MEMORY"):
+        Downsample(2).spectrum((1, 10**6), torch.zeros(1))
 
 
 def test_blur_is_a_convolution():

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from vqfusion.commands.say import say
+
 FAULT = 70
 
 
@@ -94,9 +96,8 @@ def _dashes(given: Sequence[str]) -> str:
 
 
 def _say(message: str, code: int) -> int:
-    """Print one line on standard error, without control characters."""
-    line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
-    print(f"vqfusion: {line[:2000]}", file=sys.stderr)
+    """Print one line on standard error; returns the exit code of the command."""
+    say(message)
     return code
 
 

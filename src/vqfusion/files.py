@@ -97,21 +97,34 @@ def own_folder(folder: Path) -> Path:
     """Create a folder for the user alone, for programs that are stored there and run again.
 
     Raises:
-        UserError: Others could put a file there: it, or a folder above it, belongs to somebody else or is
-            world-writable.
+        UserError: Others could put a file there, see `require_own`.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return require_own(folder, "XDG_CACHE_HOME")
+
+
+def require_own(folder: Path, variable: str) -> Path:
+    """Check that nobody else can put a file into a folder.
+
+    Args:
+        folder: Existing folder.
+        variable: Environment variable that moves the folder, for the message.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: It, or a folder above it, belongs to a user other than this one and root, or is world-writable.
+    """
     if not hasattr(os, "getuid"):
         return folder
     for place in (folder.resolve(), *folder.resolve().parents):
         found = place.stat()
         if found.st_uid not in (0, os.getuid()):
-            raise UserError(f"{place}: belongs to another user; set XDG_CACHE_HOME to a folder of your own")
-        kept = (
-            found.st_mode & stat.S_ISVTX and place != folder.resolve()
-        )  # sticky, as /tmp: others cannot replace files
+            raise UserError(f"{place}: belongs to another user; set {variable} to a folder of your own")
+        kept = found.st_mode & stat.S_ISVTX and place != folder.resolve()  # as in /tmp: others cannot replace files
         if found.st_mode & stat.S_IWOTH and not kept:
-            raise UserError(f"{place}: everybody may write to it; `chmod o-w {place}`, or set XDG_CACHE_HOME elsewhere")
+            raise UserError(f"{place}: everybody may write to it; `chmod o-w {place}`, or set {variable} elsewhere")
     return folder
 
 

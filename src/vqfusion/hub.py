@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from vqfusion.deprecated import old_name
 from vqfusion.errors import UserError
+from vqfusion.files import require_own
 
 if TYPE_CHECKING:
     from vqfusion.models.fusion.system import System
@@ -23,8 +24,8 @@ def zoo() -> list[str]:
 def find_model(name: str) -> Path:
     """Local folder of a model.
 
-    Names of the zoo take precedence, then existing folders; `owner/name` is looked up in the local cache of the hub and
-    then downloaded. UserError lists the known models.
+    Names of the zoo take precedence, then existing folders; `owner/name`, or `owner/name@revision`, is looked up in the
+    local cache of the hub and then downloaded. UserError lists the known models.
     """
     if name in zoo():
         return ZOO / name
@@ -34,24 +35,43 @@ def find_model(name: str) -> Path:
         return fetch(name)
     raise UserError(
         f"model {name!r} is neither in the zoo ({', '.join(zoo()) or 'empty'}) nor a folder; "
-        "give one of these, or owner/name for a model on the Hugging Face hub"
+        "give one of these, or owner/name (or owner/name@revision) for a model on the Hugging Face hub"
     )
 
 
 def fetch(name: str) -> Path:
-    """Folder of a model on the hub, from the local cache or downloaded."""
+    """Folder of a model on the hub, from the local cache or downloaded.
+
+    Args:
+        name: `owner/name`, or `owner/name@revision` for one commit, tag or branch. Without a revision the newest commit
+            is fetched, and the same one is taken from the cache from then on.
+
+    Returns:
+        The folder of the commit.
+
+    Raises:
+        UserError: There is no such model, no connection, or others may write to the cache.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     patterns = ["*.json", "*.safetensors", "*.txt", "*.md"]
+    repository, _, revision = name.partition("@")
+
+    def snapshot(here: bool) -> Path:
+        found = snapshot_download(repository, revision=revision or None, allow_patterns=patterns, local_files_only=here)
+        return require_own(Path(found), "HF_HOME")
+
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+        return snapshot(here=True)
     except HFValidationError:
         raise UserError(f"model {name!r} is neither a folder nor an id on the hub (owner/name)") from None
     except LocalEntryNotFoundError:
         pass  # not in the cache yet: ask the hub
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return snapshot(here=False)
+    except UserError:
+        raise
     except Exception as error:  # the client raises errors of several libraries
         reason = type(error).__name__
         raise UserError(

@@ -64,6 +64,12 @@ def memory_of_machine() -> int:
     if hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= os.sysconf_names.keys():
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     try:
+        import resource
+
+        found.append(resource.getrlimit(resource.RLIMIT_AS)[0])  # -1 where there is none
+    except ImportError:
+        pass  # not a POSIX system
+    try:
         found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     except (OSError, ValueError):
         pass  # not in a container, or no limit set
@@ -73,6 +79,9 @@ def memory_of_machine() -> int:
 MEMORY = Limit("VQFUSION_MAX_MEMORY", memory_of_machine)
 CONFIG_VALUES = Limit("VQFUSION_MAX_CONFIG_VALUES", lambda: 100_000, "values")
 CONFIG_BYTES = Limit("VQFUSION_MAX_CONFIG_BYTES", lambda: 16 * 2**20)
+SAMPLES = Limit("VQFUSION_MAX_SAMPLES", lambda: 10_000, "results")
+STEPS = Limit("VQFUSION_MAX_STEPS", lambda: 10_000, "steps")
+CODES = Limit("VQFUSION_MAX_CODES", lambda: 2**21, "codes")  # a picture of 134 million pixels at one for 8 x 8
 
 BLOCK = 4096  # bytes of Python objects per layer, beside its weights
 

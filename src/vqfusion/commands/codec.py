@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from vqfusion.commands.failures import Failures
 from vqfusion.commands.inputs import CODES, Item, collect
 from vqfusion.commands.options import Device, Force, Json, Model, Output
 from vqfusion.commands.progress import tracked
+from vqfusion.commands.say import say
 from vqfusion.data.io.file import read_bytes
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
@@ -52,7 +52,7 @@ def encode(
             with failures.skipping(item.source):
                 sample, lines = _taken(item)
                 for line in lines:
-                    print(f"vqfusion: {item.source}: {line}", file=sys.stderr)
+                    say(f"{item.source}: {line}")
                 codec = codec or _codec(model, device)
                 started = time.perf_counter()
                 file = codec.encode(sample, search)

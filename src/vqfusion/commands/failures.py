@@ -1,11 +1,11 @@
 """Inputs that are skipped: of several inputs, one that fails does not stop the others."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
+from vqfusion.commands.say import say
 from vqfusion.errors import UserError
 
 SHOWN = 60  # characters by which a text is named
@@ -38,6 +38,6 @@ class Failures:
         """Print skipped inputs, one line each, and exit with code 2 where there are any."""
         for row in self.rows:
             about = "" if row["input"] in row["error"] else f"{row['input'][:SHOWN]}: "
-            print("vqfusion: " + " ".join(f"{about}{row['error']}; skipped".split()), file=sys.stderr)
+            say(f"{about}{row['error']}; skipped")
         if self.rows:
             raise typer.Exit(2)

@@ -2,13 +2,13 @@
 
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vqfusion.commands.say import say
 from vqfusion.data.io import modality_of_suffix, read
 from vqfusion.data.io.file import modality_of_head, stem_of, suffix_of
 from vqfusion.errors import UserError
@@ -80,7 +80,7 @@ class Inputs:
         """Print the files that are left out in one line; with `as_json` they are part of the report instead."""
         if self.left_out and not as_json:
             wanted = _wanted(self.items[0].accepts)
-            print(f"vqfusion: left out, not {wanted}: {_listed(self.left_out)}", file=sys.stderr)
+            say(f"left out, not {wanted}: {_listed(self.left_out)}")
 
 
 def collect(arguments: Sequence[str], accepts: tuple[str, ...], made: Sequence[str | None] = ()) -> Inputs:

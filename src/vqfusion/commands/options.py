@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from vqfusion.limits import SAMPLES, STEPS
+
 
 def output_option(what: str) -> typer.models.OptionInfo:
     """Option `--output`/`-o` with the help text `what`."""
@@ -36,3 +38,7 @@ class Request:
     samples: Samples = 1
     json: Json = False
     force: Force = False
+
+    def __post_init__(self) -> None:
+        SAMPLES.require(self.samples, "--samples")
+        STEPS.require(self.steps or 0, "--steps")

@@ -1,6 +1,5 @@
 """How the command runs restoration tasks: item by item with a prior, with error bars and a report."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from vqfusion.commands import outputs
 from vqfusion.commands.failures import Failures
 from vqfusion.commands.inputs import Inputs, Item
 from vqfusion.commands.options import FittingModel
+from vqfusion.commands.say import say
 from vqfusion.commands.way import BATCH, Job, Way
 from vqfusion.data.io.file import suffix_of
 from vqfusion.modalities import MODALITIES
@@ -153,13 +153,13 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             for path in (*row["outputs"], *(row[what] for what in BOUNDS if what in row)):
                 print(path)
             if report["task"] == "denoise" and report["options"]["sigma"] is None and "sigma" in row:
-                print(f"vqfusion: {row['input']}: noise estimated at {row['sigma']:.3g}", file=sys.stderr)
+                say(f"{row['input']}: noise estimated at {row['sigma']:.3g}")
             for warning in row.get("warnings", ()):
-                print(f"vqfusion: {row['input']}: {warning}", file=sys.stderr)
+                say(f"{row['input']}: {warning}")
         if self.page is not None:
             print(self.page / "index.html")
         for text in dict.fromkeys(_promise(row) for row in report["items"] if row.get("measured_coverage") is not None):
-            print(f"vqfusion: {text}", file=sys.stderr)
+            say(text)
 
 
 def write(job: RestorationJob, given: "Sample", answer: Answer, i: int, force: bool) -> dict[str, Any]:

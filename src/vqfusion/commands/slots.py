@@ -1,6 +1,5 @@
 """How the command runs tasks over slots: a model over codes generates a slot."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ from vqfusion.commands import outputs
 from vqfusion.commands.failures import Failures
 from vqfusion.commands.inputs import Inputs, Item
 from vqfusion.commands.options import Model
+from vqfusion.commands.say import say
 from vqfusion.commands.way import BATCH, Job, Way
 from vqfusion.hub import DEFAULT_MODEL
 from vqfusion.modalities import in_words, is_listed
@@ -136,4 +136,4 @@ def show(name: str, row: dict[str, Any]) -> None:
 def warn(lines: Iterable[str]) -> None:
     """Print warnings on standard error."""
     for line in dict.fromkeys(lines):
-        print(f"vqfusion: {line}", file=sys.stderr)
+        say(line)

@@ -57,6 +57,8 @@ def _place(key: str, modality: str | None, signals: set[str]) -> tuple[str, str]
 
 def _records(key: str, files: list[tuple[str, Path]]) -> list[Record]:
     label = key.rpartition("/")[0]
+    if label and not label.isprintable():  # it becomes a name that the model knows, and that people type
+        raise UserError(f"{label}: the name of this folder is not UTF-8 text; rename it")
     shared = {"label": partial(Sample, "label", label)} if label else {}
     views: list[dict] = []
     for slot, file in files:

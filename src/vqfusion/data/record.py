@@ -13,8 +13,13 @@ SPLITS = ("train", "val", "test")
 
 def split_of_key(key: str) -> str:
     """Split train, val or test for 80, 10 and 10 % of the keys, by a hash that is the same on every machine."""
-    share = int(hashlib.sha1(key.encode()).hexdigest()[:8], 16) / 2**32
+    share = int(hashlib.sha1(key_bytes(key)).hexdigest()[:8], 16) / 2**32
     return "train" if share < 0.8 else "val" if share < 0.9 else "test"
+
+
+def key_bytes(key: str) -> bytes:
+    """A key for hashing; names of files that are not UTF-8 keep their bytes."""
+    return key.encode(errors="surrogateescape")
 
 
 Source = Callable[[], Sample]
@@ -101,7 +106,7 @@ class Dataset:
         if keys is None:
             return self
         train = {record.key for record in self.records if record.split == "train"}
-        kept = set(sorted(train, key=lambda key: sha1(key.encode()).hexdigest())[:keys])
+        kept = set(sorted(train, key=lambda key: sha1(key_bytes(key)).hexdigest())[:keys])
         records = [record for record in self.records if record.key in kept or record.key not in train]
         return replace(self, records=records)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from vqfusion.limits import SAMPLES, STEPS
+
 if TYPE_CHECKING:
     from vqfusion.types import Sample
 
@@ -31,6 +33,10 @@ class Sampling:
     guidance_scale: float | None = None
     top_p: float | None = None
     items: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        SAMPLES.require(self.samples, "this")
+        STEPS.require(self.steps or 0, "this")
 
     def seed_of(self, item: int, sample: int = 0) -> int:
         """Seed of a sample of the item at this index."""

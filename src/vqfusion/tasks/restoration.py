@@ -7,7 +7,6 @@ model over codes, the damaged view is given and the clean view is the target. Th
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -199,12 +198,18 @@ def parse_level(given: str | float | None) -> float | None:
         return None
     text = str(given)
     try:
-        level = float(given) if isinstance(given, (int, float)) else float(Fraction(text.replace(" ", "")))
+        level = float(given) if isinstance(given, (int, float)) else _quotient(text)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise UserError(f"--sigma {text[:40]!r} is not a number; give one such as 25/255 or 0.1") from None
     if level < 0 or not math.isfinite(level):
         raise UserError(f"--sigma is {text[:40]}; give a standard deviation of 0 or more, such as 25/255")
     return level
+
+
+def _quotient(text: str) -> float:
+    """`0.1`, or `25/255`, as a number; ValueError or ZeroDivisionError where it is none."""
+    above, stroke, below = text.partition("/")
+    return float(above) / float(below) if stroke else float(above)
 
 
 def over_white(sample: "Sample") -> "Sample":

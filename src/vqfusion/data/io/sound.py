@@ -29,6 +29,7 @@ NEAREST = {"FLOAT": "PCM_24", "DOUBLE": "PCM_24", "PCM_32": "PCM_24", "PCM_U8": 
 BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "PCM_U8": 8, "PCM_S8": 8, "ULAW": 16, "ALAW": 16}
 BITS |= {f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)}
 FLOATS = ("FLOAT", "DOUBLE")
+HOLDS = {"VORBIS": (200_000, 255), "OPUS": (48_000, 64)}  # most Hz and channels: libvorbis crashes beyond them
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,11 @@ def write_sound(sample: Sample, path: str | Path, force: bool = False) -> tuple[
     sound, extras = sample.data.detach().cpu(), sample.extras or SoundExtras()
     failed: soundfile.SoundFileError | None = None
     for subtype, endian in _ways(path, extras):
+        most_hz, most_channels = HOLDS.get(subtype, (2**31, 1024))
+        if sample.sample_rate_hz > most_hz or len(sound) > most_channels:
+            has = f"{len(sound)} channels at {sample.sample_rate_hz} Hz"
+            limit = f"up to {most_channels} channels at up to {most_hz} Hz"
+            raise UserError(f"{path}: this format holds {limit}, the sound has {has}; use .wav")
         try:
             content = _encoded(sound, sample.sample_rate_hz, FORMATS[path.suffix.lower()], subtype, endian, extras.tags)
         except soundfile.SoundFileError as error:

@@ -9,10 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from vqfusion.diffusion.operators.operator import Operator, Spectrum
+from vqfusion.diffusion.operators.operator import Operator, Spectrum, conjugate_gradients
 from vqfusion.errors import UserError
+from vqfusion.limits import MEMORY
 
 NOTHING = 1e-6  # singular values below this fraction of the largest count as zero
+DIRECT = 1024  # elements of an axis; the time of its decomposition grows with the third power
 UPSAMPLING = {1: "linear", 2: "bicubic", 3: "trilinear"}
 
 
@@ -62,7 +64,14 @@ class Downsample(Operator):
     def correction(
         self, residual: Float[Tensor, "B ..."], damping: float | Float[Tensor, "..."]
     ) -> Float[Tensor, "B C ..."]:
-        """Exact A' (A A' + damping)^-1 residual: A A' is a Kronecker product of small matrices, one for each axis."""
+        """Exact A' (A A' + damping)^-1 residual: A A' is a Kronecker product of small matrices, one for each axis.
+
+        An axis of more than `DIRECT` elements is solved by conjugate gradients: A A' is sparse and well conditioned.
+        """
+        if max(residual.shape[2:]) > DIRECT:
+            weight = damping.to(residual) if isinstance(damping, Tensor) else damping
+            solved = conjugate_gradients(lambda v: self.A(self.A_adjoint(v)) + weight * v, residual)
+            return self.A_adjoint(solved)
         parts = [
             _decomposition(self.kernel, s, n)
             for n, s in zip(residual.shape[2:], self.scales(residual.ndim - 2), strict=True)
@@ -85,6 +94,7 @@ class Downsample(Operator):
     def spectrum(self, shape: tuple[int, ...], like: Tensor) -> Spectrum:
         parts = []
         for n, scale in zip(shape[1:], self.scales(len(shape) - 1), strict=True):
+            MEMORY.require(24 * n**2, f"the singular value decomposition of an axis of {n} (use --method diffpir)")
             dense = _matrix(self.kernel, scale, n // scale).to_dense()
             left, some, right = torch.linalg.svd(dense)
             parts.append((left.to(like), F.pad(some, (0, n - len(some))).to(like), right.to(like)))

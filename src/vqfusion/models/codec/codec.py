@@ -148,7 +148,7 @@ class Codec:
             )
         except UserError:
             raise
-        except (ValueError, RuntimeError, IndexError, MemoryError, OverflowError) as error:
+        except (ValueError, RuntimeError, LookupError, MemoryError, OverflowError) as error:
             reason = " ".join(str(error).split())[:120]
             raise UserError(f"{name}: is damaged (its codes do not fit its header: {reason})") from None
 

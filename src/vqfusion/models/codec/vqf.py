@@ -5,16 +5,21 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from vqfusion.config import Config
+from vqfusion.config.base import Positive
 from vqfusion.errors import UserError
+from vqfusion.limits import CODES, MEMORY
 from vqfusion.modalities import FileName
 
 MAGIC, VERSION = b"\x89VQF", 1
 FRONT = struct.Struct("<4sBHII")  # magic, version, bytes of the header, bytes of the codes, CRC-32 of both
-MOST_CODES = 2**27
+MOST_AXES = 5
+CODES_PER_VALUE = 32  # more than any quantizer makes of a value: several codes a vector, and padding
+BYTES_PER_VALUE = 16  # of memory that decoding needs: the network's own layers run in tiles
 # preset dictionary of frequent header content, known to encoder and decoder, so that it costs no bytes
 COMMON = (
     b'"spacing_mm":[1.0,1.0,1.0],"rate_hz":,"sample_rate_hz":16000,"offset":[0.],"scale":[1.],"affine":[[1.0,0.0,0.0,'
@@ -22,6 +27,11 @@ COMMON = (
     b',"tokenizer":"text","tokenizer":"audio","tokenizer":"image","fingerprint":"","codebook_size":1000,'
     b'"codebook_size":512,"grid":[16,16],"size":[64,64],"coding":"packed"}"coding":"adaptive"}"coding":"model:'
 )
+
+
+Extent = Annotated[int, Field(ge=0, lt=2**40)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Row = tuple[Finite, Finite, Finite, Finite]
 
 
 class VqfHeader(Config):
@@ -52,17 +62,17 @@ class VqfHeader(Config):
     model: str
     tokenizer: str
     fingerprint: str
-    codebook_size: int
-    grid: tuple[int, ...]
-    size: tuple[int, ...]
-    sample_rate_hz: int | None = None
-    rate_hz: float | None = None
+    codebook_size: int = Field(ge=1, lt=2**31)
+    grid: tuple[Extent, ...] = Field(min_length=1, max_length=MOST_AXES)
+    size: tuple[Extent, ...] = Field(min_length=1, max_length=MOST_AXES)
+    sample_rate_hz: int | None = Field(None, ge=1, lt=2**31)
+    rate_hz: float | None = Field(None, gt=0, allow_inf_nan=False)
     dtype: str | None = Field(None, pattern=r"^[<>|][iu][1248]$")
-    spacing_mm: tuple[float, ...] | None = None
-    affine: tuple[tuple[float, ...], ...] | None = None
+    spacing_mm: tuple[Positive, Positive, Positive] | None = None
+    affine: tuple[Row, Row, Row, Row] | None = None
     channel_names: tuple[str, ...] | None = None
-    offset: tuple[float, ...] | None = None
-    scale: tuple[float, ...] | None = None
+    offset: tuple[Finite, ...] | None = None
+    scale: tuple[Finite, ...] | None = None
     coding: str
 
 
@@ -118,8 +128,16 @@ class VqfFile:
             unpacker = zlib.decompressobj(-15, zdict=COMMON)
             text = unpacker.decompress(rest[:header_bytes], 2**20)
             header = VqfHeader.model_validate_json(text)
-        except (zlib.error, ValidationError) as error:
-            raise UserError(f"{name}: is damaged (its header is unreadable: {str(error).splitlines()[0]})") from None
-        if not header.grid or min(header.grid + header.size) < 0 or not 0 <= math.prod(header.grid) <= MOST_CODES:
-            raise UserError(f"{name}: is damaged (a grid of {' x '.join(map(str, header.grid))} codes)")
-        return cls(header, rest[header_bytes:])
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))[:80]
+            raise UserError(f"{name}: is damaged (its header is wrong: {where}: {first['msg'][:80]})") from None
+        except zlib.error as error:
+            raise UserError(f"{name}: is damaged (its header is unreadable: {error})") from None
+        file, values = cls(header, rest[header_bytes:]), math.prod(max(1, extent) for extent in header.size)
+        if file.codes > CODES_PER_VALUE * values:
+            grid, size = (" x ".join(map(str, extents)) for extents in (header.grid, header.size))
+            raise UserError(f"{name}: is damaged (a grid of {grid} codes for a size of {size})")
+        CODES.require(file.codes, name)
+        MEMORY.require(BYTES_PER_VALUE * values, name)
+        return file

@@ -11,7 +11,7 @@ import torch
 
 from vqfusion.config import ChainConfig, DrawConfig
 from vqfusion.data import open_dataset
-from vqfusion.data.record import Record
+from vqfusion.data.record import Record, key_bytes
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.models.fusion.slots import SlotName
@@ -41,7 +41,7 @@ class Preview:
         """Records to show, in the order of a hash, so that the first few are of different kinds."""
         dataset = open_dataset(self.chain.data).limited(self.chain.limit_keys)
         unseen, seen = (
-            sorted(dataset.select(split=split), key=lambda one: sha1(one.key.encode()).digest())
+            sorted(dataset.select(split=split), key=lambda one: sha1(key_bytes(one.key)).digest())
             for split in ("val", "train")
         )
         together = zip_longest(unseen, seen)
