@@ -50,6 +50,11 @@ def definitions(tree: ast.AST) -> Iterator[FunctionNode | ast.ClassDef]:
             yield from definitions(node)
 
 
+def classes_of(tree: ast.Module) -> dict[str, ast.ClassDef]:
+    """Classes of a module by name."""
+    return {node.name: node for node in definitions(tree) if isinstance(node, ast.ClassDef)}
+
+
 def base_names(node: ast.ClassDef) -> list[str]:
     """Names of the base classes, without their modules and type arguments."""
     plain = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
@@ -85,9 +90,9 @@ def faults(package: Path) -> Iterator[Fault]:
     """Every fault of a package."""
     trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted(package.rglob("*.py"))}
     public = exported(package)
-    classes = {n.name: n for tree in trees.values() for n in definitions(tree) if isinstance(n, ast.ClassDef)}
+    everywhere = {name: node for tree in trees.values() for name, node in classes_of(tree).items()}
     for file, tree in trees.items():
-        place = file.relative_to(package)
+        place, classes = file.relative_to(package), everywhere | classes_of(tree)  # one name may be in two files
         room = "/".join(place.parts[:-1][:2]) or place.name
         for node in definitions(tree):
             if node.name not in public or node.name.startswith("_"):

@@ -51,6 +51,7 @@ class FeatureNetwork(nn.Module):
         return self.layers(pictures * 2 - 1).mean(dim=(2, 3))
 
     def forward(self, pictures: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B classes"]:
+        """Logits of the classes."""
         return self.head(self.features(pictures))
 
     def loss(self, batch: tuple[Float[Tensor, "B 1 H W"], Int[Tensor, " B"]]) -> tuple[Tensor, dict[str, Tensor]]:

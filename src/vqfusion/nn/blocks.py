@@ -49,5 +49,6 @@ class ResidualBlock(nn.Module):
         self.conv_out = CONVOLUTION[rank](channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Output for `x` `[B, channels, *size]`, of the same shape."""
         hidden = self.conv_in(torch.nn.functional.silu(self.norm_in(x)))
         return x + self.conv_out(torch.nn.functional.silu(self.norm_out(hidden)))

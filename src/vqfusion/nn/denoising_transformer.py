@@ -28,6 +28,7 @@ class AdaptiveTransformerBlock(Block):
     def forward(
         self, x: Float[Tensor, "B L dim"], time: Float[Tensor, "B T"], rotary: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "B L dim"]:
+        """Output for tokens `x`, with the embedded time of each item and rotary angles."""
         scale_a, shift_a, gate_a, scale_m, shift_m, gate_m = self.modulation(time)[:, None].chunk(6, dim=-1)
         hidden = torch.addcmul(shift_a, self.norm_attention(x), 1 + scale_a)
         q, k, v = self.qkv(hidden).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)

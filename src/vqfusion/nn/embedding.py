@@ -19,5 +19,6 @@ class TimeEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
 
     def forward(self, t: Float[Tensor, " B"]) -> Float[Tensor, "B dim"]:
+        """Embedding of times in [0, 1]."""
         angles = (t[:, None] * self.rates.to(t.dtype)) % (2 * math.pi)
         return self.layers(torch.cat([angles.sin(), angles.cos()], dim=1).to(self.rates.dtype))

@@ -23,6 +23,7 @@ class LocalBlock(nn.Module):
         nn.init.zeros_(self.conv_out.bias)
 
     def forward(self, x: Float[Tensor, "B width ..."], real: Tensor | None) -> Float[Tensor, "B width ..."]:
+        """Output of the same shape as `x`; `real` is `[B, 1, *grid]`, None where all tokens are real."""
         hidden = x * (x.float().square().mean(dim=1, keepdim=True) + 1e-6).rsqrt() * self.scale
         hidden = F.silu(self.conv_in(hidden if real is None else hidden * real))
         return x + self.conv_out(hidden if real is None else hidden * real)
@@ -38,6 +39,7 @@ class LocalLayers(nn.Module):
     def forward(
         self, x: Float[Tensor, "B ... width"], mask: Bool[Tensor, "B ..."] | None
     ) -> Float[Tensor, "B ... width"]:
+        """Output of the same shape as `x`."""
         if not len(self.blocks):
             return x
         real = None if mask is None else mask[:, None].to(x.dtype)

@@ -28,6 +28,7 @@ class ScaleFreeBlock(nn.Module):
         nn.init.zeros_(self.conv_out.weight)
 
     def forward(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
+        """Output of the same shape as `x`."""
         inner = self.conv_in(x)
         return x + self.conv_out(F.leaky_relu(inner, self.leak) if self.leak else torch.relu(inner))
 

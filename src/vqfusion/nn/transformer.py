@@ -25,6 +25,7 @@ class Rotary(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, positions: Float[Tensor, "L 3"]) -> tuple[Tensor, Tensor]:
+        """Cosine and sine `[L, pairs]` of the angles at these positions."""
         angles = positions @ self.frequencies
         return angles.cos(), angles.sin()
 
@@ -100,7 +101,11 @@ class Block(nn.Module):
         return rotate(q, rotary).to(v.dtype), rotate(k, rotary).to(v.dtype), v
 
     def attend(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Bool[Tensor, "B K"] | None) -> Tensor:
-        """Attention and the feed-forward layer; `mask` is True for real keys."""
+        """Attention and the feed-forward layer.
+
+        `x` is `[B, L, dim]`; `q` `[B, heads, L, dim / heads]`, `k` and `v` have the length of all keys; `mask` is True
+        for real keys.
+        """
         allowed = None if mask is None else mask[:, None, None, :]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         x = x + self.out(attended.transpose(1, 2).flatten(2))

@@ -33,6 +33,7 @@ class AdaptiveBlock(nn.Module):
         nn.init.zeros_(self.conv_out.bias)
 
     def forward(self, x: Float[Tensor, "B C ..."], time: Float[Tensor, "B T"]) -> Float[Tensor, "B C ..."]:
+        """Output of the same shape as `x`, with the embedded time of each item."""
         hidden = self.norm_out(self.conv_in(F.silu(self.norm_in(x))))
         scale, shift = self.modulation(time).reshape(len(x), -1, *[1] * (x.ndim - 2)).chunk(2, dim=1)
         return x + self.conv_out(F.silu(torch.addcmul(shift, hidden, 1 + scale)))
@@ -49,6 +50,7 @@ class Level(nn.Module):
     def forward(
         self, x: Float[Tensor, "B C ..."], time: Float[Tensor, "B T"], grids: Sequence[Tensor] = ()
     ) -> Float[Tensor, "B C ..."]:
+        """Output of the same shape as `x`; `grids` are the conditions."""
         for linear, grid in zip(self.given, grids, strict=False):  # `grids` is empty where nothing is given
             x = x + fit_grid(grid, x.shape[2:], linear)
         for block in self.blocks:
@@ -66,6 +68,7 @@ class GridAttention(nn.Module):
         self.blocks = nn.ModuleList(Block(channels, heads, layers) for _ in range(layers))
 
     def forward(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
+        """Output of the same shape as `x`."""
         if not len(self.blocks):
             return x
         rotary = self.rotary(grid_positions(x.shape[2:], x.device))

@@ -130,13 +130,13 @@ class GaussianVQVAE(nn.Module, Pretrained):
 
 
 def soft_clamp(x: Tensor, low: float, high: float) -> Tensor:
-    """Smooth map onto the interval (low, high), close to the identity near its middle."""
+    """Smooth map of `x` `[...]` onto the interval (low, high), close to the identity near its middle."""
     middle, half = (low + high) / 2, (high - low) / 2
     return middle + half * torch.tanh((x - middle) / half)
 
 
 def gaussian_nats(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """-log N(x; mean, variance) of each value, in nats."""
+    """-log N(x; mean, variance) of each value in nats; all arguments have the shape `[...]` of `x`."""
     return (math.log(2 * math.pi) + log_variance + (x - mean).square() * (-log_variance).exp()) / 2
 
 
@@ -146,6 +146,15 @@ def weighed_nats(x: Tensor, mean: Tensor, log_variance: Tensor, beta: float) -> 
     Seitzer, Tavakoli, Antic, Martius (2022), "On the pitfalls of heteroscedastic uncertainty estimation with
     probabilistic neural networks", eq. 5. The gradient for the mean is (mean - x) variance^(beta - 1): that of the
     likelihood for beta = 0, that of half the squared error for beta = 1. The optimal variance does not depend on beta.
+
+    Args:
+        x: Values `[...]`.
+        mean: Means `[...]`.
+        log_variance: Log variances `[...]`.
+        beta: Exponent in [0, 1].
+
+    Returns:
+        Nats of each value.
     """
     return log_variance.detach().mul(beta).exp() * gaussian_nats(x, mean, log_variance)
 

@@ -152,7 +152,7 @@ def scale(x: Float[Tensor, "B ..."], factor: Float[Tensor, " B"]) -> Float[Tenso
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Convert float16 and bfloat16 to float32; leave float32 and float64 unchanged."""
+    """Convert `x` `[...]` from float16 or bfloat16 to float32; leave float32 and float64 unchanged."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 

@@ -67,5 +67,6 @@ class UncertaintyWeighting(nn.Module):
         return self.linear((t.float()[:, None] * self.frequencies + self.phases).cos() * 2**0.5)[:, 0]
 
     def forward(self, losses: Float[Tensor, " B"], t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """Weighted loss of each item."""
         u = self.log_uncertainty(t)
         return losses / u.exp() + u

@@ -55,6 +55,7 @@ class CountedPrior:
         self.learned: tuple[str, ...] = getattr(prior, "learned", ())
 
     def denoise(self, x: Float[Tensor, "B C ..."], sigma: Levels) -> Float[Tensor, "B C ..."]:
+        """As `RestorationPrior.denoise`, counted."""
         self.rows += len(x)
         low, high = self.sigma_range
         levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)

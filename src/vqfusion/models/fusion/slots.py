@@ -62,7 +62,7 @@ def patchify(grid: Tensor, patch: tuple[int, ...]) -> Tensor:
 
 
 def unpatchify(positions: Tensor, sizes: tuple[int, ...], patch: tuple[int, ...]) -> Tensor:
-    """Inverse of `patchify`."""
+    """Inverse of `patchify`: `[B, positions, patch tokens, ...]` to `[B, *sizes, ...]`."""
     rank = len(patch)
     batch, rest = len(positions), positions.shape[3:]
     counts = [n // p for n, p in zip(sizes, patch, strict=True)]

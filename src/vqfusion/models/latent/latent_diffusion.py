@@ -58,10 +58,10 @@ class LatentCodec(Protocol):
     latent_channels: int
 
     def to_latents(self, batch: Tensor) -> Tensor:
-        """Latents of signals."""
+        """Latents `[B, D, *grid]` of signals."""
 
     def from_latents(self, z: Tensor, snap: bool = True) -> Tensor:
-        """Signals of latents; with `snap` they are quantized first."""
+        """Signals of latents `[B, D, *grid]`; with `snap` they are quantized first."""
 
 
 class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):

@@ -41,12 +41,12 @@ def trained(quantizer: Quantizer) -> Quantizer:
 
 
 def call(quantizer: Quantizer, x: Tensor, mask: Tensor | None = None) -> Quantized:
-    """Quantize vectors `[B, *grid, dim]`, whatever the layout of the quantizer."""
+    """Quantize vectors `x` `[B, *grid, dim]`, whatever the layout of the quantizer."""
     return quantizer(x.movedim(-1, 1) if quantizer.channel_first else x, mask)
 
 
 def last(quantizer: Quantizer, x: Tensor) -> Tensor:
-    """Output of the quantizer with the vector axis last."""
+    """Output `x` `[B, ..., dim]` or `[B, dim, ...]` of the quantizer with the vector axis last."""
     return x.movedim(1, -1) if quantizer.channel_first else x
 
 
@@ -275,7 +275,7 @@ class Evaluation(nn.Module):
         self.quantizer = quantizer
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantized vectors and indices."""
+        """Quantized vectors and indices of `x` in the layout of the quantizer, such as `[B, *grid, dim]`."""
         out = self.quantizer(x)
         return out.quantized, out.indices
 
@@ -306,7 +306,7 @@ def expect(condition: bool, otherwise: str) -> None:
 
 
 def near(a: Tensor, b: Tensor, otherwise: str) -> None:
-    """Expect equality up to rounding, because two equal codes may replace each other."""
+    """Expect `a` and `b` `[...]` to be equal up to rounding, because two equal codes may replace each other."""
     a, b = a.detach(), b.detach()
     expect(
         a.shape == b.shape and torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * float(b.abs().max())), otherwise
@@ -314,7 +314,7 @@ def near(a: Tensor, b: Tensor, otherwise: str) -> None:
 
 
 def pulled_back(function: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of <weight, function(x)> with respect to x."""
+    """Gradient of <weight, function(x)> with respect to `x`; `weight` `[...]` has the shape of function(x)."""
     x = x.clone().requires_grad_()
     (function(x) * weight).sum().backward()
     return x.grad

@@ -101,7 +101,10 @@ def fit_entropy_model(grids: Sequence[Int[Tensor, "..."]], codebook_size: int, s
 
 
 def quantised(table: Tensor, output: Tensor, bias: Tensor, axes: int) -> EntropyModel:
-    """Round a model to integers: scores in bits / 64, with a power of two between them and the products."""
+    """Round a model to integers: scores in bits / 64, with a power of two between them and the products.
+
+    `table` is `[neighbours, K + 1, H]`, `output` `[K, H]` and `bias` `[K]`, as in `EntropyModel`.
+    """
     assert len(table) == len(NEIGHBOURS[axes])
     in_table = 127 / table.abs().max().clamp(min=1e-6)
     most = 127 / output.abs().max().clamp(min=1e-6)

@@ -156,10 +156,10 @@ def jpeg(x: Float[Tensor, "3 H W"], quality: int, subsampling: int) -> Float[Ten
 
 
 def to_linear(x: Tensor) -> Tensor:
-    """Convert sRGB values to linear light (IEC 61966-2-1)."""
+    """Convert sRGB values `[...]` to linear light (IEC 61966-2-1)."""
     return torch.where(x <= 0.04045, x / 12.92, ((x.clamp(min=0) + 0.055) / 1.055) ** 2.4)
 
 
 def from_linear(x: Tensor) -> Tensor:
-    """Convert linear light to sRGB values (IEC 61966-2-1)."""
+    """Convert linear light `[...]` to sRGB values (IEC 61966-2-1)."""
     return torch.where(x <= 0.0031308, 12.92 * x, 1.055 * x.clamp(min=1e-8) ** (1 / 2.4) - 0.055)

@@ -72,7 +72,7 @@ def damaged_crop(
 
 
 def remaining(sigma: Tensor, slope: float) -> Tensor:
-    """Squared error to be expected after denoising at a noise level sigma."""
+    """Squared error `[...]` to be expected after denoising at noise levels `sigma` `[...]`."""
     return 1 / (1 / sigma.square() + 1 / (slope * sigma))
 
 
