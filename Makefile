@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 MODEL := emoji
+MINUTES := 60
 
-.PHONY: demo test check bench zoo
+.PHONY: demo test check fuzz soak bench zoo
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -22,6 +23,12 @@ check: $(READY)  ## lint, docstrings and types
 
 test: check  ## lint, docstrings, types and every test
 	$(BIN)/pytest
+
+fuzz: $(READY)  ## mutated inputs through the command, for MINUTES of the processor; SEED=7 repeats a run
+	$(BIN)/python tests/fuzz/fuzzer.py --seconds $$((60 * $(MINUTES))) $(if $(SEED),--seed $(SEED))
+
+soak: $(READY)  ## kills, races, full disks and planted links, for MINUTES
+	$(BIN)/python tests/soak/soak.py --seconds $$((60 * $(MINUTES))) $(if $(SEED),--seed $(SEED))
 
 bench: $(READY)  ## the benchmarks, one after the other
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

@@ -3,9 +3,12 @@
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from vqfusion import data, hub
@@ -72,6 +75,18 @@ def test_readers_that_fail_in_any_way_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("vqfusion.modalities.imported", lambda place: broken)
     with pytest.raises(UserError, match="a.png: damaged, or not a picture .NotImplementedError: a kind of file that"):
         data.read(tmp_path / "a.png")
+
+
+def test_what_libmpg123_writes_about_a_damaged_mp3_is_not_shown(tmp_path, capfd):
+    """The library writes to the descriptor, past every guard of Python."""
+    wave = np.sin(np.arange(8000) / 9)
+    soundfile.write(tmp_path / "a.mp3", wave, 16000, subtype="MPEG_LAYER_III", format="MP3")
+    whole = (tmp_path / "a.mp3").read_bytes()
+    for damaged in (whole[:700] + bytes(range(256)) * 2 + whole[900:], whole[:500]):
+        (tmp_path / "a.mp3").write_bytes(damaged)
+        with suppress(UserError):
+            data.read(tmp_path / "a.mp3")
+    assert capfd.readouterr().err == ""
 
 
 INTERRUPTED = """

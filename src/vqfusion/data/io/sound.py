@@ -1,7 +1,8 @@
 """WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, W64, AU and CAF <-> `Sample("audio")`."""
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -67,7 +68,7 @@ def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, ke
     """
     data, name = read_bytes(source), name_of(source)
     try:
-        with soundfile.SoundFile(BytesIO(data)) as file:
+        with _quiet(data), soundfile.SoundFile(BytesIO(data)) as file:
             rate, values = file.samplerate, file.frames * file.channels
             if values > MOST_VALUES:
                 raise UserError(
@@ -88,6 +89,25 @@ def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, ke
     sample = Sample("audio", torch.from_numpy(np.ascontiguousarray(sound)), sample_rate_hz=rate, extras=extras)
     sample = sample if keep else mixed(sample)
     return resample(sample, sample_rate_hz or rate)
+
+
+@contextmanager
+def _quiet(data: bytes) -> Iterator[None]:
+    """Keep notes of libmpg123 on damaged MP3 files off standard error; it writes them to the descriptor itself.
+
+    Nothing is done for files of other kinds, since the descriptor belongs to the whole process.
+    """
+    if not data.startswith((b"ID3", b"\xff")):
+        yield
+        return
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def mixed(sample: Sample) -> Sample:
