@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 import vqfusion
 from vqfusion.config import (
@@ -116,3 +117,11 @@ def test_weights_that_cannot_fit_are_refused_before_the_network_is_built(tmp_pat
     with pytest.raises(UserError, match=r"prior.safetensors: its \d+ bytes do not fit the config beside it"):
         Prior.from_pretrained(tmp_path)
     assert json.loads(Path(tmp_path / "config.json").read_text())["kind"] == "prior"
+
+
+def test_a_picture_is_measured_before_it_is_unpacked(tmp_path, monkeypatch, cli):
+    Image.new("RGBA", (600, 500)).save(tmp_path / "a.png")
+    monkeypatch.setenv("VQFUSION_MAX_MEMORY", "1M")
+    code, _, text = cli("denoise", "a.png")
+    assert code == 2 and "a.png needs 18.3 MiB and 1 MiB is the most" in text and "VQFUSION_MAX_MEMORY" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -18,11 +18,13 @@ from vqfusion.data.io.file import check_target, name_of, read_bytes
 from vqfusion.data.io.png import compressed_rows, encode_png16
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
+from vqfusion.limits import MEMORY
 from vqfusion.modalities import MODALITIES
 from vqfusion.types import Sample
 
 ORIENTATION = 0x0112
 FORMATS = ("PNG", "JPEG", "WEBP")
+BYTES_PER_VALUE = 16  # of memory, for a picture in float32, its copy while it is turned, and its restoration
 MAX_DPI = 2**16  # of a JPEG
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 HOW: dict[str, dict] = {
@@ -90,6 +92,7 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # damaged EXIF
             picture = Image.open(BytesIO(data), formats=FORMATS)
+            MEMORY.require(BYTES_PER_VALUE * picture.width * picture.height * len(picture.getbands()), name)
             layout = _layout(picture)
             pixels = _wide(data, picture, layout) if "16" in layout else _narrow(picture)
             orientation, exif = _notes(picture, keep)
@@ -98,6 +101,8 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(f"{name}: has over {limit} million pixels; make it smaller") from None
+    except UserError:
+        raise
     except UnidentifiedImageError:
         raise UserError(f"{name}: is not a PNG, JPEG or WebP picture, or its header is broken") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
