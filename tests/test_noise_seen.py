@@ -114,3 +114,32 @@ def test_noise_that_neighbours_share_is_said_and_told_larger():
 def test_clean_pictures_are_left_alone(name):
     picture = getattr(data, name)()[..., :3] / 255 if name not in ("page", "text") else getattr(data, name)() / 255
     assert noise_seen(tensor(picture)).level == 0
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_clean_sounds_and_volumes_are_left_alone_and_faint_noise_is_not(rank):
+    clean = torch.tensor(SIGNALS[rank]).float()
+    assert noise_seen(clean).level == 0 and "left as it is" in noise_seen(clean).line
+    seen = noise_seen(clean + 0.01 * torch.tensor(noise(clean.shape)).float())
+    assert seen.line == "" and seen.level == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_noise_that_neighbouring_values_share_is_said(rank):
+    soft = gaussian_filter(noise(SIGNALS[rank].shape), (0, *[0.7] * rank))
+    seen = noise_seen(torch.tensor(SIGNALS[rank] + 0.02 * soft / soft.std()).float())
+    assert "neighbouring values share its noise" in seen.line and seen.level == pytest.approx(0.02, rel=0.3)
+
+
+def test_weak_texture_beside_a_flat_area_does_not_pass_for_noise():
+    """The flat quarter of a picture tells the level, however small it is."""
+    picture = CAMERA + 0.1 * noise(CAMERA.shape, 1)
+    picture[:64, :64] = 0.5
+    assert float(estimate_noise(tensor(picture + 5 / 255 * noise(CAMERA.shape))[None])) * 255 == pytest.approx(
+        5, rel=0.1
+    )
+
+
+def test_a_small_picture_does_not_pass_for_clean():
+    """Of 16 pixels a side, whose patches are hardly more than the elements of one."""
+    assert float(estimate_noise(0.1 * torch.tensor(noise((1, 1, 16, 16))))) > 0.03

@@ -271,7 +271,7 @@ def test_no_noise_is_the_identity(shape, mode):
     y = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     made = restore(SmoothPictures(), y, Denoise(0.0), mode, samples=2)
     parts = [part for part in (made.mean, made.lower, made.upper) if part is not None]
-    parts += [] if made.samples is None else list(made.samples)
+    parts += [] if made.samples is None else list(made.samples.movedim(1, 0))
     assert len(parts) == {"mean": 1, "sample": 3, "interval": 5}[mode] and made.nfe == 0
     assert all(torch.equal(part, y) for part in parts)
     if len(shape) == 3:

@@ -13,9 +13,10 @@ from vqfusion.diffusion.gaussian.odd_areas import MAX_POOL, clipped_ends, consta
 from vqfusion.errors import UserError
 
 SIDES = {1: 32, 2: 8, 3: 4}  # of a patch, by rank
-BLOCKS = {1: 4096, 2: 64, 3: 20}  # side of a block, by rank; each block has its own estimate
-MOST = 100  # largest number of blocks, spread over the signal
-SHARE = 0.25  # fraction of the blocks, those with the lowest estimates, that is used
+BLOCKS = {1: 4096, 2: 32, 3: 20}  # side of a block, by rank; each block has its own estimate
+MOST = {1: 100, 2: 400, 3: 100}  # largest number of blocks, by rank, spread over the signal
+SHARE = 0.25  # fraction of the blocks, those with the lowest estimates, that may be used
+ABOVE = 1.3  # largest variance of a block that is used / lowest variance of a block: a higher one is texture
 ENOUGH = 4  # least number of patches per patch element
 NEAR = {1: 9, 2: 5, 3: 3}  # side of the window whose mean is the local brightness
 WHOLE = (0.8, 0.5, 0.2, 0.0)  # thresholds of the variance left after clipping; the first that enough patches reach
@@ -31,8 +32,8 @@ def estimate_noise(y: Float[Tensor, "B C ..."]) -> Float[Tensor, " B"]:
 
     Patches of a clean signal lie near a subspace, so the smallest eigenvalues of the covariance of patches are those of
     the noise: Chen, Zhu, Heng (2015), algorithm 1, applied to blocks. Fine texture looks like noise but seldom fills a
-    whole signal, so the quarter of the blocks with the lowest estimates is pooled. Noise is assumed white, with the
-    same level in all channels and positions.
+    whole signal, so the blocks with the lowest estimates are pooled, a quarter at most. Noise is assumed white, with
+    the same level in all channels and positions.
 
     Constant areas (bars, masks, digital silence) are excluded; many different constant values mean that the signal was
     drawn or smoothed and has no noise. Where values were clipped, the result is the level before clipping: the variance
@@ -56,8 +57,11 @@ def _estimate(item: Float[Tensor, "C ..."]) -> Float[Tensor, ""]:
     if is_drawn(item, constant):
         return item.new_zeros(())
     live = MAX_POOL[rank](constant[:, None].to(values), side, 1)[:, 0] == 0
-    known = [(place, live[_corners(place, side)].flatten()) for place in block_places(item.shape[1:])]
-    known = [(place, there) for place, there in known if int(there.sum()) >= ENOUGH * side**rank]
+    known = [
+        (place, live[_corners(place, side)].flatten())
+        for place in block_places(item.shape[1:], BLOCKS[rank], MOST[rank])
+    ]
+    known = [(place, there) for place, there in known if bool(there.all()) or int(there.sum()) >= ENOUGH * side**rank]
     if not known:
         return item.new_zeros(())
     level = pooled_level([torch.cov(patches(values, place, side)[there].T) for place, there in known])
@@ -93,9 +97,8 @@ def _before_clipping(
     return pooled_level(covariances)
 
 
-def block_places(size: Sequence[int], most: int = MOST) -> list[Place]:
-    """Blocks of a signal `[*size]`, spread over it where there are more than `most`."""
-    block = BLOCKS[len(size)]
+def block_places(size: Sequence[int], block: int, most: int) -> list[Place]:
+    """Blocks of side `block` of a signal `[*size]`, spread over it where there are more than `most`."""
     corners = list(product(*(range(0, max(1, n - block + 1), block) for n in size)))
     corners = corners[:: -(-len(corners) // most)]
     return [tuple(slice(start, min(n, start + block)) for start, n in zip(c, size, strict=True)) for c in corners]
@@ -113,8 +116,9 @@ def patches(values: Float[Tensor, "C ..."], place: Place, side: int, step: int =
 def pooled_level(covariances: Sequence[Float[Tensor, "D D"]]) -> float:
     """Noise level from the pooled covariances of the blocks with the lowest estimates."""
     levels = torch.stack([noise_eigenvalue(torch.linalg.eigvalsh(c)) for c in covariances])
-    lowest = levels.argsort()[: max(1, round(SHARE * len(levels)))].tolist()
-    pooled = torch.stack([covariances[i] for i in lowest]).mean(0)
+    lowest = levels.argsort()[: max(1, round(SHARE * len(levels)))]
+    lowest = lowest[levels[lowest] <= ABOVE * levels[lowest[0]]]
+    pooled = torch.stack([covariances[i] for i in lowest.tolist() or [int(levels.argmin())]]).mean(0)
     return float(noise_eigenvalue(torch.linalg.eigvalsh(pooled)).clamp(min=0).sqrt())
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from vqfusion.diffusion.gaussian.noise_level import SIDES, block_places, patches
 from vqfusion.diffusion.gaussian.odd_areas import clipped_ends, constant_areas
 
+BLOCKS = {1: 4096, 2: 64, 3: 20}  # side of a block of patches
+MOST = 100  # blocks that are looked at, spread over the signal
 STEP = 3  # elements from one patch to the next
 FLATTEST, FLAT = 0.05, 0.2  # fractions of the patches
 FEWEST = 20  # least number of patches
@@ -48,7 +50,7 @@ def flat_areas(item: Float[Tensor, "C ..."]) -> FlatAreas:
     odd = (constant_areas(item) | (item <= low) | (item >= high)).float()
     rests, shares = [], []
     basis = _mean_and_slopes(side, rank)
-    for place in block_places(item.shape[1:]):
+    for place in block_places(item.shape[1:], BLOCKS[rank], MOST):
         found = patches(item.float(), place, side, STEP)
         rests.append(found - (found @ basis) @ basis.T)
         shares.append(patches(odd, place, side, STEP).mean(1))

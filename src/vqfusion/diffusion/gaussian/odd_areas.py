@@ -9,7 +9,10 @@ from torch.nn import functional as F
 
 CONSTANT = {1: 9, 2: 3, 3: 3}  # side of a window, by rank, in which noise never makes all elements equal
 DRAWN_VALUES, DRAWN_SHARE = 4, 0.005  # number of constant values, each in this fraction of the elements, of drawings
-SPIKE = 1e-3  # fraction of elements equal to the minimum (or maximum) above which values count as clipped there
+SPIKE, FEWEST = (
+    1e-3,
+    4,
+)  # fraction and number of elements equal to the minimum (or maximum) above which values count as clipped there
 MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
@@ -34,7 +37,7 @@ def is_drawn(item: Float[Tensor, "C ..."], constant: Bool[Tensor, "C ..."]) -> b
 
 def clipped_ends(item: Float[Tensor, "C ..."]) -> tuple[float, float]:
     """Values at which the signal was clipped from below and above; infinite where it was not."""
-    low, high, least = item.min(), item.max(), SPIKE * item.numel()
+    low, high, least = item.min(), item.max(), max(SPIKE * item.numel(), FEWEST)
     return (
         float(low) if int((item == low).sum()) > least else -math.inf,
         float(high) if int((item == high).sum()) > least else math.inf,

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from vqfusion.data.loudness import SPEECH, loudness
 from vqfusion.data.transforms import resample
-from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES, Modality
 from vqfusion.models.restoration.channel_noise import independent_noise
@@ -128,14 +127,18 @@ class FittedSample:
             return self
         items = len(self.y)
         given = self.sample.data.float().view(items, -1, self.sample.data.shape[1])
-        level = estimate_noise(given) if sigma is None else torch.full((items,), sigma)
+        seen, own_scale = [], self.scale[:items].float()
+        if sigma is None:
+            seen = [noise_seen(item / scale) for item, scale in zip(given, own_scale, strict=True)]
+        level = own_scale * torch.tensor([one.level for one in seen]) if seen else torch.full((items,), sigma)
         stronger = torch.as_tensor(self.level(level)).view(-1, 1, 1)
         length = self.y.shape[-1]
         noise = torch.randn(1, length, generator=torch.Generator().manual_seed(0))
         white = replace(self.sample, data=noise, sample_rate_hz=self.sample_rate_hz)
         below = resample(resample(white, own), self.sample_rate_hz).data
         below = functional.pad(below, (0, max(0, length - below.shape[1])))[:, :length]
-        return replace(self, y=self.y + stronger * (noise - below), sigma=level)
+        remark = "; ".join(dict.fromkeys(one.line for one in seen if one.line))
+        return replace(self, y=self.y + stronger * (noise - below), sigma=level, remark=remark)
 
     def with_independent_noise(self, sigma: float | None) -> "FittedSample":
         """Decorrelate noise that is shared by the colour channels of a picture; other samples are returned unchanged.
@@ -163,8 +166,10 @@ class FittedSample:
         if self.backdrop is None or sigma is not None or self.sigma is not None:
             return self
         square = self.backdrop.visible_square(self.y[0])
-        found = float(estimate_noise(square[None])) if square.shape[1] >= SMALLEST else 0.0
-        return replace(self, sigma=found)
+        if square.shape[1] < SMALLEST:
+            return replace(self, sigma=0.0)
+        seen = noise_seen(square)
+        return replace(self, sigma=seen.level, remark=seen.line)
 
     @property
     def as_it_is(self) -> bool:

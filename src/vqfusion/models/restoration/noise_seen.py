@@ -18,6 +18,11 @@ SURE, FAR = 0.42, 0.03  # above SURE, the correlation of elements two apart must
 STRONG, FAR_BELOW = 5 / 255, -0.065  # below SURE, the noise must be STRONG and that correlation below FAR_BELOW
 TOLD = 4.5  # level for the prior / standard deviation in flat areas: low frequencies are stronger than in white noise
 CLEAN = "no noise was found, and it is left as it is; --sigma 5/255 smooths it all the same"
+# of sounds, series and volumes, in the units of their priors
+LEAST_OF = {1: 5e-4, 3: 2e-3}  # lower noise counts as none
+ALIKE_OF = {1: 0.25, 3: 0.2}  # correlation of neighbours in flat areas above which the noise is not white
+ALL_OF_IT = 1.3  # standard deviation of the noise / that in flat areas, which lose their mean and slope
+LEFT = "no noise was found, and it is left as it is; --sigma sets a level to remove all the same"
 
 
 @dataclass(frozen=True)
@@ -29,14 +34,14 @@ class NoiseSeen:
 
 
 def noise_seen(item: Float[Tensor, "C ..."]) -> NoiseSeen:
-    """Noise of one signal `[C, *size]`; of pictures also whether it is correlated between neighbours, or absent.
+    """Noise of one signal `[C, *size]`: its level, and whether it is correlated between neighbours, or absent.
 
     Raises:
         UserError: The signal is too small for an estimate.
     """
     level = float(estimate_noise(item[None]))
     if item.ndim != 3:
-        return NoiseSeen(level)
+        return _of_another_rank(item, level)
     flat = flat_areas(item)
     if flat.likeness < ALIKE:
         clean = level < FAINT or 0 < flat.level < FAINT
@@ -49,6 +54,19 @@ def noise_seen(item: Float[Tensor, "C ..."]) -> NoiseSeen:
         f"neighbouring pixels share its noise (correlation {flat.likeness:.2f}), as after demosaicing, scaling or "
         f"JPEG: it is removed as white noise of {255 * told:.0f}/255; --sigma sets another level",
     )
+
+
+def _of_another_rank(item: Float[Tensor, "C ..."], level: float) -> NoiseSeen:
+    """As `noise_seen`, for sounds, series and volumes."""
+    rank, flat = item.ndim - 1, flat_areas(item)
+    strong = ALL_OF_IT * flat.level >= max(level, LEAST_OF[rank]) and flat.unevenness <= UNEVEN
+    if strong and flat.likeness >= ALIKE_OF[rank] and flat.likeness_2 < FAR_BELOW:
+        return NoiseSeen(
+            ALL_OF_IT * flat.level,
+            f"neighbouring values share its noise (correlation {flat.likeness:.2f}), as after resampling: it is "
+            "removed as white noise of its deviation in flat areas, and slow parts stay; --sigma sets another level",
+        )
+    return NoiseSeen(level) if level >= LEAST_OF[rank] else NoiseSeen(0.0, LEFT)
 
 
 def _is_shared(flat: FlatAreas) -> bool:
