@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from vqfusion.config import FusionConfig, SlotConfig
 from vqfusion.models.fusion.fusion import Fusion, SlotTokens
-from vqfusion.train.fusion.recipe import recipe
+from vqfusion.train.recipes import recipe
 
 GIVEN, TARGET, CODES, ROUNDS, STEPS = 256, 64, 1024, 15, 4
 RESULT = Path(__file__).parent / "results" / "prefix_cache.json"

@@ -29,8 +29,9 @@ from vqfusion.diffusion.gaussian.path import scale
 from vqfusion.models.restoration.prior import NoisyBatch, Prior
 from vqfusion.nn.bfloat16 import has_bfloat16
 from vqfusion.nn.weights import count_parameters
+from vqfusion.train.restoration.data import load_signals, open_data
 from vqfusion.train.restoration.recipe import photo_prior
-from vqfusion.train.restoration.trainer import load_signals, noisy_batches
+from vqfusion.train.restoration.trainer import noisy_batches
 
 CROP, BATCH, EVERY, RATE, WARM = 32, 32, 10, 1e-3, 20
 RESULT = Path(__file__).parent / "results" / "prior_training.json"
@@ -157,8 +158,9 @@ def main() -> None:
     recipe = photo_prior()
     stage = recipe.stage.model_copy(update={"batch": BATCH})
     recipe = recipe.model_copy(update={"stage": stage, "crop": CROP, "seed": arguments.seed, "blind": 0.0})
-    batches = noisy_batches(load_signals(recipe), recipe)
-    held = noisy_batches(load_signals(recipe, "val"), recipe.model_copy(update={"seed": arguments.seed + 1}))
+    data = open_data(recipe)
+    batches = noisy_batches(load_signals(recipe, data), recipe)
+    held = noisy_batches(load_signals(recipe, data, "val"), recipe.model_copy(update={"seed": arguments.seed + 1}))
     validation = NoisyBatch(*(torch.cat(parts) for parts in zip(*(held(i, 0, 1) for i in range(8)), strict=True)))
     runs = {name: Run(network, validation) for name, network in build().items()}
     while min(run.used for run in runs.values()) < arguments.seconds:

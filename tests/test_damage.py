@@ -5,7 +5,7 @@ import torch
 
 from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig
 from vqfusion.errors import UserError
-from vqfusion.train.fusion.recipe import recipe
+from vqfusion.train.recipes import recipe
 from vqfusion.train.restoration import camera, holes
 from vqfusion.train.restoration.trainer import crop_and_batch, noisy_batches
 from vqfusion.train.restoration.uneven import uneven_noise
@@ -139,16 +139,19 @@ def test_jpeg_of_better_quality_is_nearer_and_halved_colours_are_farther():
 def test_a_prior_says_what_it_learned(tmp_path):
     from accelerate import Accelerator
 
-    from vqfusion.train.restoration.trainer import train_prior
+    from vqfusion.data import Dataset, Record
+    from vqfusion.train.restoration.trainer import train
+    from vqfusion.types import Sample
 
     toy = training(holes=0.3, camera=0.2, grey=0.5)
     toy = toy.model_copy(update={"stage": toy.stage.model_copy(update={"steps": 2, "batch": 2}), "crop": 16})
-    picture = (smooth(80) * 255).to(torch.uint8)
-    prior = train_prior(toy, [picture], tmp_path, Accelerator(cpu=True), show=False)
+    cpu, data = Accelerator(cpu=True), Dataset("x", [Record("a", "train", sources={"image": lambda: picture})])
+    picture = Sample("image", (smooth(80) * 255).to(torch.uint8).float() / 255)
+    prior = train(toy, tmp_path / "first", cpu, data, show=False)
     assert prior.config.learned == ("grey", "holes", "camera")
     other = toy.model_copy(update={"holes": 0.0})
-    again = train_prior(other, [picture], tmp_path / "again", Accelerator(cpu=True), start=prior, show=False)
+    again = train(other, tmp_path / "again", cpu, data, start=tmp_path / "first", show=False)
     assert again.config.learned == ("grey", "camera")
     with pytest.raises(UserError, match="another config"):
         wide = other.model_copy(update={"prior": PriorConfig(channels=3, widths=(12,), depths=(1,))})
-        train_prior(wide, [picture], tmp_path / "wide", Accelerator(cpu=True), start=prior, show=False)
+        train(wide, tmp_path / "wide", cpu, data, start=tmp_path / "first", show=False)

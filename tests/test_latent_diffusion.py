@@ -31,10 +31,11 @@ from vqfusion.models.sampling import Sampling
 from vqfusion.nn.unet import UNet
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.vqvae import VQVAE
-from vqfusion.train.fusion.recipe import recipe
-from vqfusion.train.latent.recipe import LATENT_RECIPES
-from vqfusion.train.latent.trainer import LabelledSignals, latent_batches, load_labelled, train_latent
+from vqfusion.train.latent.data import LabelledSignals, latent_batches, load_labelled
+from vqfusion.train.latent.recipe import RECIPES
+from vqfusion.train.latent.trainer import train
 from vqfusion.train.loop.signals import Interrupted
+from vqfusion.train.recipes import recipe
 from vqfusion.types import Sample
 
 CODEC = VQVAEConfig(channels=1, widths=(8, 8), depths=(0, 1), codebook_size=16, dim=3)
@@ -254,10 +255,10 @@ def test_batches_are_a_function_of_the_step_and_processes_share_them():
 
 def test_stopped_and_resumed_training_gives_the_same_bits_and_the_verbs_use_it(tmp_path, cli):
     accelerator = Accelerator(cpu=True)
-    whole = train_latent(small(), tmp_path / "whole", accelerator, show=False)
+    whole = train(small(), tmp_path / "whole", accelerator, show=False)
     with pytest.raises(Interrupted):
-        train_latent(small(), tmp_path / "cut", accelerator, stop_after=2, show=False)
-    resumed = train_latent(small(), tmp_path / "cut", accelerator, show=False)
+        train(small(), tmp_path / "cut", accelerator, stop_after=2, show=False)
+    resumed = train(small(), tmp_path / "cut", accelerator, show=False)
     back = LatentDiffusion.from_pretrained(tmp_path / "cut")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]) and torch.equal(value, back.state_dict()[name]), name
@@ -292,7 +293,7 @@ def test_samples_of_verbs_depend_on_seed_item_and_number():
 
 
 def test_one_command_and_one_file(tmp_path, cli):
-    assert set(LATENT_RECIPES) <= {"digits-latent"} and recipe("digits-latent").label == "label"
+    assert set(RECIPES) <= {"digits-latent"} and recipe("digits-latent").label == "label"
     pictures_folder = tmp_path / "pictures"
     pictures_folder.mkdir()
     for i in range(6):
@@ -323,7 +324,7 @@ def test_mistakes_in_a_file_are_one_line(tmp_path):
         path = tmp_path / "own.yaml"
         path.write_text(f"name: own\ndata: solids\n{section}\n")
         with pytest.raises(UserError, match=words):
-            train_latent(recipe(str(path)), tmp_path / "run", Accelerator(cpu=True), show=False)
+            train(recipe(str(path)), tmp_path / "run", Accelerator(cpu=True), show=False)
 
 
 def test_volumes_and_series_are_cropped_for_their_tokenizers():

@@ -27,8 +27,8 @@ from vqfusion.limits import CONFIG_VALUES, MEMORY
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.nn.weights import count_parameters, load_json, save_json
 from vqfusion.tokenizers.vqvae import VQVAE
-from vqfusion.train.fusion.recipe import recipe
-from vqfusion.train.restoration.recipe import PRIOR_RECIPES
+from vqfusion.train.recipes import recipe
+from vqfusion.train.restoration.recipe import RECIPES
 
 SLOT = {"tokenizer": "image", "shape": [2000000, 2000000], "patch": [1, 1]}
 TOO_MUCH = [
@@ -100,7 +100,7 @@ def test_fewest_parameters_are_no_more_than_there_are():
         VQVAEConfig(depths=(1, 1, 1), quantizer="fsq"),
     ):
         assert 0.5 * count_parameters(VQVAE(config)) < config.least_parameters <= count_parameters(VQVAE(config))
-    for make in PRIOR_RECIPES.values():
+    for make in RECIPES.values():
         config = make().prior
         assert 0.5 * count_parameters(Prior(config)) < config.least_parameters <= count_parameters(Prior(config))
     fusion = vqfusion.load("emoji").fusion

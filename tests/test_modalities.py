@@ -15,7 +15,7 @@ from vqfusion.modalities import FILES, MODALITIES, SIGNALS, imported
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.build import NETWORKS, build_network
 from vqfusion.tokenizers.conformance.check import check_tokenizer, made_up
-from vqfusion.train.restoration.recipe import PRIOR_RECIPES
+from vqfusion.train.restoration.recipe import RECIPES
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqfusion"
 
@@ -29,7 +29,7 @@ def test_every_row_is_complete(row):
     assert issubclass(imported(row.tokenizer), BaseTokenizer) and row.name in TOKENIZER_CONFIGS
     if row.rank:
         assert row.name in SIGNALS and row.name in FILES and row.name in NETWORKS
-        assert row.prior and row.prior_recipe in PRIOR_RECIPES
+        assert row.prior and row.prior_recipe in RECIPES
     assert (row.pictured + row.heard + row.by_channel + row.listed + row.in_words) <= 1
 
 

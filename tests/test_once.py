@@ -1,15 +1,22 @@
-"""What a command needs is looked up, parsed and loaded once."""
+"""What a command needs is looked up, parsed, loaded and decoded once."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from PIL import Image
 
+import vqfusion.data.folder as folder
 import vqfusion.hub as hub
 import vqfusion.models.kinds as kinds
+from vqfusion.data import Dataset, Record, open_dataset
+from vqfusion.data.kept import kept
+from vqfusion.data.record import split_of_key
 from vqfusion.tasks import restoration
 from vqfusion.tasks.restoring import Denoise
+from vqfusion.types import Sample
 
 
 @pytest.fixture
@@ -50,3 +57,59 @@ def test_a_level_is_parsed_once(calls):
     task = Denoise(sigma="25/255")
     assert [task.level for _ in range(3)] == [25 / 255] * 3
     assert calls["parse_level"] == 1
+
+
+PICTURES = [f"{kind}/{kind}-{i:02d}" for kind in ("flat", "steep") for i in range(12)]
+STAGE = {"steps": 2, "batch": 2, "warmup_steps": 1}
+TRAININGS = {
+    "fusion": {"size": "tiny", "image_size": 16, "tokenizer_steps": 2, "steps": 20, "batch": 2},
+    "prior": {"prior": {"channels": 1, "widths": [4], "depths": [1]}, "crop": 8, "sizes": [], "stage": STAGE},
+    "latent": {"latent": {}, "image_size": 8, "label": "label", "tokenizer_stage": STAGE, "stage": STAGE},
+}
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_training_scans_its_folder_once_and_decodes_each_picture_once(cli, tmp_path, monkeypatch, kind):
+    """24 pictures with captions and labels; a chain also makes an entropy model, previews and a calibration of them."""
+    for name in PICTURES:
+        path = tmp_path / "mine" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((24, 20), 60).save(path)
+        path.with_suffix(".txt").write_text(f"a {path.stem} thing")
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump({"name": "x", "data": "mine"} | TRAININGS[kind]))
+    read, scan, decoded, scanned = folder.read, folder.open_folder, Counter(), []
+
+    def counting(path, *arguments):
+        decoded[path.relative_to(tmp_path / "mine").with_suffix("").as_posix()] += 1
+        return read(path, *arguments)
+
+    monkeypatch.setattr(folder, "read", counting)
+    monkeypatch.setattr(folder, "open_folder", lambda path: scanned.append(path) or scan(path))
+    code, _, err = cli("train", tmp_path / "my.yaml", "-o", "run", "--device", "cpu")
+    assert code == 0, err
+    assert len(scanned) == 1 and set(decoded.values()) == {1}
+    assert {name for name in PICTURES if split_of_key(name) == "train"} <= decoded.keys() <= set(PICTURES)
+    if kind == "fusion":
+        assert (tmp_path / "run" / "samples" / "step-000020.png").exists()
+        assert set(decoded) & {name for name in PICTURES if split_of_key(name) == "val"}
+
+
+def test_kept_samples_are_as_small_as_training_takes_them_and_no_more_than_fit(monkeypatch):
+    monkeypatch.setenv("VQFUSION_MAX_MEMORY", str(4 * (2 * 3 * 8 * 8 + 100)))  # a quarter: two pictures, and no third
+    calls = Counter()
+
+    def source(i: int):
+        def load() -> Sample:
+            calls[i] += 1
+            return Sample("image", torch.rand(1, 32, 24, generator=torch.Generator().manual_seed(i)))
+
+        return load
+
+    whole = Dataset("x", [Record(str(i), "train", sources={"image": source(i)}) for i in range(3)])
+    small = kept(whole, 8)
+    first, again = ([record.load("image").data for record in small.records] for _ in range(2))
+    assert calls == {0: 1, 1: 1, 2: 2}
+    assert all(torch.equal(a, b) and a.shape == (3, 8, 8) for a, b in zip(first, again, strict=True))
+    assert all(torch.equal((one * 255).round() / 255, one) for one in first), "8 bits a colour"
+    digit = open_dataset("digits").records[0]
+    assert kept(open_dataset("digits"), 8).records[0].load("label") == digit.load("label")

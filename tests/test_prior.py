@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 import vqfusion
 from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig
+from vqfusion.data import Dataset, Record
 from vqfusion.data.photos import SOURCES, read_resources
 from vqfusion.diffusion.gaussian.path import GaussianPath
 from vqfusion.diffusion.gaussian.samplers import sample_signal
@@ -18,12 +19,13 @@ from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.prior import NoisyBatch, Prior, reflect_to_multiple
 from vqfusion.nn.restoration import RestorationNet, filled, fold_positions, unfold_positions
 from vqfusion.nn.weights import load_weights, save_json
-from vqfusion.train.fusion.recipe import recipe
 from vqfusion.train.loop.power_average import averaged
 from vqfusion.train.loop.signals import Interrupted
+from vqfusion.train.recipes import recipe
 from vqfusion.train.restoration.damage import remaining
-from vqfusion.train.restoration.recipe import PRIOR_RECIPES
-from vqfusion.train.restoration.trainer import in_range, load_signals, noise_levels, noisy_batches, reduced, train_prior
+from vqfusion.train.restoration.data import in_range, load_signals, open_data, reduced
+from vqfusion.train.restoration.recipe import RECIPES
+from vqfusion.train.restoration.trainer import noise_levels, noisy_batches, train
 from vqfusion.types import Sample
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_prior.yaml"
@@ -56,6 +58,14 @@ def stripes(count: int = 6, size: int = 24) -> list[torch.Tensor]:
         bars = (torch.arange(size) // period % 2 * 200 + 20).to(torch.uint8).expand(1, size, size)
         out.append(bars if i % 2 else bars.transpose(1, 2))
     return out
+
+
+def data() -> Dataset:
+    """The pictures of bars as a data set."""
+    samples = [Sample("image", bars.float() / 255) for bars in stripes()]
+    return Dataset(
+        "stripes", [Record(str(i), "train", sources={"image": lambda one=one: one}) for i, one in enumerate(samples)]
+    )
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -266,10 +276,10 @@ def test_batches_are_a_function_of_the_step_and_processes_share_them():
 
 def test_stopped_and_resumed_training_gives_the_same_bits(tmp_path):
     cpu = Accelerator(cpu=True)
-    whole = train_prior(training(), stripes(), tmp_path / "whole", cpu, show=False)
+    whole = train(training(), tmp_path / "whole", cpu, data(), show=False)
     with pytest.raises(Interrupted):
-        train_prior(training(), stripes(), tmp_path / "parts", cpu, stop_after=5, show=False)
-    parts = train_prior(training(), stripes(), tmp_path / "parts", cpu, show=False)
+        train(training(), tmp_path / "parts", cpu, data(), stop_after=5, show=False)
+    parts = train(training(), tmp_path / "parts", cpu, data(), show=False)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     one, two = (load_weights(tmp_path / name / "training" / "state.safetensors") for name in ("whole", "parts"))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
@@ -278,10 +288,10 @@ def test_stopped_and_resumed_training_gives_the_same_bits(tmp_path):
 def test_the_length_of_averaging_is_chosen_after_a_training_that_was_stopped(tmp_path):
     stage = STAGE.model_copy(update={"snapshots": 4})
     toy, cpu = training().model_copy(update={"stage": stage}), Accelerator(cpu=True)
-    train_prior(toy, stripes(), tmp_path / "whole", cpu, show=False)
+    train(toy, tmp_path / "whole", cpu, data(), show=False)
     with pytest.raises(Interrupted):
-        train_prior(toy, stripes(), tmp_path / "parts", cpu, stop_after=5, show=False)
-    parts = train_prior(toy, stripes(), tmp_path / "parts", cpu, show=False)
+        train(toy, tmp_path / "parts", cpu, data(), stop_after=5, show=False)
+    parts = train(toy, tmp_path / "parts", cpu, data(), show=False)
     folders = [tmp_path / name / "training" / "snapshots" for name in ("whole", "parts")]
     assert [len(list(folder.iterdir())) for folder in folders] == [8, 8]
     one, two = (averaged(folder, 0.07) for folder in folders)
@@ -295,7 +305,7 @@ def test_the_length_of_averaging_is_chosen_after_a_training_that_was_stopped(tmp
 def test_a_toy_is_learned_and_what_is_returned_is_what_is_saved(tmp_path):
     stage = STAGE.model_copy(update={"steps": 150, "batch": 8, "learning_rate": 5e-3, "ema_decay": 0.95})
     toy = training().model_copy(update={"stage": stage})
-    prior = train_prior(toy, stripes(), tmp_path, Accelerator(cpu=True), show=False).requires_grad_(False)
+    prior = train(toy, tmp_path, Accelerator(cpu=True), data(), show=False).requires_grad_(False)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "training" / "metrics.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0] * 0.7
     clean = torch.stack(stripes())[:, :, :16, :16].float() / 255
@@ -362,11 +372,11 @@ def test_signals_are_read_as_the_prior_takes_them(tmp_path):
 
     Image.new("RGB", (60, 30), (255, 0, 0)).save(tmp_path / "red.png")
     grey = training().model_copy(update={"data": str(tmp_path), "sizes": (20, 40, 100)})
-    signals = load_signals(grey)
+    signals = load_signals(grey, open_data(grey))
     assert [tuple(signal.shape) for signal in signals] == [(1, 30, 60), (1, 10, 20), (1, 20, 40)]
     assert all(abs(int(signal[0, 5, 5]) - 76) <= 1 for signal in signals)
     with pytest.raises(UserError, match="holds no audio"):
-        load_signals(grey.model_copy(update={"prior": PriorConfig(modality="audio")}))
+        load_signals(grey.model_copy(update={"prior": PriorConfig(modality="audio")}), open_data(grey))
     wide = torch.zeros(3, 8, 16, dtype=torch.uint8)
     assert sorted(r.shape[2] for r in reduced(wide, (4, 8, 16))) == [4, 8, 16]
     assert [r.shape[2] for r in reduced(wide, (4, 14))] == [4], "larger than asked for, but not by a quarter"
@@ -375,7 +385,7 @@ def test_signals_are_read_as_the_prior_takes_them(tmp_path):
 
 
 def test_recipes_hold_together_and_every_photograph_has_an_author_and_an_open_licence():
-    for name in PRIOR_RECIPES:
+    for name in RECIPES:
         config = recipe(name)
         assert isinstance(config, PriorTrainingConfig) and config.name == name
         assert (

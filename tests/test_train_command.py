@@ -19,8 +19,9 @@ from vqfusion.config import ShortConfig
 from vqfusion.data import open_dataset
 from vqfusion.nn.weights import load_weights
 from vqfusion.train.fusion.own_data import beside, expand
-from vqfusion.train.fusion.recipe import recipe
-from vqfusion.train.fusion.trainer import train_chain
+from vqfusion.train.fusion.trainer import train
+from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.recipes import recipe
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_pictures.yaml"
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
@@ -104,7 +105,7 @@ def test_samples_are_written_as_it_trains(trained):
 
 def test_looking_does_not_change_the_weights(trained, own, tmp_path, monkeypatch):
     monkeypatch.chdir(own)
-    train_chain(recipe("own.yaml"), tmp_path, "cpu")
+    train(recipe("own.yaml"), tmp_path, make_accelerator("cpu"))
     for stage in ("tokenizer-image", "fusion"):
         watched, alone = (load_weights(folder / stage / "state.safetensors") for folder in (trained, tmp_path))
         assert watched.keys() == alone.keys()
@@ -127,7 +128,7 @@ def test_tensorboard_without_its_package_is_one_line_before_any_work(own, capsys
     code, out, err = run(capsys, "train", own / "own.yaml", "-o", tmp_path / "run", "--tensorboard")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert 'pip install -e ".[track]"' in err
-    assert list(tmp_path.rglob("*")) == [tmp_path / "run"]
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_dry_run_tells_the_cost_and_writes_nothing(trained, own, capsys, tmp_path, monkeypatch):
@@ -154,10 +155,13 @@ def test_dry_run_tells_the_cost_and_writes_nothing(trained, own, capsys, tmp_pat
 
 
 def test_activations_grow_with_the_batch_and_weights_do_not():
-    from vqfusion.train.fusion.estimate import estimate_chain
+    from vqfusion.train.fusion.estimate import estimate
 
     few, many = (
-        estimate_chain(expand(ShortConfig(name="x", data="digits", size="tiny", batch=batch), open_dataset("digits")))
+        estimate(
+            expand(ShortConfig(name="x", data="digits", size="tiny", batch=batch), open_dataset("digits")),
+            make_accelerator("cpu"),
+        )
         for batch in (4, 8)
     )
     for a, b in zip(few, many, strict=True):
@@ -221,6 +225,10 @@ MISTAKES = {
     "unknown key deep inside": ("name: x\nfusion: {dim: 8, heds: 2}\n", "my.yaml: fusion.heds"),
     "no such folder": ("name: x\ndata: photographs\n", "photographs"),
     "language that the data lack": ("name: x\ndata: pictures\nlanguages: [de]\n", "no text in 'de', but text:en"),
+    "crop that the network cannot take": (
+        "name: x\ndata: pictures\ncrop: 10\nprior: {}\n",
+        "crop 10 is not a multiple of 8",
+    ),
     "slot that the data lack": ("name: x\ndata: pictures\nslots: [image, audio]\n", "audio"),
 }
 
@@ -235,6 +243,53 @@ def test_a_mistake_in_the_file_is_one_line_that_names_it(own, capsys, tmp_path, 
     code, out, err = run(capsys, "train", "my.yaml", *flags)
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert err.startswith("vqfusion: ") and words in err and "Traceback" not in err
+    assert not Path("runs").exists()
+
+
+def whole(**changes) -> dict:
+    """The example as a full config, with slots of pictures changed or added."""
+    slots = {name: {"tokenizer": "image", "patch": [1, 1], **slot} for name, slot in changes.pop("slots", {}).items()}
+    short = ShortConfig(name="x", data="pictures", **QUICK)
+    config = expand(short, open_dataset("pictures")).model_dump(mode="json")
+    config["fusion"]["slots"] |= slots
+    return config | changes
+
+
+REFUSED = {
+    "a size that its small view does not divide": (
+        lambda: whole(image_size=18, slots={"image@16": {"shape": [4, 4], "patch": [2, 2]}}),
+        "image_size is 18, and the slot image@16 needs a multiple of 4",
+    ),
+    "a grid that is no square": (lambda: whole(slots={"image": {"shape": [4, 2]}}), "write [4, 4]"),
+    "a tokenizer that the data lack": (
+        lambda: {"name": "x", "data": "pictures", "tokenizers": {"audio": {"kind": "audio"}}},
+        "has no audio in its train split; it has image, text:en",
+    ),
+    "a draw that the data lack": (
+        lambda: whole(languages=["en"], draws=[{"given": ["label"], "target": ["image"]}]),
+        "no training record has what the draw ('label',) -> ('image',) needs",
+    ),
+    "volumes that the data lack": (
+        lambda: {"name": "x", "data": "pictures", "prior": {"modality": "volume"}},
+        "holds no volume; it has image, text:en",
+    ),
+    "classes that the data lack": (lambda: {"name": "x", "data": "pictures", "latent": {}, "label": "label"}, "label"),
+    "another size than that of the start": (
+        lambda: {"name": "x", "data": "pictures"} | QUICK,
+        "the model to start from is 256 wide",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_dry_run_refuses_what_the_run_refuses(own, capsys, tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    os.symlink(own / "pictures", "pictures")
+    content, words = REFUSED[case]
+    Path("my.yaml").write_text(yaml.safe_dump(content()))
+    begin = ("--start", "emoji") if "start" in case else ()
+    dry, real = (run(capsys, "train", "my.yaml", "--device", "cpu", *begin, *more) for more in (("--dry-run",), ()))
+    assert dry == real and dry[:2] == (2, "") and words in dry[2] and dry[2].count("\n") == 1, (dry, real)
     assert not Path("runs").exists()
 
 

@@ -27,7 +27,8 @@ from vqfusion.tasks import TASKS
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.train.fusion.own_data import expand
-from vqfusion.train.fusion.trainer import train_chain
+from vqfusion.train.fusion.trainer import train
+from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.fit import fit, learning_rate
 from vqfusion.train.loop.metrics import Metrics
 from vqfusion.train.loop.muon import Muon
@@ -255,7 +256,7 @@ def test_sigterm_saves_sigkill_loses_little_and_both_resume_to_the_same_weights(
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mini")
-    return train_chain(mini_chain(), folder, "cpu"), folder
+    return train(mini_chain(), folder, make_accelerator("cpu")), folder
 
 
 def test_the_miniature_chain_learns_digits(mini):
@@ -332,7 +333,7 @@ def test_training_starts_from_a_trained_system(mini, tmp_path):
     one = chain.model_copy(
         update={"fusion_stage": chain.fusion_stage.model_copy(update={"steps": 1, "learning_rate": 0.0})}
     )
-    tuned = train_chain(one, tmp_path, "cpu", start=folder)
+    tuned = train(one, tmp_path, make_accelerator("cpu"), start=folder)
     assert not (tmp_path / "tokenizer-image").exists(), "the tokenizer is taken over, not trained"
     for name, tensor in system.fusion.state_dict().items():
         assert torch.allclose(tensor, tuned.fusion.state_dict()[name], atol=1e-3), name

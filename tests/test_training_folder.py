@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,24 @@ import yaml
 from accelerate import Accelerator
 from PIL import Image
 
-from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig
+from vqfusion.config import PriorConfig, PriorTrainingConfig, ShortConfig, StageConfig
+from vqfusion.data import Dataset, Record, open_dataset
 from vqfusion.errors import Note, UserError
 from vqfusion.files import remove_unfinished
 from vqfusion.hub import load
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.nn.weights import load_weights, load_with_metadata, save_weights
+from vqfusion.train.fusion.own_data import expand
+from vqfusion.train.fusion.trainer import train as train_chain
+from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.contract import differences, refused
 from vqfusion.train.loop.fit import fit, learning_rate
 from vqfusion.train.loop.lock import release, take
 from vqfusion.train.loop.run import FINISHED, GOES_ON, OTHER_RUN
 from vqfusion.train.loop.signals import Interrupted
 from vqfusion.train.loop.steps import share, step_generator
-from vqfusion.train.restoration.trainer import prior_folder, train_prior
+from vqfusion.train.restoration.trainer import run_folder, train
+from vqfusion.types import Sample
 
 STAGE = StageConfig(steps=30, batch=4, warmup_steps=2, precision="fp32", learning_rate=3e-3)
 TRAINING = PriorTrainingConfig(
@@ -63,8 +69,10 @@ def lines(folder: Path) -> list[dict]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in found]
 
 
-def signals() -> list[torch.Tensor]:
-    return [torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+def data() -> Dataset:
+    noise = [torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    sources = [{"image": partial(Sample, "image", one)} for one in noise]
+    return Dataset("noise", [Record(str(i), "train", sources=one) for i, one in enumerate(sources)])
 
 
 def test_metrics_after_a_resume_are_those_of_a_run_that_was_never_stopped(tmp_path):
@@ -231,11 +239,105 @@ def test_one_training_at_a_time_and_a_stopped_one_can_be_used_and_lengthened(toy
 
 def test_a_finished_run_goes_on_with_more_steps_and_refuses_another_config(tmp_path):
     short = TRAINING.model_copy(update={"stage": STAGE.model_copy(update={"steps": 2})})
-    train_prior(short, signals(), tmp_path, Accelerator(cpu=True), show=False)
-    assert prior_folder(short, tmp_path).state() == FINISHED
-    assert prior_folder(TRAINING, tmp_path).state() == GOES_ON
+    train(short, tmp_path, Accelerator(cpu=True), data(), show=False)
+    assert run_folder(short, tmp_path).state() == FINISHED
+    assert run_folder(TRAINING, tmp_path).state() == GOES_ON
     other = short.model_copy(update={"seed": 1})
-    assert prior_folder(other, tmp_path).state().startswith(f"{OTHER_RUN} (seed was 0 and is 1)")
+    assert run_folder(other, tmp_path).state().startswith(f"{OTHER_RUN} (seed was 0 and is 1)")
     with pytest.raises(UserError, match="another config .seed was 0 and is 1"):
-        train_prior(other, signals(), tmp_path, Accelerator(cpu=True), show=False)
+        train(other, tmp_path, Accelerator(cpu=True), data(), show=False)
     assert json.loads((tmp_path / "prior.json").read_text())["seed"] == 0
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """A chain that was stopped inside the tokenizer of its pictures, and its config."""
+    (tmp_path / "pictures").mkdir()
+    for i in range(8):
+        Image.effect_noise((16, 16), 60 + i).save(tmp_path / "pictures" / f"{i}.png")
+        (tmp_path / "pictures" / f"{i}.txt").write_text(f"number {i}")
+    monkeypatch.chdir(tmp_path)
+    short = ShortConfig(
+        name="x", data="pictures", size="tiny", image_size=16, tokenizer_steps=40, steps=2, batch=2, slots=SLOTS
+    )
+    chain = expand(short, open_dataset("pictures"))
+
+    def stop(stage: str, line: dict[str, float]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="stopped at step 21 of 40.*--model takes what it has learned so far"):
+        train_chain(chain, Path("run"), make_accelerator("cpu"), on_metrics=stop)
+    return chain
+
+
+SLOTS = ("image", "text:en")
+
+
+def test_a_chain_that_was_stopped_in_its_tokenizers_can_be_used_as_far_as_it_is(stopped, cli):
+    words = "run: unfinished: step 21 of 40 of tokenizer image; the same `vqfusion train` goes on from there"
+    code, out, err = cli("imagine", "number 1", "--model", "run", "-o", "a.png")
+    assert (code, out) == (2, "") and words in err and "tokenizers only" in err and "Traceback" not in err, err
+    code, _, err = cli("encode", "pictures/0.png", "--model", "run", "-o", "a.vqf")
+    assert code == 0 and words in err, err
+    code, _, err = cli("decode", "a.vqf", "--model", "run", "-o", "back.png")
+    assert code == 0 and words in err, err
+    with Image.open("back.png") as back:
+        assert back.size == (16, 16)
+    code, out, err = cli("inspect", "run", "--json")
+    assert code == 0 and [row["modality"] for row in json.loads(out)["tokenizers"]] == ["image"], err
+    train_chain(stopped, Path("run"), make_accelerator("cpu"))
+    assert not Path("run/unfinished.json").exists()
+    assert cli("imagine", "number 1", "--model", "run", "-o", "a.png")[0] == 0
+    kept = Path("run/config.json").read_bytes()
+    train_chain(stopped, Path("run"), make_accelerator("cpu"))
+    assert Path("run/config.json").read_bytes() == kept, "tokenizers alone never take the place of the whole"
+
+
+RACE = """
+import os, sys
+from pathlib import Path
+import torch
+from accelerate import Accelerator
+from vqfusion.config import PriorTrainingConfig, load_yaml
+from vqfusion.errors import UserError
+from vqfusion.train.restoration.trainer import train
+
+torch.set_num_threads(1)
+training = PriorTrainingConfig.model_validate(load_yaml(Path("toy.yaml")))
+accelerator = Accelerator(cpu=True)
+for pair in range(int(sys.argv[1])):
+    gate, opened = os.pipe()
+    children = []
+    for one in "ab":
+        if not (child := os.fork()):
+            os.close(opened)
+            os.read(gate, 1)  # until both are there
+            said = "trained"
+            try:
+                train(training, Path(f"run{pair}"), accelerator, show=False)
+            except UserError as error:
+                said = str(error)
+            Path(f"said{pair}{one}").write_text(f"{os.getpid()} {said}")
+            os._exit(0)
+        children.append(child)
+    os.close(gate), os.close(opened)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_of_two_trainings_at_once_one_trains_and_the_other_names_it(toy):
+    """Five pairs of processes; a longer form of this is what two shells do to one folder."""
+    content = yaml.safe_load(Path("toy.yaml").read_text())
+    content["stage"] |= {"steps": 30}
+    Path("toy.yaml").write_text(yaml.safe_dump(content))
+    done = subprocess.run([sys.executable, "-c", RACE, "5"], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for pair in range(5):
+        said = dict(Path(f"said{pair}{one}").read_text().split(" ", 1) for one in "ab")
+        trained = [process for process, words in said.items() if words == "trained"]
+        assert len(trained) == 1, said
+        (other,) = (words for words in said.values() if words != "trained")
+        assert other.startswith(f"run{pair}: process {trained[0]} on ") and "is training here" in other
+        assert not Path(f"run{pair}/unfinished.json").exists()
+        load(f"run{pair}", "cpu")

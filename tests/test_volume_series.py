@@ -28,9 +28,11 @@ from vqfusion.models.fusion.system import System
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.units import moments, standardised
 from vqfusion.train.codec.crops import byte_batches, series_batches, volume_batches
-from vqfusion.train.fusion.own_data import chain_for, expand
-from vqfusion.train.fusion.recipe import recipe
-from vqfusion.train.fusion.trainer import train_chain
+from vqfusion.train.fusion.own_data import expand
+from vqfusion.train.fusion.recipe import training_of
+from vqfusion.train.fusion.trainer import train
+from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.recipes import recipe
 from vqfusion.types import Sample, Tokenizer
 
 AFFINE = ((-1.25, 0.0, 0.0, 90.0), (0.0, 1.5, 0.0, -126.0), (0.0, 0.0, 2.0, -72.0), (0.0, 0.0, 0.0, 1.0))
@@ -425,12 +427,12 @@ def test_a_tokenizer_learns(kind, data, monkeypatch):
     monkeypatch.setattr("vqfusion.data.solids.COUNT", 24)
     monkeypatch.setattr("vqfusion.train.codec.entropy.MOST_SIGNALS", 8)
     monkeypatch.setattr("vqfusion.train.codec.entropy.MOST_TEXTS", 200)
-    train_chain(config, Path("run"), device="cpu")
+    train(config, Path("run"), make_accelerator("cpu"))
     lines = [json.loads(line) for line in Path(f"run/tokenizer-{kind}/metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["loss"] < 0.95 * lines[0]["loss"]
     assert Path(f"run/entropy-{kind}.safetensors").exists()
     written = Path(f"run/entropy-{kind}.safetensors").stat().st_mtime_ns
-    again = train_chain(config, Path("run"), device="cpu")
+    again = train(config, Path("run"), make_accelerator("cpu"))
     assert Path(f"run/entropy-{kind}.safetensors").stat().st_mtime_ns == written, "made once"
     assert (
         again.tokenizers.by_name[kind].fingerprint()
@@ -467,6 +469,6 @@ def test_recipes_of_tokenizers_alone(name):
     config = recipe(name)
     assert not config.fusion.slots and set(config.tokenizer_stages) == set(config.tokenizers)
     assert validated(ChainConfig, config.model_dump(mode="json"), name) == config
-    assert chain_for({"name": "x", "data": "waves", "tokenizers": {"series": {"kind": "series"}}}, Path("x.yaml"))
+    assert training_of({"name": "x", "data": "waves", "tokenizers": {"series": {"kind": "series"}}}, Path("x.yaml"))
     networks = [build_network(one) for one in config.tokenizers.values()]
     assert all(isinstance(network, Tokenizer) for network in networks)

@@ -192,7 +192,7 @@ class PriorConfig(Config):
     @model_validator(mode="after")
     def _one_depth_for_each_width(self) -> "PriorConfig":
         check_levels(self.widths, self.depths)
-        smallest = self.channels * (self.fold * 2 ** (len(self.widths) - 1)) ** self.rank
+        smallest = self.channels * self.multiple**self.rank
         check_network("this prior", self.least_parameters, 2 * sum(self.depths), smallest)
         return self
 
@@ -201,6 +201,11 @@ class PriorConfig(Config):
         """Lower bound of the parameters of the network."""
         ends = 2 * self.channels * self.fold**self.rank * self.widths[0] * 3**self.rank
         return ends + levels_parameters(self.widths, self.depths, self.rank)
+
+    @property
+    def multiple(self) -> int:
+        """What every axis of a crop is a multiple of."""
+        return self.fold * 2 ** (len(self.widths) - 1)
 
     @property
     def rank(self) -> int:

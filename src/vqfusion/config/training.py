@@ -154,6 +154,13 @@ class PriorTrainingConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _crop_fits_the_network(self) -> "PriorTrainingConfig":
+        for name, crop in (("crop", self.crop), ("late_crop", self.late_crop or self.crop)):
+            if crop % self.prior.multiple:
+                raise ValueError(f"{name} {crop} is not a multiple of {self.prior.multiple}, as the network needs it")
+        return self
+
+    @model_validator(mode="after")
     def _batch_fits_in_memory(self) -> "PriorTrainingConfig":
         check_batch("stage", self.stage, self.prior.channels * self.crop**self.prior.rank)
         return self

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vqfusion.data.io import read
 from vqfusion.errors import UserError
 from vqfusion.modalities import in_words, is_listed
-from vqfusion.tasks.task import LABEL_SLOTS, ONE, Answer, Task, named, option, shown_in, task, text_slot
+from vqfusion.tasks.task import (
+    LABEL_SLOTS,
+    ONE,
+    TOKENIZERS_ONLY,
+    Answer,
+    Task,
+    named,
+    option,
+    shown_in,
+    task,
+    text_slot,
+)
 
 if TYPE_CHECKING:
     from vqfusion.models.fusion.system import System
@@ -87,7 +98,7 @@ class AnyToAny(Task):
         if not separator or not value:
             raise UserError(f"--given {part!r} is not slot=file or slot=text, as in --given text:en=broccoli")
         if slot not in system.slots:
-            known = ", ".join(system.slots) or "tokenizers only"
+            known = ", ".join(system.slots) or TOKENIZERS_ONLY
             raise UserError(f"slot {slot!r} is not one this model has; it has {known}")
         modality = modality_of(slot)
         if is_listed(modality):

@@ -88,6 +88,9 @@ def option(default: Any, help: str, flag: str | None = None) -> Any:
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
+TOKENIZERS_ONLY = "tokenizers only: use it with encode, decode and inspect"
+
+
 @dataclass(frozen=True)
 class Task(ABC):
     """Base of all tasks.
@@ -173,7 +176,8 @@ def task(cls: type[Task]) -> type[Task]:
 def text_slot(system: "System", language: str) -> str:
     """Text slot of a language, such as `text:de`; UserError that lists the languages where the model lacks it."""
     if language not in system.languages:
-        raise UserError(f"language {language!r} is not one this model knows; {suggest(language, system.languages)}")
+        known = suggest(language, system.languages) if system.slots else f"it has {TOKENIZERS_ONLY}"
+        raise UserError(f"language {language!r} is not one this model knows; {known}")
     return f"text:{language}"
 
 

@@ -1,6 +1,7 @@
 """Training of a whole chain by the command `train`."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,20 +9,21 @@ from vqfusion.commands.train.training import Training, cost_of, time_of
 from vqfusion.config import ChainConfig
 
 if TYPE_CHECKING:
+    from vqfusion.data import Dataset
     from vqfusion.train.loop.estimate import Estimate
     from vqfusion.train.loop.metrics import OnMetrics
     from vqfusion.train.loop.run import RunFolder
 
 
-class ChainTraining(Training[ChainConfig]):
+class FusionTraining(Training[ChainConfig]):
     """Training of tokenizers and Fusion from raw data."""
 
     section: ClassVar[str] = "chain"
 
     def run_folder(self) -> "RunFolder":
-        from vqfusion.train.fusion.trainer import chain_folder
+        from vqfusion.train.fusion.trainer import run_folder
 
-        return chain_folder(self.config, self.folder)
+        return run_folder(self.config, self.folder)
 
     @property
     def smallest_batch(self) -> int:
@@ -31,10 +33,25 @@ class ChainTraining(Training[ChainConfig]):
             sizes += [draw.batch or chain.fusion_stage.batch for draw in chain.draws]
         return min(sizes, default=1)
 
-    def estimates(self) -> "Sequence[Estimate]":
-        from vqfusion.train.fusion.estimate import estimate_chain
+    @cached_property
+    def data(self) -> "Dataset":
+        from vqfusion.train.fusion.data import open_data
 
-        return estimate_chain(self.config, self.device)
+        return open_data(self.config, self.opened)
+
+    def check(self, begin: Path | None) -> None:
+        from vqfusion.train.fusion.data import check
+        from vqfusion.train.fusion.trainer import beginning
+
+        check(self.config, self.data)
+        if begin:
+            beginning(self.config, begin)
+
+    def estimates(self) -> "Sequence[Estimate]":
+        from vqfusion.train.fusion.estimate import estimate
+        from vqfusion.train.loop.accelerator import make_accelerator
+
+        return estimate(self.config, make_accelerator(self.device), self.data)
 
     def rows(self, costs: "Sequence[Estimate]") -> Iterator[tuple[str, str]]:
         chain, cost = self.config, {one.name: f"\n{cost_of(one)}" for one in costs}
@@ -68,10 +85,12 @@ class ChainTraining(Training[ChainConfig]):
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
         from vqfusion.nn.weights import count_parameters
         from vqfusion.train.fusion.preview import Preview
-        from vqfusion.train.fusion.trainer import train_chain
+        from vqfusion.train.fusion.trainer import train
+        from vqfusion.train.loop.accelerator import make_accelerator
 
-        preview = Preview(self.config, self.folder / "samples")
-        system = train_chain(self.config, self.folder, self.device, preview, on_metrics, start=begin)
+        preview = Preview(self.config, self.data, self.folder / "samples")
+        accelerator = make_accelerator(self.device)
+        system = train(self.config, self.folder, accelerator, self.data, on_metrics, begin, on_log=preview)
         return {
             "device": str(system.device),
             "slots": list(system.slots),

@@ -1,6 +1,7 @@
 """Training of a latent diffusion model by the command `train`."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -8,6 +9,7 @@ from vqfusion.commands.train.training import Training, cost_of, time_of
 from vqfusion.config import LatentTrainingConfig
 
 if TYPE_CHECKING:
+    from vqfusion.data import Dataset
     from vqfusion.train.loop.estimate import Estimate
     from vqfusion.train.loop.metrics import OnMetrics
     from vqfusion.train.loop.run import RunFolder
@@ -19,18 +21,33 @@ class LatentTraining(Training[LatentTrainingConfig]):
     section: ClassVar[str] = "latent"
 
     def run_folder(self) -> "RunFolder":
-        from vqfusion.train.latent.trainer import latent_folder
+        from vqfusion.train.latent.trainer import run_folder
 
-        return latent_folder(self.config, self.folder)
+        return run_folder(self.config, self.folder)
 
     @property
     def smallest_batch(self) -> int:
         return min(self.config.tokenizer_stage.batch, self.config.stage.batch)
 
-    def estimates(self) -> "Sequence[Estimate]":
-        from vqfusion.train.latent.estimate import estimate_latent
+    @cached_property
+    def data(self) -> "Dataset":
+        from vqfusion.train.latent.data import open_data
 
-        return estimate_latent(self.config, self.device)
+        return open_data(self.config, self.opened)
+
+    def check(self, begin: Path | None) -> None:
+        from vqfusion.train.latent.data import check
+        from vqfusion.train.latent.trainer import beginning
+
+        check(self.config, self.data)
+        if begin:
+            beginning(self.config, begin)
+
+    def estimates(self) -> "Sequence[Estimate]":
+        from vqfusion.train.latent.estimate import estimate
+        from vqfusion.train.loop.accelerator import make_accelerator
+
+        return estimate(self.config, make_accelerator(self.device), self.data)
 
     def rows(self, costs: "Sequence[Estimate]") -> Iterator[tuple[str, str]]:
         for cost in costs:
@@ -38,17 +55,17 @@ class LatentTraining(Training[LatentTrainingConfig]):
         yield "time here", f"{time_of(costs)}; reading the data comes on top"
 
     def next_steps(self) -> list[str]:
-        from vqfusion.train.latent.trainer import kind_of_tokenizer
+        from vqfusion.train.latent.data import kind_of_tokenizer
 
         target = kind_of_tokenizer(self.config.latent)
         return [f"use it with vqfusion any --target {target} --model {self.folder}"]
 
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
         from vqfusion.nn.weights import count_parameters
-        from vqfusion.train.latent.trainer import train_latent
+        from vqfusion.train.latent.trainer import train
         from vqfusion.train.loop.accelerator import make_accelerator
 
-        model = train_latent(self.config, self.folder, make_accelerator(self.device), on_metrics, begin)
+        model = train(self.config, self.folder, make_accelerator(self.device), self.data, on_metrics, begin)
         return {
             "device": str(model.device),
             "grid": list(model.grid),

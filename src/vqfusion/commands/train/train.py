@@ -4,6 +4,7 @@ The same command resumes a training that was stopped.
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +45,7 @@ def train(
         print(json.dumps(report) if as_json else f"{training.folder}: {done}; {'; '.join(training.next_steps())}")
         return
     with Console(stderr=True).status("timing a few steps"):
-        costs = training.estimates()
+        costs = training.cost()
     if not is_first_process():
         return
     if as_json:
@@ -57,18 +58,20 @@ def _training(
     recipe: str, output: str | None, seed: int | None, device: str | None, start: str | None
 ) -> "Training[Any]":
     """Training that a recipe or file describes."""
-    from vqfusion.commands.train.fusion import ChainTraining
+    from vqfusion.commands.train.fusion import FusionTraining
     from vqfusion.commands.train.latent import LatentTraining
-    from vqfusion.commands.train.restoration import PriorTraining
+    from vqfusion.commands.train.restoration import RestorationTraining
     from vqfusion.config import LatentTrainingConfig, PriorTrainingConfig
-    from vqfusion.train.fusion.recipe import recipe as find
+    from vqfusion.data import open_dataset
+    from vqfusion.train.recipes import recipe as find
 
-    config = find(recipe)
+    opened = cache(open_dataset)
+    config = find(recipe, opened)
     if seed is not None:
         config = config.model_copy(update={"seed": seed})
     folder = Path(output or f"runs/{config.name}")
     if isinstance(config, PriorTrainingConfig):
-        return PriorTraining(config, folder, device, start)
+        return RestorationTraining(config, folder, device, start, opened)
     if isinstance(config, LatentTrainingConfig):
-        return LatentTraining(config, folder, device, start)
-    return ChainTraining(config, folder, device, start)
+        return LatentTraining(config, folder, device, start, opened)
+    return FusionTraining(config, folder, device, start, opened)

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import typer
 
 from vqfusion.config import ChainConfig, LatentTrainingConfig, PriorTrainingConfig
-from vqfusion.files import make_folder
 
 if TYPE_CHECKING:
+    from vqfusion.data import Dataset
     from vqfusion.train.loop.estimate import Estimate
     from vqfusion.train.loop.metrics import OnMetrics
     from vqfusion.train.loop.run import RunFolder
@@ -25,15 +25,23 @@ AnyTraining = TypeVar("AnyTraining", ChainConfig, PriorTrainingConfig, LatentTra
 
 
 class Training(ABC, Generic[AnyTraining]):
-    """One model to train to a folder; `section` is the key of its config in the plan."""
+    """One model to train to a folder; `section` is the key of its config in the plan, `opened` opens data sets."""
 
     section: ClassVar[str]
 
-    def __init__(self, config: AnyTraining, folder: Path, device: str | None, start: str | None):
+    def __init__(
+        self,
+        config: AnyTraining,
+        folder: Path,
+        device: str | None,
+        start: str | None,
+        opened: "Callable[[str], Dataset]",
+    ):
         self.config: AnyTraining = config
         self.folder = folder
         self.device = device
         self.start = start
+        self.opened = opened
 
     @abstractmethod
     def run_folder(self) -> "RunFolder":
@@ -52,8 +60,14 @@ class Training(ABC, Generic[AnyTraining]):
     def rows(self, costs: "Sequence[Estimate]") -> Iterator[tuple[str, str]]:
         """Rows that `--dry-run` prints on networks, time and memory."""
 
-    def read(self) -> None:
-        """Read data that may be missing, before anything is written."""
+    @property
+    @abstractmethod
+    def data(self) -> "Dataset":
+        """The data set, opened once."""
+
+    @abstractmethod
+    def check(self, begin: Path | None) -> None:
+        """UserError where the training would refuse its data, its sizes or the model to begin from."""
 
     @abstractmethod
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
@@ -71,14 +85,19 @@ class Training(ABC, Generic[AnyTraining]):
         leave_idle_out(self.smallest_batch)
         self.run_folder().require_own()
         begin = find_model(self.start) if self.start else None
-        self.read()
-        make_folder(self.folder)
         on_metrics = track(self.folder / "tensorboard") if tensorboard else None
         started = time.monotonic()
         with stoppable():
             made = self.run(begin, on_metrics)
         report = {"recipe": self.config.name, "output": str(self.folder), "seed": self.config.seed}
         return report | made | {"seconds": round(time.monotonic() - started, 3)}
+
+    def cost(self) -> "Sequence[Estimate]":
+        """The cost of every network; UserError where the training would not begin."""
+        from vqfusion.hub import find_model
+
+        self.check(find_model(self.start) if self.start else None)
+        return self.estimates()
 
     def plan(self, costs: "Sequence[Estimate]") -> dict[str, Any]:
         """Report of `--dry-run --json`."""

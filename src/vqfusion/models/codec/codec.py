@@ -16,6 +16,7 @@ from vqfusion.models.codec.vqf import VqfFile, VqfHeader
 from vqfusion.models.fusion.pretrained import load_tokenizers
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.system import System
+from vqfusion.models.unfinished import warn_unfinished
 from vqfusion.nn.pretrained import read_stored
 from vqfusion.nn.weights import pick_device
 from vqfusion.tokenizers.codec.entropy_model import EntropyModel
@@ -46,6 +47,7 @@ class Codec:
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | None = "cpu") -> "Codec":
         """Load the codec of the system in a folder, without its transformer."""
+        warn_unfinished(Path(folder))
         return cls(load_tokenizers(read_stored(folder), pick_device(device)))
 
     def save_pretrained(self, folder: str | Path) -> None:

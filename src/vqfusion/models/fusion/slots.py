@@ -30,7 +30,10 @@ class SlotName:
 def check_slot(name: str, slots: dict[str, SlotConfig]) -> SlotConfig:
     """Config of a slot; UserError that lists the known slots where it is missing."""
     if name not in slots:
-        known = ", ".join(n for n, config in slots.items() if not config.is_length) or "tokenizers only"
+        known = (
+            ", ".join(n for n, config in slots.items() if not config.is_length)
+            or "tokenizers only: use it with encode, decode and inspect"
+        )
         raise UserError(f"this model has no slot {name!r}; it has {known}")
     return slots[name]
 

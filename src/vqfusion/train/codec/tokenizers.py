@@ -1,6 +1,7 @@
 """Training of the tokenizers of a chain: networks by the training loop, vocabularies by counting."""
 
 import json
+from collections.abc import Callable
 from functools import singledispatch
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer
 from vqfusion.train.codec.crops import byte_batches, load_standardised, series_batches, volume_batches
 from vqfusion.train.codec.sources import load_pictures, load_sounds, picture_batches, sound_batches
-from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.fit import OnSave, fit
 from vqfusion.train.loop.metrics import OnMetrics
 from vqfusion.train.loop.steps import Batches
 
@@ -35,6 +36,7 @@ def train_tokenizer(
     folder: Path,
     accelerator: Accelerator,
     on_metrics: OnMetrics | None = None,
+    on_save: Callable[[TokenizerNetwork], OnSave] | None = None,
 ) -> BaseTokenizer:
     """Train a tokenizer of a chain on the training split; resumes from `folder`.
 
@@ -45,6 +47,7 @@ def train_tokenizer(
         folder: Folder of its checkpoints.
         accelerator: Processes and device.
         on_metrics: Called with metrics.
+        on_save: Gives, for the network, what `fit` calls at its checkpoints.
 
     Returns:
         The tokenizer.
@@ -54,7 +57,8 @@ def train_tokenizer(
     contract = json.dumps([chain.data, chain.seed, chain.image_size, config.model_dump(), stage.model_dump()])
     if (network := build_network(config)) is not None:
         batches = batches_for(network, chain, stage, dataset)
-        return fit(network, batches, stage, folder, contract, accelerator, on_metrics=on_metrics)
+        saved = on_save(network) if on_save else None
+        return fit(network, batches, stage, folder, contract, accelerator, on_metrics=on_metrics, on_save=saved)
     if isinstance(config, TextTokenizerConfig):
         return TextTokenizer.train(training_texts(dataset, chain, config), config.vocabulary_size)
     assert isinstance(config, LabelTokenizerConfig), config.kind
@@ -100,6 +104,16 @@ def _bytes(network: TextVQVAETokenizer, chain: ChainConfig, stage: StageConfig, 
 
 def _noise(*shape: int) -> list[torch.Tensor]:
     return list(torch.rand(MADE_UP, *shape, generator=torch.Generator().manual_seed(0)) - 0.5)
+
+
+def require_slot(dataset: Dataset, slot: str) -> None:
+    """UserError where the training split has nothing in a slot, or the first that it has cannot be read."""
+    records = dataset.select(split="train", slots=(slot,))
+    if not records:
+        raise UserError(
+            f"data set {dataset.name!r} has no {slot} in its train split; it has {', '.join(dataset.slots())}"
+        )
+    records[0].load(slot)
 
 
 def training_texts(dataset: Dataset, chain: ChainConfig, config: TextTokenizerConfig | TextVQVAEConfig) -> list[str]:

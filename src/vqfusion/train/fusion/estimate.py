@@ -12,32 +12,31 @@ from vqfusion.config import (
     StageConfig,
     TextTokenizerConfig,
 )
-from vqfusion.data import open_dataset
+from vqfusion.data import Dataset
 from vqfusion.models.fusion.fusion import Fusion
 from vqfusion.models.fusion.slots import patch_size
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.network import TokenizerNetwork
 from vqfusion.train.codec.tokenizers import MADE_UP, batches_for, label_names
+from vqfusion.train.fusion.data import open_data
 from vqfusion.train.fusion.draws import DrawSource, TokenRecord
-from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.estimate import Estimate, measure
 
 
-def estimate_chain(chain: ChainConfig, device: str | None = None) -> list[Estimate]:
-    """Cost of every network of a chain on this machine; takes about 10 seconds."""
-    accelerator = make_accelerator(device)
+def estimate(training: ChainConfig, accelerator: Accelerator, data: Dataset | None = None) -> list[Estimate]:
+    """The cost of every network of a chain on this machine; takes about 10 seconds."""
     generator = torch.Generator().manual_seed(0)
     out, vocabularies = [], {}
-    for name, config in chain.tokenizers.items():
+    for name, config in training.tokenizers.items():
         if (network := build_network(config)) is not None:
             vocabularies[name] = network.codebook_size
-            out.append(estimate_tokenizer(name, network, chain, accelerator))
+            out.append(estimate_tokenizer(name, network, training, accelerator))
         elif isinstance(config, TextTokenizerConfig):
             vocabularies[name] = config.vocabulary_size
         elif isinstance(config, LabelTokenizerConfig):
-            names = config.names or label_names(open_dataset(chain.data), name)
+            names = config.names or label_names(data or open_data(training), name)
             vocabularies[name] = len(names)
-    return [*out, estimate_fusion(chain, vocabularies, accelerator, generator)] if chain.fusion.slots else out
+    return [*out, estimate_fusion(training, vocabularies, accelerator, generator)] if training.fusion.slots else out
 
 
 def estimate_tokenizer(name: str, network: TokenizerNetwork, chain: ChainConfig, accelerator: Accelerator) -> Estimate:

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from vqfusion.config import (
     AudioTokenizerConfig,
@@ -17,10 +16,9 @@ from vqfusion.config import (
     TextTokenizerConfig,
     TokenizerConfig,
     VQVAEConfig,
-    validated,
 )
 from vqfusion.config.tokenizers import TOKENIZER_CONFIGS
-from vqfusion.data import Dataset, open_dataset
+from vqfusion.data import Dataset
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
 from vqfusion.models.fusion.slots import SlotName
@@ -32,25 +30,6 @@ SIZES = {
     "base": (256, 6, 4, (32, 64, 128), 256, 4096),
 }
 TEXT_TOKENS, SOUND_CODES, SOUND_PATCH = 32, 192, 4
-
-
-def chain_for(data: dict[str, Any], path: Path) -> ChainConfig:
-    """Config of a chain from a YAML file: full if it has a section `fusion` or `tokenizers`, else the short form.
-
-    A relative `data` path is relative to the folder of the file.
-    """
-    full = [key for key in ("tokenizers", "fusion") if key in data]
-    if full:
-        short_only = [key for key in data if key in ShortConfig.model_fields and key not in ChainConfig.model_fields]
-        if short_only:
-            raise UserError(f"{path}: {short_only[0]} is of the short form, {full[0]} of the full one; leave out one")
-        chain = validated(ChainConfig, data, str(path))
-        if not chain.tokenizers:
-            raise UserError(f"{path}: tokenizers: there is none to train; give one, such as `image: {{kind: image}}`")
-        return chain.model_copy(update={"data": beside(path, chain.data)})
-    short = validated(ShortConfig, data, str(path))
-    short = short.model_copy(update={"data": beside(path, short.data)})
-    return expand(short, open_dataset(short.data))
 
 
 def beside(path: Path, data: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from vqfusion.config import ChainConfig, DrawConfig
-from vqfusion.data import open_dataset
+from vqfusion.data import Dataset
 from vqfusion.data.record import Record, key_bytes
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
@@ -33,13 +33,13 @@ class Preview:
     numbers come from its own generators, so that the training is not affected.
     """
 
-    def __init__(self, chain: ChainConfig, folder: Path):
-        self.chain, self.folder = chain, folder
+    def __init__(self, chain: ChainConfig, data: Dataset, folder: Path):
+        self.chain, self.data, self.folder = chain, data, folder
 
     @cached_property
     def records(self) -> list[Record]:
         """Records to show, in the order of a hash, so that the first few are of different kinds."""
-        dataset = open_dataset(self.chain.data).limited(self.chain.limit_keys)
+        dataset = self.data.limited(self.chain.limit_keys)
         unseen, seen = (
             sorted(dataset.select(split=split), key=lambda one: sha1(key_bytes(one.key)).digest())
             for split in ("val", "train")

@@ -1,7 +1,8 @@
-"""Recipes: functions that return the full config of a chain, with its cost and score in the docstring."""
+"""Recipes of chains: functions that return the full config, with its cost and score in the docstring; and the YAML."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vqfusion.config import (
     AudioTokenizerConfig,
@@ -10,8 +11,6 @@ from vqfusion.config import (
     FusionConfig,
     ImageTokenizerConfig,
     LabelTokenizerConfig,
-    LatentTrainingConfig,
-    PriorTrainingConfig,
     SeriesTokenizerConfig,
     ShortConfig,
     SlotConfig,
@@ -20,13 +19,11 @@ from vqfusion.config import (
     TextVQVAEConfig,
     VolumeTokenizerConfig,
     VQVAEConfig,
-    load_yaml,
+    validated,
 )
-from vqfusion.data import open_dataset
+from vqfusion.data import Dataset, open_dataset
 from vqfusion.errors import UserError
-from vqfusion.train.fusion.own_data import chain_for, expand, numbers, one_token_slot, text_slot
-from vqfusion.train.latent.recipe import LATENT_RECIPES, latent_training_for
-from vqfusion.train.restoration.recipe import PRIOR_RECIPES, prior_training_for
+from vqfusion.train.fusion.own_data import beside, expand, numbers, one_token_slot, text_slot
 
 EMOJI_LANGUAGES = ("en", "de", "fr", "es", "it", "ru", "zh")
 EMOJI_WEIGHTS = (3.0, 3.0, 3.0, 2.0, 2.0, 1.0, 1.0)
@@ -199,22 +196,21 @@ RECIPES: dict[str, Callable[[], ChainConfig]] = {
 }
 
 
-def recipe(name: str) -> ChainConfig | PriorTrainingConfig | LatentTrainingConfig:
-    """Config of a named recipe or a YAML file.
+def training_of(data: dict[str, Any], path: Path, opened: Callable[[str], Dataset] = open_dataset) -> ChainConfig:
+    """The chain of a YAML file: the full config if it has a section `fusion` or `tokenizers`, else the short form.
 
-    A section `prior` makes it the training of a prior, a section `latent` that of a latent diffusion model.
+    A relative `data` path is taken from the folder of the file. The short form follows from what the data hold, which
+    are `opened`.
     """
-    if name in RECIPES:
-        return RECIPES[name]()
-    if name in PRIOR_RECIPES:
-        return PRIOR_RECIPES[name]()
-    if name in LATENT_RECIPES:
-        return LATENT_RECIPES[name]()
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        data = load_yaml(path)
-        if "latent" in data:
-            return latent_training_for(data, path)
-        return prior_training_for(data, path) if "prior" in data else chain_for(data, path)
-    known = ", ".join([*RECIPES, *PRIOR_RECIPES, *LATENT_RECIPES])
-    raise UserError(f"no recipe {name!r}: give one of {known}, or a file that ends in .yaml")
+    full = [key for key in ("tokenizers", "fusion") if key in data]
+    if full:
+        short_only = [key for key in data if key in ShortConfig.model_fields and key not in ChainConfig.model_fields]
+        if short_only:
+            raise UserError(f"{path}: {short_only[0]} is of the short form, {full[0]} of the full one; leave out one")
+        chain = validated(ChainConfig, data, str(path))
+        if not chain.tokenizers:
+            raise UserError(f"{path}: tokenizers: there is none to train; give one, such as `image: {{kind: image}}`")
+        return chain.model_copy(update={"data": beside(path, chain.data)})
+    short = validated(ShortConfig, data, str(path))
+    short = short.model_copy(update={"data": beside(path, short.data)})
+    return expand(short, opened(short.data))

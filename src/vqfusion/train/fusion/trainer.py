@@ -2,91 +2,104 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
 from vqfusion.config import ChainConfig, LabelTokenizerConfig
-from vqfusion.data import Dataset, open_dataset
+from vqfusion.data import Dataset
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.models.fusion.fusion import Fusion
 from vqfusion.models.fusion.pretrained import Parts
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.system import System
 from vqfusion.models.fusion.taught import Taught
-from vqfusion.nn.weights import fingerprint, round_to_half
+from vqfusion.nn.weights import fingerprint, load_json, round_to_half
+from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.train.codec.entropy import add_entropy_model
 from vqfusion.train.codec.tokenizers import train_tokenizer
+from vqfusion.train.fusion.data import check, open_data
 from vqfusion.train.fusion.draws import DrawSource
 from vqfusion.train.fusion.start import adopted_tokenizers, copy_weights, require_same_size
 from vqfusion.train.fusion.temperature import calibrated
 from vqfusion.train.fusion.views import tokenize_records
 from vqfusion.train.loop.accelerator import make_accelerator
-from vqfusion.train.loop.fit import fit
+from vqfusion.train.loop.fit import OnSave, fit
 from vqfusion.train.loop.metrics import OnMetrics
 from vqfusion.train.loop.run import RunFolder
 from vqfusion.train.loop.steps import require_batch
 
 
-def train_chain(
-    chain: ChainConfig,
+def train(
+    training: ChainConfig,
     folder: Path,
-    device: str | None = None,
-    on_log: Callable[[int, System], None] | None = None,
-    on_metrics: OnMetrics | None = None,
     accelerator: Accelerator | None = None,
+    data: Dataset | None = None,
+    on_metrics: OnMetrics | None = None,
     start: Path | None = None,
+    on_log: Callable[[int, System], None] | None = None,
 ) -> System:
-    """Train everything in a chain and save the System to `folder`; resumes where it was stopped.
+    """Train everything that a chain names and save the System to a folder; resumes where it was stopped.
 
-    Each tokenizer also gets an entropy model for the codec. A chain without slots has tokenizers only. Runs in one
-    process or under `accelerate launch` / torchrun; every process reads the data.
+    Each tokenizer gets the entropy model of its codes, for the codec. A chain without slots ends there. A run that was
+    stopped leaves what it has trained as a System that is marked as unfinished: tokenizers first, Fusion later. Runs in
+    one process or under `accelerate launch` / torchrun; every process reads the data.
 
     Args:
-        chain: Config of the chain.
-        folder: Folder of the training.
-        device: As in `vqfusion.load`.
-        on_log: Called with step and System while Fusion trains.
-        on_metrics: Called with the metrics of every stage.
-        accelerator: Processes and device, in place of `device`.
-        start: Folder of a trained system whose tokenizers and weights are the start.
+        training: What is trained, and how.
+        folder: The folder of the run and of the System.
+        accelerator: Processes and device; None takes what there is.
+        data: What `open_data` gave; None opens what the config names.
+        on_metrics: Sees the metrics of every stage.
+        start: Folder of a trained System whose tokenizers and weights are the beginning.
+        on_log: Sees the System as it is while Fusion trains.
 
     Returns:
-        The system.
+        The trained System.
     """
-    begin = System.from_pretrained(start).parts if start else None
-    if begin:
-        require_same_size(chain, begin)
-    accelerator = accelerator or make_accelerator(device)
-    with chain_folder(chain, folder).held(accelerator):
-        return _train(chain, folder, accelerator, on_log, on_metrics, begin)
+    begin = beginning(training, start) if start else None
+    accelerator = accelerator or make_accelerator(None)
+    data = data or open_data(training)
+    check(training, data)
+    with run_folder(training, folder).held(accelerator):
+        return _train(training, folder, accelerator, data, on_log, on_metrics, begin)
 
 
-def chain_folder(chain: ChainConfig, folder: Path) -> RunFolder:
-    """Folder of the training of a chain."""
-    return RunFolder(folder, "chain", chain, settled={"fusion": "tokenizer_stages"})
+def beginning(training: ChainConfig, start: Path) -> Parts:
+    """The System to start from; UserError where its transformer is of another size."""
+    begin: Parts = System.from_pretrained(start).parts
+    require_same_size(training, begin)
+    return begin
+
+
+def run_folder(training: ChainConfig, folder: Path) -> RunFolder:
+    """The folder of the training of a chain."""
+    return RunFolder(folder, "chain", training, settled={"fusion": "tokenizer_stages"})
 
 
 def _train(
     chain: ChainConfig,
     folder: Path,
     accelerator: Accelerator,
+    dataset: Dataset,
     on_log: Callable[[int, System], None] | None,
     on_metrics: OnMetrics | None,
     begin: Parts | None,
 ) -> System:
-    """Train a chain whose folder is locked."""
-    run, processes = chain_folder(chain, folder), accelerator.num_processes
+    """The training of a chain whose folder is held."""
+    run, processes = run_folder(chain, folder), accelerator.num_processes
     if chain.fusion.slots:
         for draw in chain.draws:
             require_batch(draw.batch or chain.fusion_stage.batch, processes)
-    dataset = open_dataset(chain.data)
     chain, tokenizers = adopted_tokenizers(chain, begin) if begin else (chain, {})
+    trained: dict[str, BaseTokenizer] = {}
     for name in chain.tokenizers:
         torch.manual_seed(torch_seed(chain.seed))
+        on_save = partial(_on_save, run, chain, trained, name)
         tokenizer = tokenizers.get(name) or train_tokenizer(
-            name, chain, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics
+            name, chain, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics, on_save
         )
         if isinstance(tokenizer, torch.nn.Module):
             round_to_half(tokenizer)
@@ -94,7 +107,11 @@ def _train(
         if accelerator.is_main_process:
             tokenizer.write(folder, name)
             add_entropy_model(tokenizer, name, dataset, chain, folder)
-        tokenizers[name] = tokenizer
+        tokenizers[name] = trained[name] = tokenizer
+        if accelerator.is_main_process and not _held(folder, name, tokenizer):
+            stage = chain.tokenizer_stages.get(name)
+            steps = stage.steps if stage else 1  # a vocabulary is counted at once
+            _on_save(run, chain, trained, name, tokenizer)(steps, steps)
     chain = with_untrained_pairs(with_names(chain, tokenizers), dataset)
     slots = SlotTokenizers(chain, tokenizers)
     if not chain.fusion.slots:
@@ -131,6 +148,35 @@ def _train(
     )
     round_to_half(fusion)
     return _saved(calibrated(System(chain, slots, fusion, taught), limited), run, accelerator)
+
+
+def _on_save(
+    run: RunFolder, chain: ChainConfig, trained: dict[str, BaseTokenizer], name: str, tokenizer: BaseTokenizer
+) -> OnSave:
+    """Saves the tokenizers that are trained and the one that is in training, as a System without Fusion."""
+    made = {**trained, name: tokenizer}
+    some = chain.model_copy(
+        update={
+            "tokenizers": {one: config for one, config in chain.tokenizers.items() if one in made},
+            "tokenizer_stages": {one: stage for one, stage in chain.tokenizer_stages.items() if one in made},
+            "fusion": chain.fusion.model_copy(update={"slots": {}}),
+            "draws": (),
+        }
+    )
+
+    def save() -> None:
+        named = with_names(some, made)
+        System(named, SlotTokenizers(named, made), None).save_pretrained(run.path)
+
+    return run.on_save(f"tokenizer {name}", save)
+
+
+def _held(folder: Path, name: str, tokenizer: BaseTokenizer) -> bool:
+    """Whether the System in the folder has this tokenizer as it is."""
+    if not (folder / "config.json").exists():
+        return False
+    held = load_json(folder / "config.json").get("fingerprints")
+    return isinstance(held, dict) and held.get(name) == tokenizer.fingerprint()
 
 
 def _saved(system: System, run: RunFolder, accelerator: Accelerator) -> System:

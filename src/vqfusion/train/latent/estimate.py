@@ -3,29 +3,28 @@
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
-from vqfusion.config import (
-    LatentTrainingConfig,
-)
-from vqfusion.data import open_dataset
+from vqfusion.config import LatentTrainingConfig
+from vqfusion.data import Dataset
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.train.codec.tokenizers import MADE_UP, label_names
 from vqfusion.train.fusion.estimate import estimate_tokenizer
-from vqfusion.train.latent.trainer import LabelledSignals, fresh_model, kind_of_tokenizer, tokenizer_chain
-from vqfusion.train.loop.accelerator import make_accelerator
+from vqfusion.train.latent.data import LabelledSignals, kind_of_tokenizer, open_data
+from vqfusion.train.latent.trainer import fresh_model, tokenizer_chain
 from vqfusion.train.loop.estimate import Estimate, measure
 
 
-def estimate_latent(training: LatentTrainingConfig, device: str | None = None) -> list[Estimate]:
-    """Cost of tokenizer and denoiser, measured on random data."""
-    accelerator, kind, chain = make_accelerator(device), kind_of_tokenizer(training.latent), tokenizer_chain(training)
+def estimate(training: LatentTrainingConfig, accelerator: Accelerator, data: Dataset | None = None) -> list[Estimate]:
+    """The cost of a latent diffusion: of its tokenizer and of its denoiser, on random data."""
+    kind, chain = kind_of_tokenizer(training.latent), tokenizer_chain(training)
     network = build_network(chain.tokenizers[kind])
     assert isinstance(network, SignalTokenizer), "the config names networks of signals only"
     crop = network.crop(training.image_size)
     first = estimate_tokenizer(kind, network, chain, accelerator)
     if training.label:
-        names = label_names(open_dataset(training.data), training.label)
+        names = label_names(data or open_data(training), training.label)
         latent = training.latent.model_copy(update={"classes": names})
         training = training.model_copy(update={"latent": latent})
     signals = torch.rand(MADE_UP, 1, *crop, generator=torch.Generator().manual_seed(0))

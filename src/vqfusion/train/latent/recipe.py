@@ -36,11 +36,11 @@ def digits_latent() -> LatentTrainingConfig:
     )
 
 
-LATENT_RECIPES: dict[str, Callable[[], LatentTrainingConfig]] = {"digits-latent": digits_latent}
+RECIPES: dict[str, Callable[[], LatentTrainingConfig]] = {"digits-latent": digits_latent}
 
 
-def latent_training_for(data: dict[str, Any], path: Path) -> LatentTrainingConfig:
-    """Training from a YAML file with a section `latent`; a relative `data` path is relative to the file.
+def training_of(data: dict[str, Any], path: Path) -> LatentTrainingConfig:
+    """The training of a YAML file with a section `latent`; a relative `data` path is taken from the file's folder.
 
     Single values may be given under `stage` and `tokenizer_stage`; the rest is as in the recipe of digits.
     """

@@ -83,7 +83,7 @@ def sound_prior() -> PriorTrainingConfig:
     )
 
 
-PRIOR_RECIPES: dict[str, Callable[[], PriorTrainingConfig]] = {
+RECIPES: dict[str, Callable[[], PriorTrainingConfig]] = {
     "grey-prior": grey_prior,
     "photo-prior": photo_prior,
     "volume-prior": volume_prior,
@@ -91,7 +91,7 @@ PRIOR_RECIPES: dict[str, Callable[[], PriorTrainingConfig]] = {
 }
 
 
-def prior_training_for(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
+def training_of(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
     """The training of a YAML file with a section `prior`; a relative `data` path is taken from the file's folder.
 
     What is not said is as in the recipe of the same modality, but for `data`; under `stage` single values may be
@@ -102,7 +102,7 @@ def prior_training_for(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
     modality = str(section.get("modality", "image")) if isinstance(section, dict) else "image"
     row = MODALITIES.get(modality)
     recipe = (row and row.prior_recipe) or "photo-prior"
-    base = PRIOR_RECIPES[recipe]().model_dump(mode="json", exclude={"data", "name"})
+    base = RECIPES[recipe]().model_dump(mode="json", exclude={"data", "name"})
     if isinstance(section, dict) and section.get("channels", 3) != 3:
         base |= {"grey": 0.0, "camera": 0.0}
     if "crop" in data:

@@ -7,23 +7,22 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
-from vqfusion.config import PriorTrainingConfig
-from vqfusion.data import open_dataset
-from vqfusion.data.transforms import resample
+from vqfusion.config import PriorConfig, PriorTrainingConfig
+from vqfusion.data import Dataset
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
-from vqfusion.modalities import MODALITIES
 from vqfusion.models.restoration.prior import NoisyBatch, Prior
 from vqfusion.nn.weights import fingerprint, load_weights, round_to_half
+from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.fit import fit
 from vqfusion.train.loop.metrics import OnMetrics
 from vqfusion.train.loop.run import RunFolder
 from vqfusion.train.loop.steps import share, step_generator
 from vqfusion.train.restoration.damage import damaged_crop
+from vqfusion.train.restoration.data import load_signals, open_data
 
 Signals = Sequence[Tensor]
 
@@ -81,13 +80,13 @@ def noise_levels(
     return torch.where(places < share, inner, outer)
 
 
-def train_prior(
+def train(
     training: PriorTrainingConfig,
-    signals: Signals,
     folder: Path,
-    accelerator: Accelerator,
+    accelerator: Accelerator | None = None,
+    data: Dataset | None = None,
     on_metrics: OnMetrics | None = None,
-    start: Prior | None = None,
+    start: Path | None = None,
     stop_after: int | None = None,
     show: bool = True,
 ) -> Prior:
@@ -97,36 +96,35 @@ def train_prior(
 
     Args:
         training: Config of the training.
-        signals: Signals `[C, *size]`.
         folder: Folder of the training.
-        accelerator: Processes and device.
+        accelerator: Processes and device; None takes what there is.
+        data: What `open_data` gave; None opens what the config names.
         on_metrics: Called with metrics.
-        start: Trained prior of the same config whose weights are the start.
+        start: Folder of a trained prior of the same config whose weights are the start.
         stop_after: Stop after this step, for tests.
         show: Show a progress bar.
 
     Returns:
         The prior.
     """
+    accelerator = accelerator or make_accelerator(None)
+    first = beginning(training, start) if start else None
+    signals = load_signals(training, data or open_data(training))
     channels = {signal.shape[0] for signal in signals}
     if channels != {training.prior.channels}:
         raise UserError(f"the prior takes {training.prior.channels} channels and the data have {sorted(channels)}")
     torch.manual_seed(torch_seed(training.seed))
-    learned = tuple(name for name in ("grey", "holes", "uneven", "camera") if getattr(training, name))
-    config = training.prior.model_copy(update={"learned": learned})
-    prior = Prior(config)
+    prior = Prior(_config(training))
     source = noisy_batches(signals, training)
 
     def batches(step: int, rank: int, processes: int) -> NoisyBatch:
         return source(step, rank, processes).to(accelerator.device)
 
     contract: Any = training.model_dump(mode="json")
-    if start is not None:
-        if start.config.model_copy(update={"learned": learned}) != config:
-            raise UserError("the prior to start from has another config; give `prior` of the YAML the same values")
-        prior.load_state_dict(start.state_dict())
-        contract = [contract, fingerprint(start.state_dict(), "start")]
-    run = prior_folder(training, folder)
+    if first is not None:
+        prior.load_state_dict(first.state_dict())
+        contract = [contract, fingerprint(first.state_dict(), "start")]
+    run = run_folder(training, folder)
     with run.held(accelerator):
         fit(
             prior,
@@ -145,7 +143,22 @@ def train_prior(
     return prior
 
 
-def prior_folder(training: PriorTrainingConfig, folder: Path) -> RunFolder:
+def beginning(training: PriorTrainingConfig, start: Path) -> Prior:
+    """Prior to start from; UserError where it has another config."""
+    prior: Prior = Prior.from_pretrained(start)
+    config = _config(training)
+    if prior.config.model_copy(update={"learned": config.learned}) != config:
+        raise UserError("the prior to start from has another config; give `prior` of the YAML the same values")
+    return prior
+
+
+def _config(training: PriorTrainingConfig) -> PriorConfig:
+    """Config of the prior, with what the training teaches it."""
+    learned = tuple(name for name in ("grey", "holes", "uneven", "camera") if getattr(training, name))
+    return training.prior.model_copy(update={"learned": learned})
+
+
+def run_folder(training: PriorTrainingConfig, folder: Path) -> RunFolder:
     """Folder of the training of a prior."""
     return RunFolder(folder, "prior", training, parts=("training",))
 
@@ -158,59 +171,3 @@ def averaged_so_far(training: PriorTrainingConfig, folder: Path) -> Prior:
         for name, parameter in prior.named_parameters():
             parameter.copy_(tensors[f"average/{name}"])
     return prior.eval()
-
-
-def load_signals(training: PriorTrainingConfig, split: str = "train") -> list[Tensor]:
-    """Signals of the modality of a prior in a split: pictures as uint8 at their sizes, others as floats.
-
-    Pictures are converted to the channels of the prior and sound to its sample rate; other signals must have its
-    channels, and volumes and series in other units are scaled to its range.
-    """
-    prior, dataset, kind = training.prior, open_dataset(training.data), MODALITIES[training.prior.modality]
-    records = dataset.select(split=split, slots=(prior.modality,)) or dataset.select(slots=(prior.modality,))
-    if not records:
-        raise UserError(f"data set {dataset.name!r} holds no {prior.modality}; it has {', '.join(dataset.slots())}")
-    signals: list[Tensor] = []
-    for record in records:
-        sample = record.load(prior.modality)
-        if kind.pictured:
-            signals += reduced(as_bytes(sample.data, prior.channels), training.sizes)
-        elif sample.data.shape[0] != prior.channels:
-            raise UserError(f"{record.key}: has {sample.data.shape[0]} channels and the prior takes {prior.channels}")
-        elif kind.heard and prior.sample_rate_hz:
-            signals.append(resample(sample, prior.sample_rate_hz).data)
-        else:
-            signals.append(in_range(sample.data, prior.value_range))
-    return signals
-
-
-def as_bytes(picture: Float[Tensor, "C H W"], channels: int) -> UInt8[Tensor, "D H W"]:
-    """A picture in [0, 1] as uint8 with 1 or 3 channels."""
-    if channels == 1 and picture.shape[0] == 3:
-        picture = (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=0, keepdim=True)
-    return (picture.expand(channels, -1, -1) * 255).round().to(torch.uint8)
-
-
-def in_range(data: Float[Tensor, "C ..."], value_range: tuple[float, float]) -> Float[Tensor, "C ..."]:
-    """Data unchanged where they lie in the range, else with their 0.1 and 99.9 % quantiles scaled to its ends."""
-    low, high = value_range
-    if low <= float(data.min()) and float(data.max()) <= high:
-        return data
-    sorted_values = data.flatten().sort().values
-    count = len(sorted_values)
-    first, last = (float(sorted_values[int(share * (count - 1))]) for share in (0.001, 0.999))
-    return (low + (data - first) * (high - low) / max(last - first, 1e-12)).clamp(low, high)
-
-
-def reduced(picture: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """A picture `[C, H, W]` of 0 to 255 with each of these longer sides that it exceeds by a quarter.
-
-    The picture itself is included where it is no larger than the largest of them.
-    """
-    longest = max(picture.shape[1:])
-    found = [picture] if longest <= max(sizes, default=longest) else []
-    for size in (size for size in sizes if size <= 0.8 * longest):
-        shape = [max(1, round(n * size / longest)) for n in picture.shape[1:]]
-        small = F.interpolate(picture[None].float(), shape, mode="bicubic", antialias=True)[0]
-        found.append(small.round().clamp(0, 255).to(torch.uint8))
-    return found
