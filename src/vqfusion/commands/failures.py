@@ -1,5 +1,6 @@
 """Inputs that are skipped: of several inputs, one that fails does not stop the others."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,11 +21,13 @@ class Failures:
 
     @contextmanager
     def skipping(self, source: str) -> Iterator[None]:
-        """Context that records a UserError for an input and ends the block."""
+        """Context that records a UserError for an input and ends the block; alone, a file is named in it."""
         try:
             yield
         except UserError as error:
             if not self.several:
+                if os.path.isfile(source) and source not in str(error) and not str(error).startswith("--"):
+                    raise UserError(f"{source}: {error}") from None
                 raise
             self.rows.append({"input": source, "error": str(error)})
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from vqfusion.data.io.file import modality_of_bytes, modality_of_suffix, name_of, read_bytes
+from vqfusion.data.io.file import guarded, modality_of_bytes, modality_of_suffix, read_bytes
 from vqfusion.errors import UserError
 from vqfusion.modalities import FILES, MODALITIES, imported, suffixes_of
 
@@ -33,15 +33,8 @@ def read(path: str | Path, modality: str | None = None, keep: bool = False):
     found = modality or modality_of_bytes(data) or ("text" if path == "-" else modality_of_suffix(path))
     if found is None:
         raise UserError(f"{path}: of no supported kind; use {suffixes_of(FILES)}")
-    try:
+    with guarded(path, MODALITIES[found].noun):
         return MODALITIES[found].read(data, keep)
-    except UserError as error:
-        raise UserError(str(error).replace(name_of(data), name_of(path), 1)) from None
-    except MemoryError:
-        raise UserError(f"{name_of(path)}: needs more memory than there is; cut it into parts") from None
-    except Exception as error:  # libraries raise almost any exception on damaged files
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise UserError(f"{name_of(path)}: damaged, or not {MODALITIES[found].noun} ({reason})") from error
 
 
 def write(sample: Any, path: str | Path, force: bool = False) -> tuple[str, ...]:

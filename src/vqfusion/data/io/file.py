@@ -5,6 +5,8 @@ import re
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vqfusion.errors import UserError
@@ -101,6 +103,25 @@ def _modality_of_arrays(data: bytes) -> str | None:
 def name_of(source: str | Path | bytes) -> str:
     """Name of a source in messages."""
     return "standard input" if source == "-" or isinstance(source, bytes) else str(source)
+
+
+@contextmanager
+def guarded(source: str | Path | bytes, noun: str) -> Iterator[None]:
+    """Context in which the bytes of a file are decoded: whatever goes wrong is one UserError that names the file.
+
+    Args:
+        source: The file, "-" or bytes.
+        noun: What the file should hold, with its article.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(name_of(b""), name_of(source), 1)) from None
+    except MemoryError:
+        raise UserError(f"{name_of(source)}: needs more memory than there is; cut it into parts") from None
+    except Exception as error:  # libraries raise almost any exception on damaged files
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"{name_of(source)}: damaged, or not {noun} ({reason})") from error
 
 
 def read_bytes(source: str | Path | bytes) -> bytes:

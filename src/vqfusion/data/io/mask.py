@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vqfusion.data.io.file import read_bytes
+from vqfusion.data.io.file import guarded, read_bytes
 from vqfusion.data.io.picture import read_picture
 from vqfusion.errors import UserError
 
@@ -31,7 +31,8 @@ def read_picture_mask(path: str | Path) -> tuple[Bool[Tensor, "H W"], tuple[str,
     if data.startswith(NUMPY):
         marked = _lighter(_array(data, path))
     else:
-        sample = read_picture(data, keep=True)
+        with guarded(path, "a picture"):
+            sample = read_picture(data, keep=True)
         grey, alpha = sample.data.mean(0), sample.extras.alpha
         painted = None if alpha is None else alpha[0] >= 0.5
         if painted is None or bool(painted.all()):
