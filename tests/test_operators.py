@@ -275,3 +275,15 @@ def test_mistakes_are_one_line(make, words):
     with pytest.raises(UserError, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("quality", [10, 30, 75, 95])
+def test_jpeg_takes_the_tables_of_a_file(mode, quality):
+    """Those that Pillow writes are those of the quality, in the same order."""
+    file = io.BytesIO()
+    Image.new(mode, (16, 16)).save(file, "JPEG", quality=quality)
+    of_file, like = JPEG(dict(Image.open(file).quantization)), torch.zeros(())
+    assert torch.equal(of_file.steps(len(mode), like), JPEG(quality).steps(len(mode), like))
+    with pytest.raises(UserError, match="64 steps"):
+        JPEG({0: [16, 11, 10]})

@@ -1,6 +1,7 @@
 """JPEG compression: each coefficient of the picture is known to lie in an interval."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -35,33 +36,44 @@ YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0
 
 
 class JPEG(Operator):
-    """JPEG of this `quality` (1 to 100) on grey or colour pictures in [0, 1], without chroma subsampling (4:4:4).
+    """JPEG on grey or colour pictures in [0, 1], without chroma subsampling (4:4:4).
 
     Not linear: y is the decoded picture, and x is consistent with it when each coefficient of its 8 x 8 blocks is
     rounded to the same value. `proximal` is the projection onto those pictures; it is approximate in blocks across the
     border. The rounding counts as the identity for gradients and for `A_adjoint`.
+
+    Args:
+        quality: Quality of the library of the IJG, 1 to 100, or the quantization tables of a file as Pillow gives them
+            (`dict(Image.open(path).quantization)`): 64 steps in units of 1/255, row by row, by number of the table,
+            the first for brightness and the second, where there is one, for colours.
     """
 
     kind: ClassVar[str] = "jpeg"
     ranks: ClassVar[tuple[int, ...]] = (2,)
     linear: ClassVar[bool] = False
 
-    def __init__(self, quality: int):
+    def __init__(self, quality: int | Mapping[int, Sequence[int]]):
         super().__init__(0.0)
+        if isinstance(quality, Mapping):
+            self.tables = [list(quality[number]) for number in sorted(quality)][:2]
+            if not self.tables or any(len(t) != SIDE**2 or min(t) < 1 for t in self.tables):
+                raise UserError("a quantization table of JPEG holds 64 steps of 1 or more")
+            return
         if not 1 <= quality <= 100:
             raise UserError(f"the quality of JPEG lies in 1 to 100, not {quality}")
-        self.quality = quality
+        percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+        scaled = (torch.tensor([LUMINANCE, CHROMINANCE]) * percent + 50) // 100
+        self.tables = scaled.clamp(1, 255).flatten(1).tolist()
 
     def steps(self, channels: int, like: Tensor) -> Float[Tensor, "C 1 1 8 8"]:
-        """Widths of the intervals in units of 1/255, scaled with the quality as in the library of the IJG.
+        """Widths of the intervals in units of 1/255.
 
         `like` gives dtype and device.
         """
         if channels not in (1, 3):
             raise UserError(f"JPEG holds pictures of 1 or 3 channels, not {channels}")
-        percent = 5000 // self.quality if self.quality < 50 else 200 - 2 * self.quality
-        tables = torch.tensor([LUMINANCE, *[CHROMINANCE] * (channels - 1)])
-        return ((tables * percent + 50) // 100).clamp(1, 255).to(like)[:, None, None]
+        tables = torch.tensor([self.tables[0], *[self.tables[-1]] * (channels - 1)])
+        return tables.view(channels, 1, 1, SIDE, SIDE).to(like)
 
     @property
     def level(self) -> float:
