@@ -56,6 +56,10 @@ class Denoise(Restoration):
         fitted = FittedSample.of(sample, prior, from_zero=self.noise in ("poisson", "rician"))
         if self.noise != "gaussian":
             return fitted
+        if self.level is None and self.read_out == "mean":
+            fitted = fitted.as_jpeg()
+            if fitted.jpeg is not None:
+                return fitted
         if prior.config.channels == fitted.y.shape[1]:
             fitted = fitted.with_independent_noise(self.level)
         return fitted.with_noise_above(self.level).judged_where_seen(self.level)
@@ -63,6 +67,8 @@ class Denoise(Restoration):
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion import operators
 
+        if fitted.jpeg is not None:
+            return fitted.jpeg
         level = fitted.sigma if self.level is None else self.level
         own = None if level is None else fitted.level(level)
         if self.noise == "gaussian":
@@ -84,9 +90,11 @@ class Denoise(Restoration):
         return operators.PoissonGaussian(gain)
 
     def used_level(self, fitted: "FittedSample", operator: "Operator", sigma: "float | Tensor") -> float:
-        """Noise level: of photon noise at full brightness, of Rician noise that of each component."""
+        """Noise level: of photon noise at full brightness, of Rician noise that of each component, of JPEG as told."""
         from vqfusion.diffusion.operators import PoissonGaussian, Rician
 
+        if fitted.jpeg is not None:
+            return fitted.jpeg.level
         noise = operator.noise
         if isinstance(noise, PoissonGaussian):
             return fitted.level_back(noise.gain**0.5)

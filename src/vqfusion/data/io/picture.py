@@ -51,6 +51,7 @@ class Extras:
     icc: bytes | None = None
     bits: int = 8
     dpi: tuple[float, float] | None = None
+    tables: dict[int, list[int]] | None = None  # quantization tables of a JPEG whose pixels were not turned
 
     @property
     def beside_colours(self) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
             layout = _layout(picture)
             pixels = _wide(data, picture, layout) if "16" in layout else _narrow(picture)
             orientation, exif = _notes(picture, keep)
-            extras = _extras(picture, layout, exif) if keep else None
+            extras = _extras(picture, layout, exif, orientation) if keep else None
             left_out = _left_out(picture)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
@@ -190,7 +191,7 @@ def _notes(picture: Image.Image, keep: bool) -> tuple[int, bytes | None]:
     return orientation, None
 
 
-def _extras(picture: Image.Image, layout: str, exif: bytes | None) -> Extras:
+def _extras(picture: Image.Image, layout: str, exif: bytes | None, orientation: int) -> Extras:
     """Everything but the transparency; the colour profile only where it is one for the colours that are read."""
     icc, dpi = picture.info.get("icc_profile"), picture.info.get("dpi")
     space = b"GRAY" if picture.mode in ("1", "L", "LA") or picture.mode.startswith("I") else b"RGB "
@@ -199,6 +200,7 @@ def _extras(picture: Image.Image, layout: str, exif: bytes | None) -> Extras:
         icc=icc if icc and icc[16:20] == space else None,
         bits=16 if "16" in layout else 8,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and 0 < min(dpi) and max(dpi) < MAX_DPI else None,
+        tables=getattr(picture, "quantization", None) if orientation == 1 else None,
     )
 
 

@@ -13,6 +13,7 @@ from vqfusion.diffusion.operators.operator import Operator
 from vqfusion.errors import UserError
 
 SIDE = 8
+UNCHANGED = 0.75  # largest median distance from the decoded coefficients, in units of 1/255: rounding of pixels
 # ITU-T T.81 (1992), tables K.1 and K.2
 LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -83,6 +84,13 @@ class JPEG(Operator):
         training.
         """
         return 0.5 * float(self.steps(1, torch.zeros(()))[..., :4, :4].mean()) / 255
+
+    def explains(self, y: Float[Tensor, "B C H W"]) -> bool:
+        """Whether y was decoded from a file with these tables and not changed since."""
+        steps = self.steps(y.shape[1], y)
+        ratio = (self._coefficients(y) / steps)[:, :1]
+        rest = (ratio - ratio.round()).abs() * steps[:1]
+        return float(rest.median()) < UNCHANGED
 
     def A(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         steps = self.steps(x.shape[1], x)

@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from vqfusion.data.loudness import SPEECH, loudness
 from vqfusion.data.transforms import resample
+from vqfusion.diffusion.gaussian.noise_level import estimate_noise
+from vqfusion.diffusion.operators.jpeg import JPEG
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES, Modality
 from vqfusion.models.restoration.channel_noise import independent_noise
@@ -19,6 +21,7 @@ from vqfusion.types import Sample
 
 NEAR_ENDS = 0.001  # a volume's range is that between these quantiles
 MOST_COUNTED = 2**20  # values that quantiles are taken of
+COARSE = 0.03  # level of tables from which on a restored JPEG is nearer, about quality 50: docs/restoring.md
 SMALLEST = 32  # pixels a side of which noise of the channels can be told apart
 DEVIATION = 0.1  # of a series, in half the range of the prior
 
@@ -53,6 +56,7 @@ class FittedSample:
     stronger: float = 1.0
     remark: str = ""
     backdrop: Backdrop | None = None
+    jpeg: JPEG | None = None
 
     @classmethod
     def of(cls, sample: Sample, prior: Prior, from_zero: bool = False) -> "FittedSample":
@@ -176,6 +180,22 @@ class FittedSample:
         """Whether `y` holds the values of the sample themselves, at its own rate."""
         plain = bool((self.scale == 1).all()) and bool((self.offset == 0).all()) and self.seen is None
         return plain and self.sample_rate_hz in (None, self.sample.sample_rate_hz)
+
+    def as_jpeg(self) -> "FittedSample":
+        """A picture from a JPEG file whose rounding is all its noise, with the operator of its tables; others as is."""
+        tables = getattr(self.sample.extras, "tables", None)
+        if tables is None or not MODALITIES[self.sample.modality].pictured:
+            return self
+        jpeg = JPEG(tables)
+        if jpeg.level < COARSE or not jpeg.explains(self.y) or min(self.y.shape[2:]) < SMALLEST:
+            return self
+        if float(estimate_noise(self.y)) > jpeg.level / 2:
+            return self
+        line = (
+            "restored as a JPEG: what its rounding did is removed, and every coefficient stays in its interval; "
+            "--sigma removes noise instead"
+        )
+        return replace(self, jpeg=jpeg, remark=line)
 
     @property
     def warnings(self) -> tuple[str, ...]:
