@@ -142,4 +142,6 @@ def test_weak_texture_beside_a_flat_area_does_not_pass_for_noise():
 
 def test_a_small_picture_does_not_pass_for_clean():
     """Of 16 pixels a side, whose patches are hardly more than the elements of one."""
-    assert float(estimate_noise(0.1 * torch.tensor(noise((1, 1, 16, 16))))) > 0.03
+    small = torch.tensor(noise((1, 1, 16, 16)))
+    assert float(estimate_noise(0.1 * small)) > 0.03
+    assert float(estimate_noise((0.5 + 0.5 * small).clamp(0, 1))) > 0.15

@@ -89,7 +89,7 @@ def _before_clipping(
         covariances = []
         for place, there in known:
             there = there & (least[_corners(place, side)].flatten() >= whole)
-            if int(there.sum()) >= ENOUGH * side**rank:
+            if whole == 0 or int(there.sum()) >= ENOUGH * side**rank:
                 share = average[_corners(place, side)].flatten()[there].mean().clamp(min=1e-3)
                 covariances.append(torch.cov(patches(values, place, side)[there].T) / share)
         if len(covariances) >= max(1, BLOCKS_LEFT * len(known)):
