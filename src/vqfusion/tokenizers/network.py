@@ -69,7 +69,7 @@ class TokenizerNetwork(nn.Module, BaseTokenizer, ABC):
         Raises:
             UserError: A search was asked for in a signal of more than 2^20 positions, or with several codes per vector.
         """
-        x = self.prepare(batch.to(next(self.parameters()).dtype))
+        x = self.prepare(batch.to(next(self.parameters()).dtype) if batch.is_floating_point() else batch)
         ids = self.vqvae.encode(x)
         if not search:
             return ids
