@@ -171,7 +171,8 @@ def _mean(question: Question, steps: int | None) -> Tensor:
     if "holes" in learned:
         schedule = TRAINED
     if isinstance(operator, JPEG):
-        schedule = Schedule(operator.level, operator.level / 2, 2, 0.0)
+        first = operator.level * (3 if "holes" in learned else 1)  # see TRAINED
+        schedule = Schedule(first, first / 2, 2, 0.0)
     start = operator.first_guess(question.y)
     highest = sigma.flatten(1).amax(1).clamp(min=schedule.first).expand(len(start))
     levels = noise_levels(highest, torch.full_like(highest, schedule.last), steps or schedule.steps)
