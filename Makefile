@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 MODEL := emoji
 MINUTES := 60
+JOBS ?= 2
 
 .PHONY: demo test check fuzz soak bench zoo
 
@@ -22,7 +23,7 @@ check: $(READY)  ## lint, docstrings and types
 	$(BIN)/mypy
 
 test: check  ## lint, docstrings, types and every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS)
 
 fuzz: $(READY)  ## mutated inputs through the command, for MINUTES of the processor; SEED=7 repeats a run
 	$(BIN)/python tests/fuzz/fuzzer.py --seconds $$((60 * $(MINUTES))) $(if $(SEED),--seed $(SEED))

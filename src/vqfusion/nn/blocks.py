@@ -1,5 +1,7 @@
 """N-dimensional building blocks: one implementation for rank 1 (sound), 2 (pictures) and 3 (volumes)."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -52,3 +54,10 @@ class ResidualBlock(nn.Module):
         """Output for `x` `[B, channels, *size]`, of the same shape."""
         hidden = self.conv_in(torch.nn.functional.silu(self.norm_in(x)))
         return x + self.conv_out(torch.nn.functional.silu(self.norm_out(hidden)))
+
+
+def cropped(x: Float[Tensor, "B C ..."], size: Sequence[int]) -> Float[Tensor, "B C ..."]:
+    """The first `size` positions along the axes of a signal."""
+    for axis, length in enumerate(size, 2):
+        x = x.narrow(axis, 0, length)
+    return x

@@ -126,7 +126,9 @@ class RestorationNet(nn.Module):
 
 def _spread_level(network: RestorationNet, tensors: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Convert stored weights with one input channel for the level to one for each value, with the same result."""
-    name, wanted = f"{prefix}first.weight", network.first.weight.shape[1]
+    first = network.first.weight
+    assert isinstance(first, Tensor)
+    name, wanted = f"{prefix}first.weight", first.shape[1]
     weight = tensors.get(name)
     if weight is not None and weight.shape[1] == wanted // 2 + 1:
         level = weight[:, -1:] / (wanted // 2)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqfusion.nn.blocks import CONVOLUTION, TRANSPOSED, convolution, extend_to_multiple, group_norm
+from vqfusion.nn.blocks import CONVOLUTION, TRANSPOSED, convolution, cropped, extend_to_multiple, group_norm
 from vqfusion.nn.embedding import TimeEmbedding
 from vqfusion.nn.transformer import AXES, Block, Rotary
 
@@ -152,7 +152,7 @@ class UNet(nn.Module):
             if i:
                 x = self.finer[i - 1](x) + kept.pop()
         x = self.last(F.silu(self.norm(x)))
-        return x[(..., *(slice(n) for n in size))]
+        return cropped(x, size)
 
 
 def count_heads(dim: int, head_dim: int) -> int:

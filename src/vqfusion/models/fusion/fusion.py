@@ -220,7 +220,9 @@ class Fusion(nn.Module):
         if len(self.local_out[key].blocks):
             grid = part.tokens + unpatchify(out, part.tokens.shape[1:-1], slot.patch)
             out = patchify(self.local_out[key](grid, part.token_mask), slot.patch)
-        return F.linear(out, self.embeddings[key].weight[:-1])
+        embedding = self.embeddings[key]
+        assert isinstance(embedding, nn.Embedding)
+        return F.linear(out, embedding.weight[:-1])
 
 
 def _elbo_bits(nll: Float[Tensor, " B"], t: Float[Tensor, " B"], path: MaskedPath) -> Tensor:

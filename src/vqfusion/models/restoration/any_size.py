@@ -7,6 +7,7 @@ from torch import Tensor
 from vqfusion.diffusion.posterior.question import Levels
 from vqfusion.models.restoration.prior import Prior, reflect_to_multiple
 from vqfusion.nn.bfloat16 import has_bfloat16
+from vqfusion.nn.blocks import cropped
 from vqfusion.nn.tiles import MOST_ELEMENTS, run_local
 
 
@@ -93,4 +94,4 @@ class AnySizePrior:
                 return self.prior.denoise(part[:, :channels], part[:, channels:] if mapped else levels[rows])
 
         made = run_local(denoise, whole, self.prior.receptive_radius, multiple, self.most)
-        return made[(..., *(slice(n) for n in size))]
+        return cropped(made, size)

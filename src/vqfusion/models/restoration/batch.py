@@ -140,9 +140,8 @@ def restore_batch(
             warnings += [line for line in calibration.warnings(found) if line not in warnings]
     if isinstance(problem.operator, Denoise):
         exact = (broadcast_level(sigma, y) == 0).expand_as(y)
-        mean, drawn, lower, upper = (
-            part if part is None else torch.where(exact, y, part) for part in (mean, drawn, lower, upper)
-        )
+        mean = torch.where(exact, y, mean)
+        drawn, lower, upper = (None if part is None else torch.where(exact, y, part) for part in (drawn, lower, upper))
     by_item = None if drawn is None else drawn.movedim(0, 1)
     return Restored(mean, by_item, lower, upper, sigma, counted.rows // len(y), tuple(warnings))
 

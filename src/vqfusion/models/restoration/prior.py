@@ -13,6 +13,7 @@ from vqfusion.diffusion.gaussian.schedules import EDMSchedule
 from vqfusion.diffusion.posterior.question import Levels
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
+from vqfusion.nn.blocks import cropped
 from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.nn.restoration import FILL_REACH, RestorationNet, filled
 from vqfusion.types import Prediction, Sample
@@ -119,7 +120,7 @@ class Prior(nn.Module, Pretrained):
         size, whole = x.shape[2:], reflect_to_multiple(x.float(), self.multiple)
         if levels.ndim > 1:
             levels = reflect_to_multiple(levels.expand(len(x), -1, *size), self.multiple)
-        return self._clean(whole, levels)[(..., *(slice(n) for n in size))].to(x.dtype)
+        return cropped(self._clean(whole, levels), size).to(x.dtype)
 
     def _clean(self, x: Float[Tensor, "B C ..."], levels: Tensor) -> Float[Tensor, "B C ..."]:
         """Denoise with levels as the network takes them, and inf for missing values.

@@ -317,6 +317,7 @@ def pulled_back(function: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor)
     """Gradient of <weight, function(x)> with respect to `x`; `weight` `[...]` has the shape of function(x)."""
     x = x.clone().requires_grad_()
     (function(x) * weight).sum().backward()
+    assert x.grad is not None
     return x.grad
 
 

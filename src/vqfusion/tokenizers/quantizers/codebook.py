@@ -54,6 +54,7 @@ class LearnedCodebook(CodebookQuantizer):
     """
 
     codebook: Tensor
+    updates: Tensor
     config_keys = ("dim", "codebook_size", "decay")
 
     def __init__(

@@ -21,6 +21,9 @@ class ResidualFiniteScalarQuantizer(FiniteScalarQuantizer):
     as in `Residual`; other arguments as in `FiniteScalarQuantizer`.
     """
 
+    places: Tensor
+    finest: Tensor
+
     def __init__(
         self,
         levels: tuple[int, ...],

@@ -21,7 +21,8 @@ class UsageWatch:
     """
 
     def __init__(self) -> None:
-        self.seen, self.total, self.told = 0, 0.0, False
+        self.seen, self.told = 0, False
+        self.total: Tensor | float = 0.0
 
     def __call__(self, quantizer: nn.Module, given: tuple[Any, ...], out: Quantized) -> None:
         if not quantizer.training or self.told or torch.compiler.is_compiling():

@@ -56,8 +56,8 @@ class DrawSource:
             {s.split(":")[1] for r in records if "audio" in r.slots for s in r.slots if s.startswith("text:")}
         )
         self.keys = {row: self._eligible(row) for row in chain.draws}
-        for row, keys in self.keys.items():
-            if not keys:
+        for row, eligible in self.keys.items():
+            if not eligible:
                 raise UserError(f"no training record has what the draw {row.given} -> {row.target} needs")
 
     def __call__(self, step: int, rank: int, processes: int) -> list[FusionBatch]:

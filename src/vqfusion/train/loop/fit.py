@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -42,6 +42,9 @@ OnSave = Callable[[int, int], None]
 weights."""
 
 
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
 class Trainable(Protocol):
     """A module with `loss(batch) -> (scalar, report)`."""
 
@@ -73,7 +76,7 @@ def learning_rate(stage: StageConfig, step: int) -> float:
 
 
 def fit(
-    module: nn.Module,
+    module: AnyModule,
     batches: Callable[[int, int, int], Any],
     stage: StageConfig,
     folder: Path,
@@ -84,7 +87,7 @@ def fit(
     on_save: OnSave | None = None,
     stop_after: int | None = None,
     show: bool = True,
-) -> nn.Module:
+) -> AnyModule:
     """Train a module and return it with averaged weights, in evaluation mode.
 
     The checkpoint `folder/state.safetensors` is written every `checkpoint_every_s` seconds, at the end, and on SIGINT
