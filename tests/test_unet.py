@@ -61,7 +61,7 @@ def test_another_number_of_channels_out_and_wrong_grids(kind):
     network = make(kind, 2, out_channels=5, given_channels=(3,))
     x, t = torch.randn(1, 2, 4, 4), torch.tensor([0.5])
     assert network(x, t, torch.randn(1, 3, 2, 2)).shape == (1, 5, 4, 4)
-    with pytest.raises(ValueError, match=r"built for given grids of \(3,\) channels, not \(2,\)"):
+    with pytest.raises(ValueError, match=r"the network takes conditions of \(3,\) channels, not \(2,\)"):
         network(x, t, torch.randn(1, 2, 2, 2))
     assert network(x, t.double()).dtype == torch.float32
 
