@@ -4,7 +4,6 @@ import json
 import math
 import struct
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,7 +254,7 @@ def test_a_sample_comes_back_with_its_extent_and_its_units(tiny, name):
         assert back.data == sample.data
         return
     assert back.data.shape == sample.data.shape and back.data.isfinite().all()
-    assert replace(back, data=None) == replace(sample, data=None)
+    assert vars(back) | {"data": None} == vars(sample) | {"data": None}
     expected = tiny.tokenizers[sample.modality].encode(sample).ids if name != "fast" else None
     if expected is not None:
         assert file.header.grid == tuple(expected.shape)
@@ -351,7 +350,7 @@ def test_headers_that_do_not_fit_their_codes_are_refused(tiny):
             tiny.decode(forged(packed, **change))
     text = zlib.compressobj(9, wbits=-15)
     header = text.compress(b'{"modality": "smell"}') + text.flush()
-    with pytest.raises(UserError, match="header is unreadable"):
+    with pytest.raises(UserError, match="header is wrong"):
         VqfFile.from_bytes(FRONT.pack(b"\x89VQF", 1, len(header), 0, zlib.crc32(header)) + header)
     assert struct.calcsize(FRONT.format) == 15
 

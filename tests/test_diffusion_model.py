@@ -183,7 +183,7 @@ def test_every_path_and_prediction(path, prediction):
 
 
 def test_impossible_models_are_refused():
-    with pytest.raises(ValueError, match="eps says nothing"):
+    with pytest.raises(ValueError, match="eps does not determine the data"):
         make(prediction="eps")
     with pytest.raises(ValueError, match="path 'straight'"):
         make(path="straight")

@@ -214,5 +214,9 @@ def test_shipped_models_of_format_1_mean_the_same_in_format_2(name, tmp_path):
     assert json.loads((ZOO / name / "config.json").read_text())["format"] == 1
     model.save_pretrained(tmp_path)
     assert vqfusion.load(str(tmp_path), "cpu").config == model.config
+    if isinstance(model, torch.nn.Module):  # a prior of an earlier version is written in the form of this one
+        again = vqfusion.load(str(tmp_path), "cpu").state_dict()
+        assert all(torch.equal(value, again[key]) for key, value in model.state_dict().items())
+        return
     for path in ZOO.joinpath(name).glob("*.safetensors"):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name

@@ -179,12 +179,12 @@ class HidesState(VectorQuantizer):
 )
 def test_a_broken_quantizer_is_found(broken, contract):
     with pytest.raises(AssertionError):
-        CONTRACTS[contract](broken(16, 4).eval())
+        CONTRACTS[contract](broken(4, 16).eval())
 
 
 def test_the_error_names_quantizer_and_contract():
     with pytest.raises(AssertionError, match="DoublesCodes breaks the contract 'idempotence': quantizing twice"):
-        check_quantizer(DoublesCodes(16, 4))
+        check_quantizer(DoublesCodes(4, 16))
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -238,7 +238,7 @@ def test_a_broken_tokenizer_is_found():
 
 
 def test_cosine_codes_compare_directions_alone():
-    quantizer = QUANTIZERS["cosine_vq"](16, 4).eval()
+    quantizer = QUANTIZERS["cosine_vq"](4, 16).eval()
     x = torch.randn(1, 30, 4, generator=torch.Generator().manual_seed(0))
     similarity = F.normalize(x[0], dim=-1) @ F.normalize(quantizer.codebook, dim=-1).t()
     assert torch.equal(quantizer(x).indices[0], similarity.argmax(dim=-1))

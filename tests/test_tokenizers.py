@@ -147,7 +147,7 @@ def test_weights_come_back_with_the_same_fingerprint(tmp_path):
         load_tokenizer(other, tmp_path, "image")
     path = tmp_path / "tokenizer-image.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match="not a readable safetensors"):
+    with pytest.raises(UserError, match="do not fit the config beside it"):
         load_tokenizer(config, tmp_path, "image")
 
 

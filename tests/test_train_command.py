@@ -374,8 +374,10 @@ def test_eval_and_demo_speak_json(trained, capsys, tmp_path, monkeypatch):
     arguments = ("--data", trained.parent / "pictures", "--only", "likelihood", "--limit", "2", "-o", "eval.json")
     code, out, err = run(capsys, "eval", "--model", trained, "--json", *arguments)
     assert code == 0 and json.loads(out) == json.loads(Path("eval.json").read_text()), err
-    code, out, err = run(capsys, "demo", "--model", trained, "--json", "-o", "site")
-    assert code == 0 and json.loads(out)["page"] == "site/index.html" and Path("site/index.html").exists(), err
+    monkeypatch.chdir(trained.parent)  # the data that it was trained on are named from there
+    code, out, err = run(capsys, "demo", "--model", trained, "--json", "-o", tmp_path / "site")
+    assert code == 0 and Path(json.loads(out)["page"]) == tmp_path / "site" / "index.html", err
+    assert (tmp_path / "site" / "index.html").exists()
 
 
 def test_data_beside_the_file_comes_before_a_built_in_set(tmp_path, monkeypatch):

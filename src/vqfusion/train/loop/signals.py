@@ -14,7 +14,10 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Converts SIGINT and SIGTERM to a number that the loop checks between two steps."""
+    """Converts SIGINT and SIGTERM to a number that the loop checks between two steps.
+
+    A signal that comes after the last check is delivered when the block ends, to the handler of before.
+    """
 
     number: int | None = None
 
@@ -30,6 +33,8 @@ class Signals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
+        if self.number is not None and kind is None:
+            signal.raise_signal(self.number)
