@@ -198,6 +198,7 @@ def fit(
     for watch in watches:
         watch.remove()
     average.copy_to(module)
+    accelerator.wait_for_everyone()  # nobody leaves while others still receive
     return module.eval()
 
 
