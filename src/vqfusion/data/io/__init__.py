@@ -56,7 +56,13 @@ def write(sample: Any, path: str | Path, force: bool = False) -> tuple[str, ...]
     """
     if sample.modality not in MODALITIES:
         raise UserError(f"cannot write {sample.modality!r} to a file: write one of {', '.join(MODALITIES)}")
-    return MODALITIES[sample.modality].write(sample, path, force)
+    try:
+        return MODALITIES[sample.modality].write(sample, path, force)
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:  # libraries raise almost any exception on what a damaged file said of itself
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"{path}: cannot be written as this kind of file ({reason}); choose another suffix") from error
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from vqfusion.data.io.stored import Stored
 from vqfusion.errors import UserError
 
 # tags of the pixel layout, and tags that are written by name
+RESOLUTION_UNITS = (1, 2, 3)  # none, inch, centimetre: TIFF 6.0, section 8
 LAID_OUT = {254, 255, 256, 257, 258, 259, 262, 266, 270, 273, 277, 278, 279, 282, 283, 284, 296, 305, 306, 317, 320}
 LAID_OUT |= {322, 323, 324, 325, 330, 338, 339, 34665, 34853, 50838, 50839}
 OF_IMAGEJ = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack")  # written anew from the axes
@@ -147,8 +148,13 @@ def new_tiff(voxels: np.ndarray, spacing_mm: tuple[float, ...] | None) -> bytes:
 
 
 def _written(array: np.ndarray, options: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    needed("tifffile").imwrite(buffer, array, **options)
+    """The bytes of a file; without its tags where they are damaged so that no writer takes them."""
+    tifffile, buffer = needed("tifffile"), io.BytesIO()
+    try:
+        tifffile.imwrite(buffer, array, **options)
+    except Exception:  # what a damaged file says of itself fails in ways that no list can name
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, array, photometric="minisblack")
     return buffer.getvalue()
 
 
@@ -164,8 +170,8 @@ def _options(file: Any, page: Any) -> dict[str, Any]:
     options |= {"bigtiff": bool(file.is_bigtiff), "software": page.software or False}
     if int(page.compression) in DEFLATE:
         options["compression"] = "zlib"
-    if "ResolutionUnit" in page.tags:
-        options["resolutionunit"] = int(page.tags["ResolutionUnit"].value)
+    if page.tags.valueof("ResolutionUnit") in RESOLUTION_UNITS:
+        options["resolutionunit"] = int(page.tags.valueof("ResolutionUnit"))
     if isinstance(stamp := page.tags.valueof("DateTime"), str):
         options["datetime"] = stamp
     plain = (int, float, str, bytes, tuple)
