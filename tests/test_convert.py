@@ -94,9 +94,10 @@ def test_what_is_no_sample_is_one_line(make, words):
 
 
 def test_gaps_of_volumes_and_series_are_no_mistake():
-    Sample("series", torch.full((1, 4), torch.nan))
-    Sample("volume", torch.zeros(1, 2, 2, 2, dtype=torch.int16))
-    Sample("image", PICTURE + 2 * torch.randn(PICTURE.shape, generator=torch.Generator().manual_seed(0)))
+    assert Sample("series", torch.full((1, 4), torch.nan)).data.isnan().all()
+    assert Sample("volume", torch.zeros(1, 2, 2, 2, dtype=torch.int16)).data.dtype == torch.int16
+    beyond = PICTURE + 2 * torch.randn(PICTURE.shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(Sample("image", beyond).data, beyond)
 
 
 def test_notebooks_show_samples():

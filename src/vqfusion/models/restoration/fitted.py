@@ -192,7 +192,7 @@ class FittedSample:
         if float(estimate_noise(self.y)) > jpeg.level / 2:
             return self
         line = (
-            "restored as a JPEG: what its rounding did is removed, and every coefficient stays in its interval; "
+            "restored as a JPEG: the errors of its rounding are reduced by what its quantization tables say; "
             "--sigma removes noise instead"
         )
         return replace(self, jpeg=jpeg, remark=line)
