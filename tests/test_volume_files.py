@@ -34,7 +34,9 @@ def here(tmp_path, monkeypatch):
 def prior(tmp_path_factory) -> str:
     torch.manual_seed(0)
     made = Prior(PriorConfig(modality="volume", widths=(4, 6), depths=(1, 1))).eval()
-    return str(made.save_pretrained(tmp_path_factory.mktemp("prior")) or tmp_path_factory.getbasetemp() / "prior0")
+    folder = tmp_path_factory.mktemp("prior")
+    made.save_pretrained(folder)
+    return str(folder)
 
 
 AFFINE = np.array([[0, -2, 0, 10], [1.5, 0, 0, -20], [0, 0, 3, 5], [0, 0, 0, 1]], float)
