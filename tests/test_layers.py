@@ -105,6 +105,12 @@ def test_no_file_imports_itself_by_way_of_others():
     assert not circles()
 
 
+def test_no_file_is_long():
+    """A file over 300 lines holds more than one noun."""
+    lines = {str(path.relative_to(SOURCE)): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert not {name: count for name, count in lines.items() if count > 300}
+
+
 def test_every_public_name_is_there():
     import vqfusion
 

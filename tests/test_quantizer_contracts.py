@@ -100,7 +100,8 @@ def test_evaluation_compiles_whole_and_exports(tmp_path):
 def test_onnxruntime_gives_the_same_codes(name, tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    from vqfusion.tokenizers.conformance.contracts import Evaluation, example
+    from vqfusion.tokenizers.conformance.contracts import Evaluation
+    from vqfusion.tokenizers.conformance.examples import example
 
     quantizer = make(name)
     x = example(quantizer, (4, 6))

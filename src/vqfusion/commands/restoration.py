@@ -14,8 +14,8 @@ from vqfusion.commands.way import BATCH, Job, Way
 from vqfusion.data.io.file import suffix_of
 from vqfusion.modalities import MODALITIES
 from vqfusion.tasks import Answer
+from vqfusion.tasks.inpainting import Inpaint
 from vqfusion.tasks.restoration import PRIORS, Restoration
-from vqfusion.tasks.restoring import Inpaint
 
 if TYPE_CHECKING:
     from vqfusion.commands.restoration_page import Shown

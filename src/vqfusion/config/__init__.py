@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from vqfusion.config.base import (
-    Config,
-    load_yaml,
-    validated,
-)
+from vqfusion.config.base import Config, load_yaml, validated
+from vqfusion.config.chain import ChainConfig, DrawConfig, ShortConfig
 from vqfusion.config.models import (
     DiffusionModelConfig,
     FusionConfig,
@@ -28,14 +25,7 @@ from vqfusion.config.tokenizers import (
     VolumeTokenizerConfig,
     VQVAEConfig,
 )
-from vqfusion.config.training import (
-    ChainConfig,
-    DrawConfig,
-    LatentTrainingConfig,
-    PriorTrainingConfig,
-    ShortConfig,
-    StageConfig,
-)
+from vqfusion.config.training import LatentTrainingConfig, PriorTrainingConfig, StageConfig
 from vqfusion.deprecated import old_name
 
 __all__ = [

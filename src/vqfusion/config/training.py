@@ -1,6 +1,5 @@
-"""Training configs: the training mix, optimisation settings, and whole runs from raw data."""
+"""Training configs: optimisation settings of one network, and the training of priors and of latent diffusion."""
 
-from math import prod
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -14,50 +13,11 @@ from vqfusion.config.base import (
     Positive,
     Seed,
     Share,
-    TokenizerName,
     Whole,
     later,
 )
-from vqfusion.config.models import FusionConfig, LatentDiffusionConfig, PriorConfig
-from vqfusion.config.tokenizers import TokenizerConfig
+from vqfusion.config.models import LatentDiffusionConfig, PriorConfig
 from vqfusion.limits import MEMORY
-
-
-class DrawConfig(Config):
-    """One row of the training mix: which slots are given, which are targets, and how often.
-
-    In slot names `text:*` stands for a language drawn at random, a second `text:*` for a different one, and `text:^`
-    for the language spoken in the clip.
-
-    Attributes:
-        given: Given slots.
-        target: Target slots.
-        weight: Relative frequency of the row.
-        drop_given: Probability that the given slots are left out, for classifier-free guidance.
-        linked: Take all slots from one record; otherwise records of the same key may be combined.
-        augment: Also draw from augmented views of the record.
-        batch: Batch size; that of the stage by default.
-        masks: Random maskings of each example; its given part is computed once for all of them.
-        also: Further sets of target slots for the same given part, each a separate task; `*` is the language of
-            `target`.
-        hide_given: Largest fraction of the given positions to drop at random, so that the model relies on no single
-            one.
-        all_hidden: Fraction of the examples with a fully masked target, as at the start of sampling.
-        all_keys: Also draw from records beyond the `limit_keys` of the chain.
-    """
-
-    given: tuple[str, ...] = ()
-    target: Annotated[tuple[str, ...], Field(min_length=1)]
-    weight: NotNegative = 1.0
-    drop_given: Share = 0.0
-    linked: bool = False
-    augment: bool = False
-    batch: Count | None = None
-    masks: Count = 1
-    also: tuple[tuple[str, ...], ...] = ()
-    hide_given: Share = 0.0
-    all_hidden: Share = 0.0
-    all_keys: bool = False
 
 
 class StageConfig(Config):
@@ -195,112 +155,4 @@ class LatentTrainingConfig(Config):
     def _batch_fits_in_memory(self) -> "LatentTrainingConfig":
         check_batch("tokenizer_stage", self.tokenizer_stage, self.image_size**2)
         check_batch("stage", self.stage, self.image_size**2)
-        return self
-
-
-class ChainConfig(Config):
-    """A whole system from raw data: data set, tokenizers, Fusion, and how each is trained.
-
-    Attributes:
-        name: Name of the model.
-        data: Folder, manifest, or name of a built-in data set.
-        seed: Random seed.
-        limit_keys: Number of keys of the training split that Fusion learns from; all by default. Tokenizers learn from
-            everything.
-        image_size: Pictures are resized to this many pixels a side.
-        languages: Languages of the texts.
-        language_weights: Relative amount of text from each language.
-        untrained_pairs: Pairs of languages that never occur together in training; filled in from the data.
-        tokenizers: The tokenizers by name.
-        tokenizer_stages: Optimisation settings of each tokenizer.
-        fusion: The transformer over slots; without slots only the tokenizers are trained.
-        fusion_stage: Optimisation settings of the transformer.
-        draws: The training mix.
-        image_noise_sigma: Standard deviation of the noise of `image@noisy`, for values in [0, 1].
-        audio_noise_snr_db: Signal-to-noise ratio of `audio@noisy`.
-        views_per_sample: Augmented views of each sample.
-    """
-
-    name: PlainName
-    data: str = "emoji"
-    seed: Seed = 0
-    limit_keys: Count | None = None
-    image_size: Count = 64
-    languages: tuple[str, ...] = ("en",)
-    language_weights: tuple[NotNegative, ...] | None = None
-    untrained_pairs: tuple[tuple[str, str], ...] = ()
-    tokenizers: dict[TokenizerName, TokenizerConfig] = {}
-    tokenizer_stages: dict[TokenizerName, StageConfig] = {}
-    fusion: FusionConfig = FusionConfig()
-    fusion_stage: StageConfig = StageConfig()
-    draws: tuple[DrawConfig, ...] = ()
-    image_noise_sigma: NotNegative = 25 / 255
-    audio_noise_snr_db: float = 5.0
-    views_per_sample: Count = 1
-
-    @model_validator(mode="after")
-    def _slots_have_tokenizers(self) -> "ChainConfig":
-        for name, slot in self.fusion.slots.items():
-            if slot.tokenizer not in self.tokenizers:
-                known = ", ".join(self.tokenizers) or "none"
-                raise ValueError(f"slot {name!r} needs the tokenizer {slot.tokenizer!r}, the chain has: {known}")
-        return self
-
-    @model_validator(mode="after")
-    def _batches_fit_in_memory(self) -> "ChainConfig":
-        for name, stage in self.tokenizer_stages.items():
-            config = self.tokenizers.get(name)
-            rank = config.vqvae.rank if config is not None and hasattr(config, "vqvae") else 1
-            side = getattr(config, "crop", self.image_size if rank > 1 else 1)
-            check_batch(name, stage, side**rank)
-        tokens = max((prod(slot.shape) for slot in self.fusion.slots.values()), default=1)
-        for draw in self.draws:
-            batch = (draw.batch or self.fusion_stage.batch) * draw.masks * self.fusion_stage.draws_per_step
-            MEMORY.require(8 * batch * tokens, f"a step of the draw {list(draw.given)} -> {list(draw.target)}")
-        MEMORY.require(8 * self.views_per_sample * tokens, "views_per_sample of one record")
-        return self
-
-    def trained_together(self, source: str, target: str) -> bool:
-        """Whether the training mix has these two languages as given and target of one draw."""
-        return tuple(sorted((source, target))) not in self.untrained_pairs
-
-    def uses_view(self, view: str) -> bool:
-        """Whether a slot has this view of a modality."""
-        return any(name.endswith(f"@{view}") for name in self.fusion.slots)
-
-
-class ShortConfig(Config):
-    """Short form of a chain for one's own data; the rest follows from the data and the size.
-
-    Attributes:
-        name: Name of the model.
-        data: Folder, manifest, or name of a built-in data set.
-        size: Size of all networks.
-        image_size: Pictures are resized to this many pixels a side.
-        languages: Languages of the texts.
-        tokenizer_steps: Optimizer steps of each tokenizer.
-        steps: Optimizer steps of the transformer.
-        batch: Batch size.
-        seed: Random seed.
-        limit_keys: Number of keys of the training split that Fusion learns from.
-        slots: Slots to train; all that the data have by default.
-        draws: The training mix; without one, every modality is learned from every other.
-    """
-
-    name: PlainName
-    data: str
-    size: Literal["tiny", "small", "base"] = "small"
-    image_size: Annotated[int, Field(ge=4)] = 32
-    languages: tuple[str, ...] = ("en",)
-    tokenizer_steps: Whole = 600
-    steps: Whole = 2000
-    batch: Count = 32
-    seed: Seed = 0
-    limit_keys: Count | None = None
-    slots: tuple[str, ...] = ()
-    draws: tuple[DrawConfig, ...] = ()
-
-    @model_validator(mode="after")
-    def _batch_fits_in_memory(self) -> "ShortConfig":
-        MEMORY.require(4 * self.batch * self.image_size**2, f"a batch of {self.batch}")
         return self

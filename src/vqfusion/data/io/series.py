@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from vqfusion.data.io.arrays import StoredArray, load_arrays, saved_array, saved_arrays
+from vqfusion.data.io.column import FILL
 from vqfusion.data.io.edf import read_edf
 from vqfusion.data.io.file import check_target, name_of, read_bytes, suffix_of
 from vqfusion.data.io.stored import Stored
-from vqfusion.data.io.table import FILL, Table, new_table, read_table
+from vqfusion.data.io.table import Table, new_table, read_table
 from vqfusion.data.io.times import COUNT_NAME
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes

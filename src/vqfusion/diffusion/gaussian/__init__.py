@@ -9,7 +9,9 @@ __getattr__, __dir__, __all__ = public(
     guidance="classifier_free_guidance autoguidance",
     likelihood="flow_log_likelihood variational_bound bits_per_dim",
     noise_level="estimate_noise",
+    multistep="dpmpp_2m unipc",
     path="GaussianPath",
-    samplers="ddim euler heun dpmpp_2m unipc sample_signal SampledSignal",
+    samplers="ddim ddpm euler heun sample_signal",
     schedules="CosineSchedule EDMSchedule LinearSchedule SigmoidSchedule StraightSchedule",
+    walk="SampledSignal Sampler",
 )

@@ -11,8 +11,9 @@ from vqfusion.config import LatentDiffusionConfig, VQVAEConfig
 from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser, denoising_loss
 from vqfusion.diffusion.gaussian.flow import make_path
 from vqfusion.diffusion.gaussian.guidance import ALWAYS, classifier_free_guidance
-from vqfusion.diffusion.gaussian.samplers import SampledSignal, sample_signal
+from vqfusion.diffusion.gaussian.samplers import sample_signal
 from vqfusion.diffusion.gaussian.times import uniform_times
+from vqfusion.diffusion.gaussian.walk import SampledSignal
 from vqfusion.diffusion.noise import draw_noise, torch_seed
 from vqfusion.models.latent.slots import AskedBySlots
 from vqfusion.nn.denoising_transformer import DenoisingTransformer

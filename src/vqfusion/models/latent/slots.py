@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vqfusion.data.convert import as_samples
-from vqfusion.diffusion.gaussian.samplers import SampledSignal
+from vqfusion.diffusion.gaussian.walk import SampledSignal
 from vqfusion.errors import UserError
 from vqfusion.models.sampling import Generated, Sampling
 from vqfusion.types import Sample, Tokens

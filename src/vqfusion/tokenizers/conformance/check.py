@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vqfusion.modalities import MODALITIES
-from vqfusion.tokenizers.conformance.contracts import CONTRACTS, NotApplicable, expect
+from vqfusion.tokenizers.conformance.contracts import CONTRACTS, NotApplicable
+from vqfusion.tokenizers.conformance.expectations import expect
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.types import Sample, Tokenizer
 

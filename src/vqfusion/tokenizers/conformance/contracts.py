@@ -8,46 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vqfusion.tokenizers.conformance.examples import call, example, grids, last, trained
+from vqfusion.tokenizers.conformance.expectations import (
+    expect,
+    expect_finite,
+    near,
+    pulled_back,
+    same_numbers,
+    same_state,
+)
 from vqfusion.tokenizers.quantizers.base import Quantizer
-from vqfusion.types import Quantized
-
-TOLERANCE = 1e-4  # relative to the size of the codes; float32 rounding stays well below
 
 
 class NotApplicable(Exception):
     """This quantizer does not promise the contract."""
-
-
-def grids(quantizer: Quantizer) -> list[tuple[int, ...]]:
-    """A small grid of each rank from 1 to 3."""
-    f = quantizer.downsampling
-    return [(5 * f,), (2 * f, 3 * f), (2 * f, f, 2 * f)]
-
-
-def example(quantizer: Quantizer, grid: tuple[int, ...], seed: int = 0, batch: int = 2) -> Tensor:
-    """Vectors `[B, *grid, dim]`: random codes plus noise of 0.3 times the standard deviation of the codes."""
-    generator = torch.Generator().manual_seed(seed)
-    indices = torch.randint(quantizer.codebook_size, (batch, *quantizer.index_shape(grid)), generator=generator)
-    codes = quantizer.lookup(indices).detach()
-    return codes + 0.3 * codes.std() * torch.randn(codes.shape, generator=generator)
-
-
-def trained(quantizer: Quantizer) -> Quantizer:
-    """The quantizer in training mode after one batch and update, so that its codebook is initialised."""
-    quantizer.train()
-    call(quantizer, example(quantizer, grids(quantizer)[1], seed=9, batch=8))
-    quantizer.update()
-    return quantizer
-
-
-def call(quantizer: Quantizer, x: Tensor, mask: Tensor | None = None) -> Quantized:
-    """Quantize vectors `x` `[B, *grid, dim]`, whatever the layout of the quantizer."""
-    return quantizer(x.movedim(-1, 1) if quantizer.channel_first else x, mask)
-
-
-def last(quantizer: Quantizer, x: Tensor) -> Tensor:
-    """Output `x` `[B, ..., dim]` or `[B, dim, ...]` of the quantizer with the vector axis last."""
-    return x.movedim(1, -1) if quantizer.channel_first else x
 
 
 def shapes(quantizer: Quantizer) -> None:
@@ -129,11 +103,11 @@ def _masked_is_cropped(quantizer: Quantizer, grid: tuple[int, ...]) -> None:
     expect(torch.equal(a.indices, b.indices[:, :rows]), f"masked indices are not the cropped ones {where}")
     expect(not rest.any() and not b.indices[:, rows:].any(), f"masked vectors are not zero {where}")
     expect(int(b.nonfinite) == 0, f"masked vectors are counted as not finite {where}")
-    _same_numbers(a, b, f"masking is not cropping {where}")
-    _same_numbers(a, every, f"a mask that is all true is not no mask {where}")
+    same_numbers(a, b, f"masking is not cropping {where}")
+    same_numbers(a, every, f"a mask that is all true is not no mask {where}")
     plain.update()
     masked.update()
-    _same_state(plain, masked, f"the update after a mask is not that after cropping {where}")
+    same_state(plain, masked, f"the update after a mask is not that after cropping {where}")
 
 
 def nothing(quantizer: Quantizer) -> None:
@@ -163,7 +137,7 @@ def poison(quantizer: Quantizer) -> None:
         expect(bool(out.quantized.isfinite().all()), f"a vector with {bad} comes out")
         expect(bool(out.loss.isfinite()), f"a vector with {bad} spoils the loss")
         expect(x.grad is not None and bool(x.grad.isfinite().all()), f"a vector with {bad} spoils the gradient")
-        _expect_finite(quantizer, f"a vector with {bad}")
+        expect_finite(quantizer, f"a vector with {bad}")
 
 
 def training(quantizer: Quantizer) -> None:
@@ -174,7 +148,7 @@ def training(quantizer: Quantizer) -> None:
         out = call(quantizer, codes)
         (out.loss + out.quantized.square().sum()).backward()
         expect(codes.grad is not None and bool(codes.grad.isfinite().all()), "a gradient of training is not finite")
-        _expect_finite(quantizer, "training")
+        expect_finite(quantizer, "training")
 
 
 def one_update(quantizer: Quantizer) -> None:
@@ -190,11 +164,11 @@ def one_update(quantizer: Quantizer) -> None:
     for one in (whole, parts, recomputed):
         one.update()
     if not dropped:
-        _same_state(whole, parts, "accumulated batches move the codebook differently from one batch")
-    _same_state(whole, recomputed, "activation checkpointing moves the codebook twice")
+        same_state(whole, parts, "accumulated batches move the codebook differently from one batch")
+    same_state(whole, recomputed, "activation checkpointing moves the codebook twice")
     before = copy.deepcopy(whole)
     whole.update()
-    _same_state(before, whole, "an update without new data moves something")
+    same_state(before, whole, "an update without new data moves something")
 
 
 def _outcome(quantizer: Quantizer, x: Tensor) -> Tensor:
@@ -297,44 +271,3 @@ CONTRACTS: dict[str, Callable[[Quantizer], None]] = {
     "state": state,
     "exports": exports,
 }
-
-
-def expect(condition: bool, otherwise: str) -> None:
-    """Raise AssertionError with the message `otherwise` unless the condition holds."""
-    if not condition:
-        raise AssertionError(otherwise)
-
-
-def near(a: Tensor, b: Tensor, otherwise: str) -> None:
-    """Expect `a` and `b` `[...]` to be equal up to rounding, because two equal codes may replace each other."""
-    a, b = a.detach(), b.detach()
-    expect(
-        a.shape == b.shape and torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * float(b.abs().max())), otherwise
-    )
-
-
-def pulled_back(function: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of <weight, function(x)> with respect to `x`; `weight` `[...]` has the shape of function(x)."""
-    x = x.clone().requires_grad_()
-    (function(x) * weight).sum().backward()
-    assert x.grad is not None
-    return x.grad
-
-
-def _same_numbers(a: Quantized, b: Quantized, otherwise: str) -> None:
-    numbers = {name: getattr(a, name) for name in ("loss", "perplexity", "usage", "quantization_error")}
-    for name, value in {**numbers, **a.losses, **a.per_depth}.items():
-        other = {**vars(b), **b.losses, **b.per_depth}[name]
-        expect(torch.allclose(value, other, rtol=1e-4, atol=1e-5), f"{otherwise}: {name} is {other} instead of {value}")
-
-
-def _same_state(a: Quantizer, b: Quantizer, otherwise: str) -> None:
-    for name, value in a.state_dict().items():
-        same = torch.allclose(value.float(), b.state_dict()[name].float(), rtol=1e-4, atol=1e-5)
-        expect(same, f"{otherwise}: {name} differs")
-
-
-def _expect_finite(quantizer: Quantizer, cause: str) -> None:
-    gradients = {f"the gradient of {n}": p.grad for n, p in quantizer.named_parameters() if p.grad is not None}
-    for name, value in {**quantizer.state_dict(), **gradients}.items():
-        expect(bool(value.isfinite().all()), f"{cause} makes {name} not finite")
