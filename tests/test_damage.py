@@ -7,6 +7,7 @@ from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig
 from vqfusion.errors import UserError
 from vqfusion.train.recipes import recipe
 from vqfusion.train.restoration import camera, holes
+from vqfusion.train.restoration.damage import other_contrast
 from vqfusion.train.restoration.trainer import crop_and_batch, noisy_batches
 from vqfusion.train.restoration.uneven import uneven_noise
 
@@ -155,3 +156,18 @@ def test_a_prior_says_what_it_learned(tmp_path):
     with pytest.raises(UserError, match="another config"):
         wide = other.model_copy(update={"prior": PriorConfig(channels=3, widths=(12,), depths=(1,))})
         train(wide, tmp_path / "wide", cpu, data, start=tmp_path / "first", show=False)
+
+
+def test_another_contrast_keeps_or_reverses_the_order_of_values_within_the_range():
+    x = torch.linspace(-1, 1, 101)[None]
+    ways = set()
+    for seed in range(20):
+        steps = other_contrast(x, (-1.0, 1.0), generator(seed)).diff()
+        assert (steps > 0).all() or (steps < 0).all()
+        made = other_contrast(x, (-1.0, 1.0), generator(seed))
+        assert torch.allclose(made.sort().values[0, [0, -1]], torch.tensor([-1.0, 1.0]), atol=1e-6)
+        ways.add(bool(steps[0, 50] > 0))
+    assert ways == {True, False}
+    plain, other = batch(), batch(contrast=1.0)
+    assert not torch.equal(plain.clean, other.clean)
+    assert torch.equal(batch(contrast=0.0).noisy, plain.noisy), "a share of 0 draws nothing"

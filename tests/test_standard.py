@@ -2,11 +2,16 @@
 
 import gzip
 import hashlib
+import io
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 
-from vqfusion.data import standard
+from vqfusion.data import open_dataset, standard
+from vqfusion.data.brains import thicker
 from vqfusion.errors import UserError
 
 
@@ -41,3 +46,32 @@ def test_a_damaged_download_never_appears(tmp_path):
     assert standard.fetch(source.as_uri(), path, right) == path  # once fetched, never asked for again
     with pytest.raises(UserError, match="by hand"):
         standard.fetch(source.as_uri(), tmp_path / "other.gz", right)
+
+
+def test_clean_speech_comes_from_packed_folders_by_their_own_splits(tmp_path, monkeypatch):
+    tone = np.sin(np.arange(1600) * 0.3) * 0.25
+    clip = io.BytesIO()
+    soundfile.write(clip, tone, 16000, format="OGG", subtype="OPUS")
+    rows = {
+        "speechocean762": ["key\tdyn_db\tsplit\ttext", "a/1\t50\ttrain\tHI", "a/2\t50\ttest\tHO", "a/3\t30\ttrain\tHA"],
+        "kerstin_de": ["key\tdyn_db\ttext", "b1\t45\tGuten Tag", "b2\t44\tNein"],
+    }
+    for folder, lines in rows.items():
+        (tmp_path / folder).mkdir()
+        with ZipFile(tmp_path / folder / f"{folder}.zip", "w") as archive:
+            archive.writestr("meta.tsv", "\n".join(lines))
+            for line in lines[1:]:
+                archive.writestr(line.split("\t")[0] + ".ogg", clip.getvalue())
+    monkeypatch.setenv("VQFUSION_DATA", str(tmp_path))
+    records = open_dataset("speech").records
+    assert [record.key for record in records] == ["speechocean762-a/1", "speechocean762-a/2", "kerstin_de-b1"]
+    assert [record.split for record in records[:2]] == ["train", "test"], "noisy recordings are left out"
+    sound = records[0].load("audio")
+    assert sound.sample_rate_hz == 16000 and float(sound.data.abs().max()) == pytest.approx(0.9)
+
+
+def test_thick_slices_are_means_along_one_axis():
+    volume = torch.arange(2 * 4 * 6.0).reshape(1, 2, 4, 6)
+    assert torch.equal(thicker(volume, 2, 3), volume.reshape(1, 2, 4, 2, 3).mean(-1))
+    assert thicker(volume, 1, 3).shape == (1, 2, 1, 6), "what remains is cut off"
+    assert torch.equal(thicker(volume, 0, 1), volume)

@@ -104,6 +104,7 @@ class PriorTrainingConfig(Config):
     holes: Share = later(0.0)
     uneven: Share = later(0.0)
     camera: Share = later(0.0)
+    contrast: Share = later(0.0)
 
     @model_validator(mode="after")
     def _damages_that_there_can_be(self) -> "PriorTrainingConfig":

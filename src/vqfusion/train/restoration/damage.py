@@ -53,6 +53,8 @@ def damaged_crop(
         remains = COLOURED * remaining(rest.sqrt(), slope)
         return clean, noisy, torch.zeros_like(clean), remains.expand_as(clean)
     clean = in_grey(clean) if grey else clean
+    if training.contrast > 0 and float(torch.rand(1, generator=generator)) < training.contrast:
+        clean = other_contrast(clean, config.value_range, generator)
     noise = torch.randn((1, *clean.shape[1:]) if grey else clean.shape, generator=generator).expand_as(clean)
     if kind < training.holes:
         sigma = config.sigma_range[0] * (sigma / config.sigma_range[0]) ** float(torch.rand(1, generator=generator))
@@ -79,6 +81,26 @@ def remaining(sigma: Tensor, slope: float) -> Tensor:
 def in_grey(picture: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
     """Luma of a picture in all three channels."""
     return (picture * picture.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).expand(3, -1, -1)
+
+
+def other_contrast(
+    clean: Float[Tensor, "C ..."], value_range: tuple[float, float], generator: torch.Generator
+) -> Float[Tensor, "C ..."]:
+    """Data through a random power of 0.5 to 2, half of the time inverted: other tissues bright, as in other scans.
+
+    Args:
+        clean: Data in `value_range`.
+        value_range: Its limits.
+        generator: Random generator.
+
+    Returns:
+        The data, in the same range.
+    """
+    low, high = value_range
+    power, turn = torch.rand(2, generator=generator).tolist()
+    unit = ((clean - low) / (high - low)).clamp(0, 1)
+    unit = (1 - unit if turn < 0.5 else unit) ** (4**power / 2)
+    return low + (high - low) * unit
 
 
 def busiest_box(

@@ -43,30 +43,33 @@ def photo_prior() -> PriorTrainingConfig:
 
 
 def volume_prior() -> PriorTrainingConfig:
-    """Magnetic resonance volumes, from one average brain but for a slab of it; ships as `volume`.
+    """Magnetic resonance volumes of heads, also with thick slices and in other contrasts; ships as `volume`.
 
     Cost and scores: docs/zoo/priors.md.
     """
     return PriorTrainingConfig(
         name="volume-prior",
-        data="mni152",
-        prior=PriorConfig(modality="volume", widths=(32, 64, 96), depths=(2, 2, 2)),
-        stage=STAGE.model_copy(update={"steps": 750, "batch": 4, "warmup_steps": 50, "ema_decay": 0.995}),
+        data="brains",
+        prior=PriorConfig(modality="volume", widths=(32, 64, 96), depths=(2, 2, 2), leak=0.03),
+        stage=STAGE.model_copy(update={"steps": 6000, "batch": 4, "optimizer": "muon", "learning_rate": 1e-3}),
         crop=32,
         focus=(0.02, 0.25),
         error_slope=0.008,
         candidates=2,
+        holes=0.1,
+        uneven=0.06,
+        contrast=0.4,
     )
 
 
 def sound_prior() -> PriorTrainingConfig:
-    """Speech at 16 kHz, from the synthetic voices of the emoji set that are for training; ships as `sound`.
+    """Speech at 16 kHz, from clean recordings of real people; ships as `sound`.
 
     Cost and scores: docs/zoo/priors.md.
     """
     return PriorTrainingConfig(
         name="sound-prior",
-        data="emoji",
+        data="speech",
         prior=PriorConfig(
             modality="audio",
             value_range=(-1.0, 1.0),
@@ -74,12 +77,15 @@ def sound_prior() -> PriorTrainingConfig:
             widths=(96, 128, 192),
             depths=(2, 2, 2),
             fold=8,
+            leak=0.03,
         ),
-        stage=STAGE.model_copy(update={"steps": 800, "batch": 12, "warmup_steps": 50, "ema_decay": 0.995}),
+        stage=STAGE.model_copy(update={"steps": 8000, "batch": 12, "optimizer": "muon", "learning_rate": 1e-3}),
         crop=4096,
         focus=(0.002, 0.1),
         error_slope=0.004,
         candidates=2,
+        holes=0.1,
+        uneven=0.06,
     )
 
 
@@ -95,14 +101,15 @@ def training_of(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
     """The training of a YAML file with a section `prior`; a relative `data` path is taken from the file's folder.
 
     What is not said is as in the recipe of the same modality, but for `data`; under `stage` single values may be
-    given. Grey pictures in equal channels and what a camera does are of colour alone, and crops of one's own size stay
-    at it.
+    given. Grey pictures in equal channels and what a camera does are of colour alone, crops of one's own size stay at
+    it, and one's own data have the contrast they have.
     """
     section = data["prior"]
     modality = str(section.get("modality", "image")) if isinstance(section, dict) else "image"
     row = MODALITIES.get(modality)
     recipe = (row and row.prior_recipe) or "photo-prior"
     base = RECIPES[recipe]().model_dump(mode="json", exclude={"data", "name"})
+    base |= {"contrast": 0.0}
     if isinstance(section, dict) and section.get("channels", 3) != 3:
         base |= {"grey": 0.0, "camera": 0.0}
     if "crop" in data:
