@@ -10,6 +10,8 @@ from torch import nn
 
 from vqfusion import DiffusionModel, UserError, VectorQuantizer, VQVAEDecoder, VQVAEEncoder
 from vqfusion.config import DiffusionModelConfig, StageConfig, VQVAEConfig
+from vqfusion.diffusion.gaussian.flow import FlowPath
+from vqfusion.diffusion.gaussian.path import GaussianPath
 from vqfusion.nn.weights import save_weights
 from vqfusion.tokenizers.gaussian_vqvae import (
     GaussianVQVAE,
@@ -224,6 +226,16 @@ def test_a_model_built_by_hand_knows_its_config_and_loads_its_weights(tmp_path):
         fresh = make()
         assert fresh.load_weights(path) is fresh
         assert torch.equal(fresh(batch()), expected)
+
+
+def test_a_path_may_be_an_object():
+    named, given = make(path="edm").eval(), make(path=GaussianPath("edm")).eval()
+    assert given.config == named.config and torch.equal(given(batch()), named(batch()))
+    assert make(path=FlowPath()).config.path == "flow"
+    narrow = make(path=GaussianPath("cosine", data_std=0.5)).eval()
+    assert narrow(batch()).isfinite().all()
+    with pytest.raises(ValueError, match="no config describes this path"):
+        _ = narrow.config
 
 
 def test_settings_that_a_config_does_not_say_are_not_lost():

@@ -13,7 +13,7 @@ from vqfusion.config import AudioTokenizerConfig, ImageTokenizerConfig, TextVQVA
 from vqfusion.data import open_dataset
 from vqfusion.errors import UserError
 from vqfusion.hub import ZOO
-from vqfusion.inspect.atlas import COLUMNS, atlas, atlas_in_use, by_pitch, heat, mosaic, words
+from vqfusion.inspect.atlases import COLUMNS, atlas, atlas_in_use, by_pitch, heat, mosaic, words
 from vqfusion.inspect.codebook import measure_codebook
 from vqfusion.inspect.samples import samples_for
 from vqfusion.models.codec.codec import Codec

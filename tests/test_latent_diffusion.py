@@ -23,6 +23,7 @@ from vqfusion.config import (
 )
 from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser, denoising_loss
 from vqfusion.diffusion.gaussian.flow import make_path
+from vqfusion.diffusion.gaussian.path import GaussianPath
 from vqfusion.diffusion.gaussian.samplers import sample_signal
 from vqfusion.diffusion.noise import draw_noise, seeded
 from vqfusion.errors import UserError
@@ -83,7 +84,7 @@ def batch(count: int = 6) -> LatentBatch:
     return LatentBatch(pictures(count), torch.arange(count) % 3 - 1, places, torch.arange(count) + 5)
 
 
-@pytest.mark.parametrize("path", ["cosine", "flow"])
+@pytest.mark.parametrize("path", ["cosine", "flow", GaussianPath("linear", data_std=0.5)])
 def test_over_the_identity_it_is_diffusion_of_the_signal_to_the_bit(path):
     torch.manual_seed(0)
     network = awake(UNet(1, 8, (1, 2))).eval()

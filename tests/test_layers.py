@@ -188,14 +188,11 @@ def test_modalities_are_looked_up_in_the_table():
     assert found == NAMING, f"{', '.join(sorted(NAMING - found))}: take it off the list, it names none any more"
 
 
-LAZY = [
-    "models",
-    "nn",
-    "evaluate",
-    "inspect",
-    *(f"models.{name}" for name in ("fusion", "restoration", "latent", "codec")),
-]
+KINDS = ("codec", "fusion", "latent", "restoration")
+LAZY = ["diffusion", "evaluate", "inspect", "models", "nn", "tokenizers", "train", "evaluate.baselines", "train.loop"]
+LAZY += [f"models.{name}" for name in KINDS] + [f"train.{name}" for name in KINDS]
 LAZY += [f"diffusion.{name}" for name in ("gaussian", "masked", "posterior")]
+LAZY += [f"tokenizers.{name}" for name in ("codec", "conformance")]
 
 
 @pytest.mark.parametrize("name", LAZY)
@@ -206,6 +203,8 @@ def test_packages_export_their_public_names(name):
         assert getattr(package, one) is not None, one
     with pytest.raises(AttributeError):
         package.no_such_name  # noqa: B018
+    modules = {path.stem for path in Path(package.__path__[0]).iterdir()}
+    assert not modules & set(package.__all__), "a module, once imported, hides what has its name"
 
 
 def test_importing_packages_loads_nothing_heavy(tmp_path):

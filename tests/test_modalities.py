@@ -99,7 +99,7 @@ TRIED = """
 import torch
 from vqfusion.config import ChainConfig, ShortConfig
 from vqfusion.data import open_dataset, write
-from vqfusion.inspect.atlas import atlas
+from vqfusion.inspect.atlases import atlas
 from vqfusion.models.codec.codec import Codec
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.tasks import TASKS

@@ -11,12 +11,20 @@ from PIL import Image
 import vqfusion.data.folder as folder
 import vqfusion.hub as hub
 import vqfusion.models.kinds as kinds
-from vqfusion.data import Dataset, Record, open_dataset
+import vqfusion.models.restoration.fitted as fitted
+import vqfusion.models.restoration.noise_seen as noise_seen
+from vqfusion.config import PriorConfig
+from vqfusion.data import Dataset, Record, as_sample, open_dataset
 from vqfusion.data.kept import kept
 from vqfusion.data.record import split_of_key
+from vqfusion.diffusion.gaussian.noise_level import estimate_noise
+from vqfusion.models.restoration.prior import Prior
+from vqfusion.models.restoration.restoring import restore
 from vqfusion.tasks import restoration
 from vqfusion.tasks.restoring import Denoise
 from vqfusion.types import Sample
+
+SMOOTH = torch.linspace(0.2, 0.8, 72).expand(3, 64, 72)
 
 
 @pytest.fixture
@@ -51,6 +59,34 @@ def test_a_model_is_looked_up_and_loaded_once(cli, calls):
     calls.clear()
     assert cli("denoise", noisy("a.png"), noisy("b.png"), "--sigma", "25/255")[0] == 0
     assert calls == {"find_model": 1, "open_model": 1, "parse_level": 1}
+
+
+@pytest.mark.parametrize("name", ["colour.png", "grey.png", "clear.png", "fine.jpg", "coarse.jpg", "noise.jpg"])
+def test_the_noise_of_a_picture_is_estimated_once(tmp_path, monkeypatch, name):
+    """Fine and coarse JPEG files are denoised; of the coarse ones one is restored as what it is."""
+    monkeypatch.chdir(tmp_path)
+    picture = torch.rand(3, 64, 72, generator=torch.Generator().manual_seed(0)) if "noise" in name else SMOOTH
+    pixels = (255 * picture + 8 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 255)
+    image = Image.fromarray(pixels.byte().movedim(0, 2).numpy())
+    if name == "grey.png":
+        image = image.convert("L")
+    if name == "clear.png":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(name, quality=10 if name in ("coarse.jpg", "noise.jpg") else 95)
+    estimated = []
+
+    def counting(y):
+        estimated.append(y.shape)
+        return estimate_noise(y)
+
+    for module in (fitted, noise_seen):
+        monkeypatch.setattr(module, "estimate_noise", counting)
+    prior = Prior(PriorConfig(channels=3, widths=(4,), depths=(1,))).eval()
+    Denoise()(prior, as_sample(name))
+    assert len(estimated) == 1
+    estimated.clear()
+    restore(prior, name)
+    assert len(estimated) == 1
 
 
 def test_a_level_is_parsed_once(calls):

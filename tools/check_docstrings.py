@@ -35,8 +35,9 @@ def exported(package: Path) -> set[str]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
                 names |= {alias.asname or alias.name for alias in node.names}
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
-                names.add(node.value)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words = node.value.split()  # of a docstring too, which is no list of names
+                names |= set(words) if all(word.isidentifier() for word in words) else set()
     return {name for name in names if not name.startswith("_")}
 
 

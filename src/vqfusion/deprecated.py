@@ -77,6 +77,7 @@ def _quantizer_names() -> tuple[str, ...]:
 OLD: dict[tuple[str, str], tuple[str, Callable[[], Any]]] = {
     ("vqfusion", "vector_quantizer"): ("make_quantizer(dim, codebook_size)", _vector_quantizer),
     ("vqfusion.tokenizers.quantizers", "vector_quantizer"): ("make_quantizer(dim, codebook_size)", _vector_quantizer),
+    ("vqfusion.tokenizers", "vector_quantizer"): ("make_quantizer(dim, codebook_size)", _vector_quantizer),
     ("vqfusion.hub", "load_system"): ('load(name, kinds=["system"])', lambda: _load_of("system")),
     ("vqfusion.hub", "load_for_slots"): (
         'load(name, kinds=["system", "latent-diffusion"])',

@@ -36,7 +36,7 @@ def inspect(
         from vqfusion.commands.inspect_page import Shown, inspection_page
         from vqfusion.data import open_dataset
         from vqfusion.hub import find_model
-        from vqfusion.inspect.atlas import atlas, atlas_in_use, words
+        from vqfusion.inspect.atlases import atlas, atlas_in_use, words
         from vqfusion.inspect.codebook import measure_codebook
         from vqfusion.inspect.samples import samples_for
         from vqfusion.models.codec.codec import Codec

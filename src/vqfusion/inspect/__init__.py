@@ -4,6 +4,6 @@ from vqfusion.lazy import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,
-    atlas="atlas words",
+    atlases="atlas words",
     codebook="CodebookHealth measure_codebook",
 )

@@ -57,9 +57,7 @@ class Denoise(Restoration):
             fitted = fitted.as_jpeg()
             if fitted.jpeg is not None:
                 return fitted
-        if prior.config.channels == fitted.y.shape[1]:
-            fitted = fitted.with_independent_noise(self.level)
-        return fitted.with_noise_above(self.level).judged_where_seen(self.level)
+        return fitted.with_white_noise(self.level, prior)
 
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion import operators

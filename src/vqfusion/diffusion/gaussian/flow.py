@@ -19,8 +19,19 @@ class FlowPath(GaussianPath):
 PATHS = ("flow", *SCHEDULES)
 
 
-def make_path(name: str, data_std: float = 1.0) -> GaussianPath:
-    """Path by name: `flow` or the name of a schedule."""
-    if name not in PATHS:
-        raise ValueError(f"path {name!r} is not one of {', '.join(PATHS)}")
-    return FlowPath(data_std) if name == "flow" else GaussianPath(name, data_std)
+def make_path(path: str | GaussianPath, data_std: float = 1.0) -> GaussianPath:
+    """Path by name: `flow` or the name of a schedule; a path is returned as it is."""
+    if isinstance(path, GaussianPath):
+        return path
+    if path not in PATHS:
+        raise ValueError(f"path {path!r} is not one of {', '.join(PATHS)}")
+    return FlowPath(data_std) if path == "flow" else GaussianPath(path, data_std)
+
+
+def name_of_path(path: GaussianPath) -> str:
+    """Name for which `make_path` gives an equal path; ValueError where there is none."""
+    for name in PATHS:
+        named = make_path(name)
+        if (type(path), path.schedule, path.data_std) == (type(named), named.schedule, named.data_std):
+            return name
+    raise ValueError(f"no config describes this path: use one of {', '.join(PATHS)}, or save_weights")

@@ -18,11 +18,11 @@ class GaussianPath:
 
     A denoiser may predict any of these functions of the pair (x_0, eps) behind x_t:
 
-        eps                              Ho et al. (2020) x0 v = (alpha s eps - sigma x_0 / s) / r, where s = data_std
-        and r^2 = alpha^2 s^2 + sigma^2
-                                         Salimans, Ho (2022), and for `edm` the preconditioned output of Karras et al.
-                                         (2022), eq. 7, with the opposite sign
-        velocity = alpha' x_0 + sigma' eps, the drift of the probability flow
+    - eps: Ho et al. (2020);
+    - x0;
+    - v = (alpha s eps - sigma x_0 / s) / r, where s = data_std and r^2 = alpha^2 s^2 + sigma^2: Salimans, Ho (2022),
+      and for `edm` the preconditioned output of Karras et al. (2022), eq. 7, with the opposite sign;
+    - velocity = alpha' x_0 + sigma' eps, the drift of the probability flow.
 
     Each is a linear form a x_0 + b eps, and x_t is another, so that any of them follows from any other (`convert`).
 

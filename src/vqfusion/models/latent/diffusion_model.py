@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from vqfusion.config import DiffusionModelConfig
 from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser, denoising_loss
-from vqfusion.diffusion.gaussian.flow import make_path
+from vqfusion.diffusion.gaussian.flow import make_path, name_of_path
 from vqfusion.diffusion.gaussian.grids import time_grid
+from vqfusion.diffusion.gaussian.path import GaussianPath
 from vqfusion.diffusion.gaussian.samplers import SAMPLERS
 from vqfusion.diffusion.gaussian.times import stratified_places, uniform_times
 from vqfusion.diffusion.noise import draw_noise, seeded
@@ -49,7 +50,8 @@ class DiffusionModel(nn.Module, Pretrained):
         decoder: A `VQVAEDecoder`, or a similar module if `quantizer` and `network` are given as well.
         quantizer: Quantizer of the latents; by default a `VectorQuantizer` with 512 codes.
         network: Denoiser network; by default a U-Net.
-        path: `flow`, `cosine`, `linear`, `sigmoid` or `edm`, over residuals of unit variance.
+        path: A `GaussianPath`, or its name (`flow`, `cosine`, `linear`, `sigmoid` or `edm`), over residuals of unit
+            variance.
         prediction: `x0`, `v` or `velocity`.
         width: Channels of the default network.
         steps: Default number of sampling steps.
@@ -67,7 +69,7 @@ class DiffusionModel(nn.Module, Pretrained):
         decoder: nn.Module,
         quantizer: Quantizer | None = None,
         network: nn.Module | None = None,
-        path: str = "cosine",
+        path: str | GaussianPath = "cosine",
         prediction: PredictionKind = "v",
         width: int = 32,
         steps: int = 8,
@@ -80,7 +82,7 @@ class DiffusionModel(nn.Module, Pretrained):
         if prediction == "eps":
             raise ValueError("a prediction of eps does not determine the data at t = 1; predict v, x0 or velocity")
         self.path = make_path(path)
-        self.path_name, self.prediction, self.width = path, prediction, width
+        self.prediction, self.width = prediction, width
         self.steps, self.diffusion_weight = steps, diffusion_weight
         self.encoder = encoder
         self.decoder = decoder
@@ -110,7 +112,7 @@ class DiffusionModel(nn.Module, Pretrained):
             vqvae=codec_config(self.encoder, self.decoder, self.quantizer),
             network=network_name(self.network),
             width=self.width,
-            path=self.path_name,
+            path=name_of_path(self.path),
             prediction=self.prediction,
             steps=self.steps,
             diffusion_weight=self.diffusion_weight,

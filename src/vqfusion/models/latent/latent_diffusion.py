@@ -11,6 +11,7 @@ from vqfusion.config import LatentDiffusionConfig, VQVAEConfig
 from vqfusion.diffusion.gaussian.denoiser import NetworkDenoiser, denoising_loss
 from vqfusion.diffusion.gaussian.flow import make_path
 from vqfusion.diffusion.gaussian.guidance import ALWAYS, classifier_free_guidance
+from vqfusion.diffusion.gaussian.path import GaussianPath
 from vqfusion.diffusion.gaussian.samplers import sample_signal
 from vqfusion.diffusion.gaussian.times import uniform_times
 from vqfusion.diffusion.gaussian.walk import SampledSignal
@@ -78,7 +79,7 @@ class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
         network: Function of (z_t, t, condition) that predicts the kind `prediction`.
         grid: Size of the latents of one sample.
         classes: Names of the classes.
-        path: Name of the path, see `make_path`.
+        path: A `GaussianPath`, or its name, see `make_path`.
         prediction: What the network predicts.
         weighting: Name of the loss weight, see `loss_weight`.
         steps: Default number of sampling steps.
@@ -97,7 +98,7 @@ class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
         network: nn.Module,
         grid: Sequence[int],
         classes: Sequence[str] = (),
-        path: str = "cosine",
+        path: str | GaussianPath = "cosine",
         prediction: PredictionKind = "v",
         weighting: str = "simple",
         steps: int = 20,

@@ -1,6 +1,7 @@
 """Conversion of a sample to the units of a prior, and back."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -156,24 +157,39 @@ class FittedSample:
         if judged is not None and judged.shape[1] < SMALLEST:
             return self
         if sigma is None:
-            seen = noise_seen(self.y[0] if judged is None else judged)
+            seen = noise_seen(self.y[0], self.white_level) if judged is None else noise_seen(judged)
             if seen.line:
                 return replace(self, sigma=seen.level, remark=seen.line)
         picture, level, stronger = independent_noise(self.y[0], sigma, torch.Generator().manual_seed(0), judged)
-        return self if stronger == 1.0 else replace(self, y=picture[None], sigma=level, stronger=stronger)
+        if stronger == 1.0:
+            return self if sigma is not None else replace(self, sigma=seen.level)
+        return replace(self, y=picture[None], sigma=level, stronger=stronger)
 
-    def judged_where_seen(self, sigma: float | None) -> "FittedSample":
-        """Estimate the noise level of a transparent picture from its visible part, where `sigma` is not given.
+    def with_level(self, sigma: float | None) -> "FittedSample":
+        """Estimate the noise level of a picture, of a transparent one from its visible part; others unchanged.
 
-        The level is 0 where no visible square is large enough. Other samples are returned unchanged.
+        A level that is given or already estimated stays. It is 0 where no visible square is large enough.
         """
-        if self.backdrop is None or sigma is not None or self.sigma is not None:
+        if not MODALITIES[self.sample.modality].pictured or sigma is not None or self.sigma is not None:
             return self
-        square = self.backdrop.visible_square(self.y[0])
-        if square.shape[1] < SMALLEST:
-            return replace(self, sigma=0.0)
-        seen = noise_seen(square)
+        if self.backdrop is None:
+            seen = noise_seen(self.y[0], self.white_level)
+        else:
+            square = self.backdrop.visible_square(self.y[0])
+            if square.shape[1] < SMALLEST:
+                return replace(self, sigma=0.0)
+            seen = noise_seen(square)
         return replace(self, sigma=seen.level, remark=seen.line)
+
+    def with_white_noise(self, sigma: float | None, prior: Prior) -> "FittedSample":
+        """The sample with noise as a prior of white noise expects it, of level `sigma` or of the estimated one."""
+        fitted = self.with_independent_noise(sigma) if prior.config.channels == self.y.shape[1] else self
+        return fitted.with_noise_above(sigma).with_level(sigma)
+
+    @cached_property
+    def white_level(self) -> float:
+        """Level of the noise of `y`, one picture, if it is white."""
+        return float(estimate_noise(self.y))
 
     @property
     def as_it_is(self) -> bool:
@@ -189,7 +205,7 @@ class FittedSample:
         jpeg = JPEG(tables)
         if jpeg.level < COARSE or not jpeg.explains(self.y) or min(self.y.shape[2:]) < SMALLEST:
             return self
-        if float(estimate_noise(self.y)) > jpeg.level / 2:
+        if self.white_level > jpeg.level / 2:
             return self
         line = (
             "restored as a JPEG: the errors of its rounding are reduced by what its quantization tables say; "

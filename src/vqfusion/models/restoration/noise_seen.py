@@ -33,13 +33,15 @@ class NoiseSeen:
     line: str = ""
 
 
-def noise_seen(item: Float[Tensor, "C ..."]) -> NoiseSeen:
+def noise_seen(item: Float[Tensor, "C ..."], level: float | None = None) -> NoiseSeen:
     """Noise of one signal `[C, *size]`: its level, and whether it is correlated between neighbours, or absent.
+
+    `level` is its `estimate_noise`, if that is known.
 
     Raises:
         UserError: The signal is too small for an estimate.
     """
-    level = float(estimate_noise(item[None]))
+    level = float(estimate_noise(item[None])) if level is None else level
     if item.ndim != 3:
         return _of_another_rank(item, level)
     flat = flat_areas(item)

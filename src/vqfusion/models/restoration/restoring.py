@@ -118,9 +118,7 @@ def _denoise(prior: Prior, fitted: FittedSample, operator: Operator | None) -> t
     if operator is not None and operator.noise is not None and operator.sigma is None and not fitted.as_it_is:
         raise UserError("noise that depends on the signal takes a tensor in the units of the prior")
     sigma = None if operator is None or operator.sigma is None else float(operator.sigma)
-    if prior.config.channels == fitted.y.shape[1]:
-        fitted = fitted.with_independent_noise(sigma)
-    fitted = fitted.with_noise_above(sigma)
+    fitted = fitted.with_white_noise(sigma, prior)
     used = fitted.sigma if sigma is None else sigma
     return fitted, Denoise(None if used is None else fitted.level(used))
 

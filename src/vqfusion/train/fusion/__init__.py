@@ -1,1 +1,10 @@
 """Training of Fusion."""
+
+from vqfusion.lazy import public
+
+__getattr__, __dir__, __all__ = public(
+    __name__,
+    data="open_data",
+    recipe="RECIPES training_of",
+    trainer="train",
+)

@@ -199,8 +199,15 @@ RECIPES: dict[str, Callable[[], ChainConfig]] = {
 def training_of(data: dict[str, Any], path: Path, opened: Callable[[str], Dataset] = open_dataset) -> ChainConfig:
     """The chain of a YAML file: the full config if it has a section `fusion` or `tokenizers`, else the short form.
 
-    A relative `data` path is taken from the folder of the file. The short form follows from what the data hold, which
-    are `opened`.
+    A relative `data` path is taken from the folder of the file. The short form follows from what the data hold.
+
+    Args:
+        data: Content of the file.
+        path: The file.
+        opened: Opens the data.
+
+    Raises:
+        UserError: The file is not right.
     """
     full = [key for key in ("tokenizers", "fusion") if key in data]
     if full:
