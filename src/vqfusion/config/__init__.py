@@ -8,6 +8,7 @@ from vqfusion.config.models import (
     DiffusionModelConfig,
     FusionConfig,
     LatentDiffusionConfig,
+    OwnNoiseConfig,
     PriorConfig,
     SlotConfig,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "LatentDiffusionConfig",
     "LatentTokenizerConfig",
     "LatentTrainingConfig",
+    "OwnNoiseConfig",
     "PriorConfig",
     "PriorTrainingConfig",
     "QuantizerConfig",

@@ -162,6 +162,30 @@ class FusionConfig(Config):
         return 8 * self.layers * self.dim**2 + places * self.dim
 
 
+class OwnNoiseConfig(Config):
+    """How a prior was trained without clean data, and the noise that was found in the data.
+
+    Attributes:
+        method: "recorrupted" (Pang et al., 2021), "neighbours" (Huang et al., 2021), "pairs" (Lehtinen et al., 2018) or
+            "blind_spot" (Krull et al., 2019).
+        dependent: Whether the level of the noise follows the brightness.
+        reach: Distance along each axis up to which the noise is correlated and hidden together with a blind spot.
+        stride: Distance along each axis of the elements that are denoised together, so that their noise is white
+            (pixel-shuffle downsampling: Lee et al., 2022).
+    """
+
+    method: Literal["recorrupted", "neighbours", "pairs", "blind_spot"]
+    dependent: bool = False
+    reach: tuple[Whole, ...]
+    stride: tuple[Count, ...]
+
+    @property
+    def cell(self) -> tuple[int, ...]:
+        """Distance along each axis of the blind spots of one pass."""
+        least = {1: 3, 2: 2, 3: 2}[len(self.reach)]
+        return tuple(max(least, 2 * reach + 2) for reach in self.reach)
+
+
 class PriorConfig(Config):
     """A restoration network and the data that it was trained for.
 
@@ -176,6 +200,8 @@ class PriorConfig(Config):
         fold: Blocks of this many positions along each axis enter as channels.
         leak: Slope of the rectifiers of the network for negative values.
         learned: What it was trained on beside white noise of one level.
+        clean: Whether the data that it learns from are clean.
+        noise: What training without clean data found and did; None for priors that learned from clean data.
     """
 
     modality: SignalName = "image"
@@ -188,6 +214,8 @@ class PriorConfig(Config):
     fold: Count = 2
     leak: Share = later(0.0)
     learned: tuple[Literal["grey", "holes", "uneven", "camera"], ...] = later(())
+    clean: bool = later(True)
+    noise: OwnNoiseConfig | None = later(None)
 
     @model_validator(mode="after")
     def _one_depth_for_each_width(self) -> "PriorConfig":

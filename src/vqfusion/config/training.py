@@ -86,6 +86,7 @@ class PriorTrainingConfig(Config):
         holes: Fraction of the items with missing values.
         uneven: Fraction of the items with a noise level that varies with the position.
         camera: Fraction of the items with simulated damage of cameras and files; their level is never an input.
+        method: How it learns where `prior.clean` is false; "auto" chooses by the data, and the log says why.
     """
 
     name: PlainName
@@ -105,6 +106,7 @@ class PriorTrainingConfig(Config):
     uneven: Share = later(0.0)
     camera: Share = later(0.0)
     contrast: Share = later(0.0)
+    method: Literal["auto", "recorrupted", "neighbours", "pairs", "blind_spot"] = later("auto")
 
     @model_validator(mode="after")
     def _damages_that_there_can_be(self) -> "PriorTrainingConfig":
@@ -112,6 +114,10 @@ class PriorTrainingConfig(Config):
             raise ValueError("holes, uneven and camera are shares of the items: together at most 1")
         if (self.grey or self.camera) and (self.prior.rank, self.prior.channels) != (2, 3):
             raise ValueError("grey and camera are for priors of pictures with 3 channels: set them to 0")
+        if not self.prior.clean and (self.grey or self.holes or self.uneven or self.camera or self.contrast):
+            raise ValueError("grey, holes, uneven, camera and contrast simulate damage of clean data: leave them out")
+        if self.prior.clean and self.method != "auto":
+            raise ValueError(f"method {self.method} is for noisy data: write prior: {{clean: false}}")
         return self
 
     @model_validator(mode="after")

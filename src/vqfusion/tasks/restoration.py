@@ -143,6 +143,7 @@ class Restoration(Task):
         from vqfusion.models.restoration.shipped_intervals import shipped_intervals
 
         start, mode = perf_counter(), self.read_out
+        self._check_knowledge(prior)
         if MODALITIES[sample.modality].pictured and (self.level or 0) > 1:
             raise UserError(f"--sigma {self.sigma} exceeds the values of a picture, 0 to 1; use {self.sigma}/255?")
         if mode == "mean" and sampling.samples > 1:
@@ -190,6 +191,16 @@ class Restoration(Task):
             nfe=made.nfe,
             seconds=perf_counter() - start,
         )
+
+    def _check_knowledge(self, prior: "Prior") -> None:
+        """UserError where a prior that learned without noise levels is asked for more than its estimate."""
+        if not prior.told and (self.read_out == "sample" or self.name not in ("denoise", "enhance")):
+            noise = prior.config.noise
+            assert noise is not None
+            raise UserError(
+                f"this prior learned from noisy data by the method {noise.method}, without noise levels: it denoises, "
+                "with --mode mean or --interval, and does nothing else"
+            )
 
 
 def parse_level(given: str | float | None) -> float | None:

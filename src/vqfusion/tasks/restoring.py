@@ -49,10 +49,13 @@ class Denoise(Restoration):
 
     def fitted(self, prior: "Prior", sample: "Sample") -> "FittedSample":
         from vqfusion.models.restoration.fitted import FittedSample
+        from vqfusion.models.restoration.own_noise import with_own_noise
 
         fitted = FittedSample.of(sample, prior, from_zero=self.noise in ("poisson", "rician"))
         if self.noise != "gaussian":
             return fitted
+        if prior.config.noise is not None:
+            return fitted if self.level is not None else with_own_noise(fitted, prior)
         if self.level is None and self.read_out == "mean":
             fitted = fitted.as_jpeg()
             if fitted.jpeg is not None:
@@ -64,6 +67,8 @@ class Denoise(Restoration):
 
         if fitted.jpeg is not None:
             return fitted.jpeg
+        if fitted.levels is not None:
+            return operators.Denoise(fitted.levels)
         level = fitted.sigma if self.level is None else self.level
         own = None if level is None else fitted.level(level)
         if self.noise == "gaussian":

@@ -34,6 +34,7 @@ def recipe(
         data = load_yaml(path)
         if "latent" in data:
             return latent.training_of(data, path)
-        return restoration.training_of(data, path) if "prior" in data else fusion.training_of(data, path, opened)
+        kind = restoration if "prior" in data else fusion
+        return kind.training_of(data, path, opened)
     known = ", ".join(one for kind in KINDS for one in kind.RECIPES)
     raise UserError(f"no recipe {name!r}: give one of {known}, or a file that ends in .yaml")

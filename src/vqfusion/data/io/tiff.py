@@ -86,6 +86,8 @@ class StoredTiff(Stored):
 def read_tiff(data: bytes, name: str) -> tuple[StoredTiff, dict[str, Any]]:
     """Voxels `[F, D, H, W]` of the first stack: depth is Z, or pages without a name; times and channels are F.
 
+    A single picture has a depth of 1.
+
     The spacing is that of ImageJ or OME where it is known along all three axes.
     """
     tifffile = needed("tifffile")
@@ -94,7 +96,7 @@ def read_tiff(data: bytes, name: str) -> tuple[StoredTiff, dict[str, Any]]:
         axes, shape = str(stack.axes), tuple(int(n) for n in stack.shape)
         if "S" in axes:
             raise UserError(f"{name}: is a stack in colour; give one channel")
-        if len(shape) < 3 or not {"Y", "X"} <= set(axes) or len(set(axes)) < len(axes):
+        if len(shape) < 2 or not {"Y", "X"} <= set(axes) or len(set(axes)) < len(axes):
             check_volume_shape(shape if len(shape) != 3 else shape[:2], name)
         depth = _depth(axes)
         inner = [axis for axis in axes if axis in ("Y", "X", depth)]

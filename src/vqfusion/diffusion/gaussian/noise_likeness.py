@@ -49,7 +49,7 @@ def flat_areas(item: Float[Tensor, "C ..."]) -> FlatAreas:
     low, high = clipped_ends(item)
     odd = (constant_areas(item) | (item <= low) | (item >= high)).float()
     rests, shares = [], []
-    basis = _mean_and_slopes(side, rank)
+    basis = mean_and_slopes(side, rank)
     for place in block_places(item.shape[1:], BLOCKS[rank], MOST):
         found = patches(item.float(), place, side, STEP)
         rests.append(found - (found @ basis) @ basis.T)
@@ -85,7 +85,7 @@ def _correlation(patch: Float[Tensor, "N ..."], apart: int) -> float:
     return float(torch.stack(products).mean())
 
 
-def _mean_and_slopes(side: int, rank: int) -> Float[Tensor, "D K"]:
+def mean_and_slopes(side: int, rank: int) -> Float[Tensor, "D K"]:
     """Orthonormal basis of the patches that are linear functions of the position."""
     line = torch.linspace(-1, 1, side)
     slopes = torch.meshgrid(*[line] * rank, indexing="ij")

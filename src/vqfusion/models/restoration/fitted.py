@@ -32,7 +32,8 @@ class FittedSample:
     """A sample in the units of a prior.
 
     Values of the sample are `y * scale + offset`, with one scale and offset for each channel of sounds, series and
-    volumes, which are separate items of `y`; channels of sound that the prior models jointly form one item.
+    volumes, which are separate items of `y`; channels of sound that the prior models jointly form one item. For a prior
+    of pictures the items are the slices of a volume, with the scale and offset of their channel.
 
     Attributes:
         sample: The sample.
@@ -45,6 +46,8 @@ class FittedSample:
         stronger: Factor by which the conversion increased the noise.
         remark: Message for the user about the noise.
         backdrop: Background that replaces the transparent part of a picture.
+        jpeg: Operator of the rounding of a JPEG, where that is all its noise.
+        levels: Noise level of each element of `y`, where the noise follows the brightness.
     """
 
     sample: Sample
@@ -58,6 +61,7 @@ class FittedSample:
     remark: str = ""
     backdrop: Backdrop | None = None
     jpeg: JPEG | None = None
+    levels: Float[Tensor, "B C ..."] | None = None
 
     @classmethod
     def of(cls, sample: Sample, prior: Prior, from_zero: bool = False) -> "FittedSample":
@@ -78,7 +82,8 @@ class FittedSample:
             UserError: The prior is for signals of another rank.
         """
         rank = sample.data.ndim - 1
-        if rank != prior.config.rank:
+        sliced = rank == 3 and prior.config.rank == 2
+        if rank != prior.config.rank and not sliced:
             takes = f"{prior.config.modality} ({prior.config.rank} axes)"
             raise UserError(f"this model restores {takes}, not {sample.modality} ({rank} axes): choose another --model")
         data = sample.data if sample.data.dtype == torch.float64 else sample.data.float()
@@ -103,6 +108,9 @@ class FittedSample:
             raise UserError("its values span more than numbers of 64 bits can tell apart; scale them first")
         shift, spread = (number.view(-1, *[1] * rank).to(data.dtype) for number in (offset, scale))
         y = torch.where(known, (data - shift) / spread, (low + high) / 2).float()
+        if sliced:
+            y, known = y.flatten(0, 1), known.flatten(0, 1)
+            scale, offset = (number.repeat_interleave(data.shape[1]) for number in (scale, offset))
         return cls(sample, y[:, None], scale, offset, None if bool(known.all()) else known[:, None])
 
     @classmethod
@@ -255,7 +263,10 @@ class FittedSample:
         made = x.cpu().to(dtype).flatten(0, 1)
         offset, scale = (number.view(-1, *[1] * (made.ndim - 1)).to(dtype) for number in (self.offset, self.scale))
         if not kind.heard:
-            return replace(sample, data=made * scale + offset)
+            made = made * scale + offset
+            return replace(
+                sample, data=made if made.ndim == sample.data.ndim else made.unflatten(0, (len(sample.data), -1))
+            )
         assert sample.sample_rate_hz is not None
         heard = replace(sample, data=(made * scale).float(), sample_rate_hz=self.sample_rate_hz)
         sound, length = resample(heard, sample.sample_rate_hz).data, sample.data.shape[1]

@@ -1,9 +1,10 @@
 """A prior over signals of one modality: one denoising network for all noise levels, known or unknown."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +14,7 @@ from vqfusion.diffusion.gaussian.schedules import EDMSchedule
 from vqfusion.diffusion.posterior.question import Levels
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
+from vqfusion.nn.blind_spot import WINDOW, blinded, corners, interleaved, separated, spots, widened
 from vqfusion.nn.blocks import cropped
 from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.nn.restoration import FILL_REACH, RestorationNet, filled
@@ -74,12 +76,26 @@ class Prior(nn.Module, Pretrained):
     @property
     def receptive_radius(self) -> int:
         """Radius of the receptive field in positions; see `RestorationNet`."""
-        return self.network.receptive_radius + (FILL_REACH if "holes" in self.config.learned else 0)
+        radius, noise = self.network.receptive_radius, self.config.noise
+        if noise is None:
+            return radius + (FILL_REACH if "holes" in self.config.learned else 0)
+        if noise.method == "blind_spot":
+            radius += WINDOW[self.config.rank] + 2 * max(noise.reach)
+        return radius * max(noise.stride)
 
     @property
     def multiple(self) -> int:
         """Tiles that start at multiples of this, with margins of `receptive_radius`, give the result of the whole."""
-        return self.network.multiple
+        multiple, noise = self.network.multiple, self.config.noise
+        if noise is None:
+            return multiple
+        cells = noise.cell if noise.method == "blind_spot" else ()
+        return math.lcm(multiple, *cells) * math.lcm(*noise.stride)
+
+    @property
+    def told(self) -> bool:
+        """Whether it uses a noise level; priors that learned from one noise without knowing its level do not."""
+        return self.config.noise is None or self.config.noise.method == "recorrupted"
 
     @property
     def path(self) -> GaussianPath:
@@ -117,10 +133,40 @@ class Prior(nn.Module, Pretrained):
         if sigma is not None:
             levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device)
             levels = (levels if levels.ndim else levels.expand(len(x))).clamp(min=config.sigma_range[0])
+        if not self.told:
+            levels = torch.zeros(len(x), device=x.device)
         size, whole = x.shape[2:], reflect_to_multiple(x.float(), self.multiple)
         if levels.ndim > 1:
             levels = reflect_to_multiple(levels.expand(len(x), -1, *size), self.multiple)
-        return cropped(self._clean(whole, levels), size).to(x.dtype)
+        return cropped(self._whole(whole, levels), size).to(x.dtype)
+
+    def _whole(self, x: Float[Tensor, "B C ..."], levels: Tensor) -> Float[Tensor, "B C ..."]:
+        """Denoise signals whose axes are multiples of `multiple`, in the way that the prior was trained in."""
+        noise = self.config.noise
+        if noise is None:
+            return self._clean(x, levels)
+        parts = separated(x, noise.stride)
+        own = separated(levels, noise.stride) if levels.ndim > 1 else levels.repeat(len(parts) // len(x))
+        made = self.without_themselves(parts) if noise.method == "blind_spot" else self._clean(parts, own)
+        return interleaved(made, noise.stride)
+
+    def without_themselves(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
+        """Estimate every element from the others, in one pass for each element of a cell of blind spots."""
+        noise, size = self.config.noise, x.shape[2:]
+        assert noise is not None
+        made = torch.empty_like(x)
+        for corner in corners(noise.cell):
+            chosen = spots(size, noise.cell, corner)
+            made[:, :, chosen] = self.at_blind_spots(x, chosen)[:, :, chosen]
+        return made
+
+    def at_blind_spots(self, x: Float[Tensor, "B C ..."], chosen: Bool[Tensor, "..."]) -> Float[Tensor, "B C ..."]:
+        """Estimates that do not depend on the elements `chosen` `[*size]`, nor on those that share their noise."""
+        assert self.config.noise is not None
+        hidden = widened(chosen, self.config.noise.reach)
+        levels = torch.zeros(len(x), 1, *x.shape[2:], device=x.device)
+        levels[:, :, hidden] = self.config.sigma_range[1]
+        return self._clean(blinded(x, hidden), levels)
 
     def _clean(self, x: Float[Tensor, "B C ..."], levels: Tensor) -> Float[Tensor, "B C ..."]:
         """Denoise with levels as the network takes them, and inf for missing values.

@@ -15,6 +15,7 @@ from vqfusion.models.restoration.any_size import AnySizePrior
 from vqfusion.models.restoration.batch import restore_batch
 from vqfusion.models.restoration.fitted import FittedSample
 from vqfusion.models.restoration.intervals import EVERYTHING, Calibration
+from vqfusion.models.restoration.own_noise import with_own_noise
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.models.restoration.restored import Restored
 from vqfusion.types import Sample
@@ -118,7 +119,12 @@ def _denoise(prior: Prior, fitted: FittedSample, operator: Operator | None) -> t
     if operator is not None and operator.noise is not None and operator.sigma is None and not fitted.as_it_is:
         raise UserError("noise that depends on the signal takes a tensor in the units of the prior")
     sigma = None if operator is None or operator.sigma is None else float(operator.sigma)
-    fitted = fitted.with_white_noise(sigma, prior)
+    if prior.config.noise is None:
+        fitted = fitted.with_white_noise(sigma, prior)
+    elif sigma is None:
+        fitted = with_own_noise(fitted, prior)
+        if fitted.levels is not None:
+            return fitted, Denoise(fitted.levels)
     used = fitted.sigma if sigma is None else sigma
     return fitted, Denoise(None if used is None else fitted.level(used))
 

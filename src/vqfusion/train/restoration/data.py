@@ -12,6 +12,8 @@ from vqfusion.data import Dataset, Record, open_dataset
 from vqfusion.data.transforms import resample
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
+from vqfusion.train.restoration.noisy.choose import choose
+from vqfusion.train.restoration.noisy.signals import load
 
 
 def open_data(training: PriorTrainingConfig, opened: Callable[[str], Dataset] = open_dataset) -> Dataset:
@@ -21,6 +23,9 @@ def open_data(training: PriorTrainingConfig, opened: Callable[[str], Dataset] = 
 
 def check(training: PriorTrainingConfig, data: Dataset) -> None:
     """UserError where the data have nothing to train on, or their first signal is not what the prior takes."""
+    if not training.prior.clean:
+        choose(training, load(training, data))
+        return
     signals_of(_records(training, data, "train")[0], training)
 
 

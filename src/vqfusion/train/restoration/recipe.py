@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig, validated
+from vqfusion.data import Dataset, open_dataset
+from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
 from vqfusion.train.fusion.own_data import beside
 
@@ -97,7 +99,18 @@ RECIPES: dict[str, Callable[[], PriorTrainingConfig]] = {
 }
 
 
-def training_of(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
+THIN = 16  # volumes of fewer slices are learned slice by slice
+NOISY_STAGE = {"steps": 2000, "optimizer": "muon", "learning_rate": 1e-3, "warmup_steps": 100, "ema_decay": 0.995}
+NOISY = {  # by rank: widths and depths of the network, side and number of the crops
+    1: ((48, 64, 96), (2, 2, 2), 4096, 12),
+    2: ((32, 64, 96), (2, 2, 2), 64, 8),
+    3: ((24, 48, 64), (1, 2, 2), 32, 4),
+}
+
+
+def training_of(
+    data: dict[str, Any], path: Path, opened: Callable[[str], Dataset] = open_dataset
+) -> PriorTrainingConfig:
     """The training of a YAML file with a section `prior`; a relative `data` path is taken from the file's folder.
 
     What is not said is as in the recipe of the same modality, but for `data`; under `stage` single values may be
@@ -105,6 +118,8 @@ def training_of(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
     it, and one's own data have the contrast they have.
     """
     section = data["prior"]
+    if isinstance(section, dict) and section.get("clean") is False:
+        return _noisy_training_of(data, path, opened)
     modality = str(section.get("modality", "image")) if isinstance(section, dict) else "image"
     row = MODALITIES.get(modality)
     recipe = (row and row.prior_recipe) or "photo-prior"
@@ -120,3 +135,47 @@ def training_of(data: dict[str, Any], path: Path) -> PriorTrainingConfig:
             merged[key] = base[key] | data[key]
     training = validated(PriorTrainingConfig, merged, str(path))
     return training.model_copy(update={"data": beside(path, training.data)})
+
+
+def _noisy_training_of(data: dict[str, Any], path: Path, opened: Callable[[str], Dataset]) -> PriorTrainingConfig:
+    """The training without clean data of a YAML file; modality, channels and sample rate are those of the data."""
+    if not isinstance(data.get("data"), str):
+        raise UserError(f"{path}: data: name the folder of the noisy files")
+    place = beside(path, data["data"])
+    section = _of_the_data(dict(data["prior"]), opened(place))
+    row = MODALITIES.get(str(section["modality"]))
+    if row is None or not row.rank:
+        return validated(PriorTrainingConfig, data, str(path))  # says what is wrong
+    widths, depths, crop, batch = NOISY[row.rank]
+    recipe = RECIPES[row.prior_recipe or "photo-prior"]().prior
+    stage = STAGE.model_copy(update=NOISY_STAGE | {"batch": batch}).model_dump(mode="json")
+    prior = {"widths": widths, "depths": depths, "fold": recipe.fold, "value_range": recipe.value_range, "leak": 0.03}
+    if row.own_units:
+        prior |= {"value_range": (0.0, 1.0), "fold": 2}
+    merged = {"crop": crop} | data | {"data": place, "prior": prior | section}
+    if isinstance(data.get("stage", {}), dict):
+        merged["stage"] = stage | data.get("stage", {})
+    return validated(PriorTrainingConfig, merged, str(path))
+
+
+def _of_the_data(section: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    """A section `prior` with what it leaves open filled in from the first file."""
+    slots = [slot for slot in data.slots() if slot in MODALITIES and MODALITIES[slot].rank]
+    asked = section.get("modality")
+    slot = asked if asked in slots else next((one for one in slots if MODALITIES[one].rank == 3), None)
+    if asked is None:
+        if len(slots) != 1:
+            raise UserError(f"data set {data.name!r} holds {', '.join(slots) or 'no signals'}: say prior.modality")
+        slot = slots[0]
+    if slot is None:
+        return section
+    sample = data.select(slots=(slot,))[0].load(slot)
+    kind = MODALITIES[slot]
+    flat = kind.rank == 3 and sample.data.shape[1] < THIN
+    modality = asked or ("image" if flat else slot)
+    grey = kind.pictured and bool((sample.data == sample.data[:1]).all())
+    channels = 1 if grey or kind.own_units else int(sample.data.shape[0])
+    found: dict[str, Any] = {"modality": modality, "channels": channels}
+    if kind.heard:
+        found["sample_rate_hz"] = sample.sample_rate_hz
+    return found | section

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float
-from torch import Tensor
+from rich.console import Console
+from torch import Tensor, nn
 
 from vqfusion.config import PriorConfig, PriorTrainingConfig
 from vqfusion.data import Dataset
@@ -23,6 +24,9 @@ from vqfusion.train.loop.run import RunFolder
 from vqfusion.train.loop.steps import share, step_generator
 from vqfusion.train.restoration.damage import damaged_crop
 from vqfusion.train.restoration.data import load_signals, open_data
+from vqfusion.train.restoration.noisy.choose import choose
+from vqfusion.train.restoration.noisy.lessons import Taught, lessons
+from vqfusion.train.restoration.noisy.signals import load
 
 Signals = Sequence[Tensor]
 
@@ -33,6 +37,9 @@ def noisy_batches(signals: Signals, training: PriorTrainingConfig) -> Callable[[
     Signals `[C, *size]` are uint8 of 0 to 255, or floats; larger ones are drawn more often. Noise levels and kinds of
     damage are stratified over the batch.
     """
+    channels = {signal.shape[0] for signal in signals}
+    if channels != {training.prior.channels}:
+        raise UserError(f"the prior takes {training.prior.channels} channels and the data have {sorted(channels)}")
     weights = torch.tensor([float(signal[0].numel()) ** 0.5 for signal in signals])
 
     def batches(step: int, rank: int, processes: int) -> NoisyBatch:
@@ -109,15 +116,25 @@ def train(
     """
     accelerator = accelerator or make_accelerator(None)
     first = beginning(training, start) if start else None
-    signals = load_signals(training, data or open_data(training))
-    channels = {signal.shape[0] for signal in signals}
-    if channels != {training.prior.channels}:
-        raise UserError(f"the prior takes {training.prior.channels} channels and the data have {sorted(channels)}")
+    data = data or open_data(training)
+    config = _config(training)
+    module: Callable[[Prior], nn.Module] = _itself
+    source: Callable[[int, int, int], Any]
+    if training.prior.clean:
+        source = noisy_batches(load_signals(training, data), training)
+    else:
+        noisy = load(training, data)
+        chosen = choose(training, noisy)
+        if accelerator.is_main_process and show:
+            for line in (chosen.reason, *chosen.lines):
+                Console(stderr=True).print(line, soft_wrap=True, highlight=False)
+        learned = ("uneven",) if chosen.noise.method == "recorrupted" else ()
+        config = config.model_copy(update={"noise": chosen.noise, "learned": learned})
+        source, module = lessons(noisy, chosen, training), Taught
     torch.manual_seed(torch_seed(training.seed))
-    prior = Prior(_config(training))
-    source = noisy_batches(signals, training)
+    prior = Prior(config)
 
-    def batches(step: int, rank: int, processes: int) -> NoisyBatch:
+    def batches(step: int, rank: int, processes: int) -> Any:
         return source(step, rank, processes).to(accelerator.device)
 
     contract: Any = training.model_dump(mode="json")
@@ -127,7 +144,7 @@ def train(
     run = run_folder(training, folder)
     with run.held(accelerator):
         fit(
-            prior,
+            module(prior),
             batches,
             training.stage,
             folder / "training",
@@ -143,11 +160,16 @@ def train(
     return prior
 
 
+def _itself(prior: Prior) -> Prior:
+    return prior
+
+
 def beginning(training: PriorTrainingConfig, start: Path) -> Prior:
     """Prior to start from; UserError where it has another config."""
     prior: Prior = Prior.from_pretrained(start)
     config = _config(training)
-    if prior.config.model_copy(update={"learned": config.learned}) != config:
+    same = {name: getattr(config, name) for name in ("learned", "clean", "noise")}
+    if prior.config.model_copy(update=same) != config:
         raise UserError("the prior to start from has another config; give `prior` of the YAML the same values")
     return prior
 

@@ -1,0 +1,26 @@
+"""Noise of a sample as in the training of a prior that learned from noisy data alone."""
+
+from dataclasses import replace
+
+from vqfusion.diffusion.gaussian.noise_curve import noise_curve
+from vqfusion.diffusion.gaussian.noise_level import estimate_noise
+from vqfusion.models.restoration.fitted import FittedSample
+from vqfusion.models.restoration.prior import Prior
+from vqfusion.nn.blind_spot import separated, trimmed
+
+
+def with_own_noise(fitted: FittedSample, prior: Prior) -> FittedSample:
+    """A fitted sample with its estimated noise level, for a prior that learned from noisy data alone.
+
+    The level follows the brightness where it did in training. Noise that neighbours share is no reason to tell another
+    level, because the prior was trained on it; it is judged in elements that are a stride apart.
+    """
+    noise = prior.config.noise
+    assert noise is not None
+    parts = separated(trimmed(fitted.y, noise.stride), noise.stride)
+    curve = noise_curve(list(parts.flatten(0, 1)[:, None])) if noise.dependent else None
+    if curve is not None:
+        return replace(fitted, levels=curve.sigma(fitted.y))
+    levels = estimate_noise(parts).unflatten(0, (-1, len(fitted.y))).median(0).values
+    scale = fitted.scale.float().expand(max(len(fitted.scale), len(levels)))
+    return replace(fitted, sigma=levels * scale[: len(levels)])

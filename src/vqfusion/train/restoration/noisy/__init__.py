@@ -1,0 +1,1 @@
+"""Training of restoration priors on noisy data alone."""
