@@ -6,7 +6,7 @@ MODEL := emoji
 MINUTES := 60
 JOBS ?= 2
 
-.PHONY: demo test check fuzz soak bench zoo
+.PHONY: demo test quick coverage check fuzz soak bench zoo
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -24,6 +24,12 @@ check: $(READY)  ## lint, docstrings and types
 
 test: check  ## lint, docstrings, types and every test
 	$(BIN)/pytest -n $(JOBS)
+
+quick: $(READY)  ## the tests without the slow ones, while you write
+	$(BIN)/pytest -n $(JOBS) -m "not slow"
+
+coverage: $(READY)  ## every test, and the share of the lines that they run
+	$(BIN)/pytest -n $(JOBS) --cov
 
 fuzz: $(READY)  ## mutated inputs through the command, for MINUTES of the processor; SEED=7 repeats a run
 	$(BIN)/python tests/fuzz/fuzzer.py --seconds $$((60 * $(MINUTES))) $(if $(SEED),--seed $(SEED))

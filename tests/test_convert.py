@@ -1,5 +1,7 @@
 """What people have becomes a Sample: pictures, arrays, tensors, paths; what cannot be one is refused in one line."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ import vqfusion
 from vqfusion import Sample, as_sample
 from vqfusion.data.display import html_of, html_of_distribution
 from vqfusion.errors import UserError
+from vqfusion.models.sampling import Distribution, Generated
+from vqfusion.tasks import Answer
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 PICTURE = torch.from_numpy(PIXELS).permute(2, 0, 1) / 255
@@ -110,6 +114,20 @@ def test_notebooks_show_samples():
     assert html_of(Sample("text", "<script>")) == "<pre>&lt;script&gt;</pre>"
     assert Sample("text", "a")._repr_png_() is None
     assert html_of_distribution({"cat": 0.75, "<dog>": 0.25}).count("<tr>") == 2
+
+
+def test_results_are_shown_as_what_they_hold():
+    picture, word = Sample("image", PICTURE), Sample("text", "<b>")
+    assert repr(picture) == f"Sample('image', {list(PICTURE.shape)} torch.float32)"
+    assert repr(Sample("audio", torch.zeros(1, 80), sample_rate_hz=8000)).endswith("sample_rate_hz=8000)")
+    made = Generated("image", [[picture, picture], [picture]], nfe=4, seconds=0.1)
+    assert made._repr_html_().count("<img") == 3 and repr(picture) in repr(made)
+    names = Distribution({"cat": 0.75} | {f"name {i}": 0.25 / 9 for i in range(9)})
+    assert repr(names).startswith("{'cat': 0.75, ") and repr(names).endswith(", and 5 others}")
+    assert names._repr_html_().count("<tr>") == 9 and json.loads(json.dumps(names)) == dict(names)
+    answer = Answer("describe", "text:en", samples=[[word]], warnings=("a <line>",))
+    assert answer._repr_html_().count("<pre>") == 2 and "<line>" not in answer._repr_html_()
+    assert "<table>" in Answer("classify", "label", distributions=[names])._repr_html_()
 
 
 def test_a_vqvae_of_plain_arguments():

@@ -9,6 +9,7 @@ import pytest
 import vqfusion
 from vqfusion import config, deprecated, hub
 from vqfusion.errors import UserError
+from vqfusion.models.restoration.intervals import Calibration
 
 
 @pytest.mark.parametrize(("module", "name"), deprecated.OLD)
@@ -29,6 +30,12 @@ def test_old_names_do_what_they_did():
         load = hub.load_system
     with pytest.raises(UserError, match="is a prior"):
         load("photo")
+
+
+def test_an_old_name_of_a_method_is_the_method():
+    calibration = Calibration(0.9, {"all": 1.0}, {"all": 1}, {"sigma": (0.1, 0.2)})
+    with pytest.warns(DeprecationWarning, match=r"Calibration.doubts is now Calibration.warnings"):
+        assert calibration.doubts({"sigma": 9.0}) == calibration.warnings({"sigma": 9.0}) != []
 
 
 OLD_PATHS = """

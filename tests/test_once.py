@@ -104,6 +104,7 @@ TRAININGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TRAININGS)
 def test_training_scans_its_folder_once_and_decodes_each_picture_once(cli, tmp_path, monkeypatch, kind):
     """24 pictures with captions and labels; a chain also makes an entropy model, previews and a calibration of them."""

@@ -22,6 +22,8 @@ from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE, build_quantizer
 from vqfusion.types import Sample
 
+pytestmark = pytest.mark.slow
+
 NOT_PROMISED = {("residual_vq", "idempotence"), ("grouped_residual_vq", "idempotence")}
 WITH_OPTIONS = {
     "vq, rotation": VQVAEConfig(codebook_size=12, dim=4, options={"estimator": "rotation"}),

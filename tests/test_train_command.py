@@ -23,6 +23,8 @@ from vqfusion.train.fusion.trainer import train
 from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.recipes import recipe
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_pictures.yaml"
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
 SHAPES = {"square": "rectangle", "disc": "ellipse", "cross": "line", "bow": "arc"}

@@ -37,6 +37,8 @@ from vqfusion.train.loop.signals import Interrupted
 from vqfusion.train.loop.steps import share, step_generator
 from vqfusion.types import Sample
 
+pytestmark = pytest.mark.slow
+
 STAGE = StageConfig(steps=12, batch=8, warmup_steps=2, precision="fp32", learning_rate=3e-3)
 
 

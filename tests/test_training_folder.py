@@ -34,6 +34,8 @@ from vqfusion.train.loop.steps import share, step_generator
 from vqfusion.train.restoration.trainer import run_folder, train
 from vqfusion.types import Sample
 
+pytestmark = pytest.mark.slow
+
 STAGE = StageConfig(steps=30, batch=4, warmup_steps=2, precision="fp32", learning_rate=3e-3)
 TRAINING = PriorTrainingConfig(
     name="toy", data="pictures", prior=PriorConfig(widths=(4,), depths=(1,)), stage=STAGE, crop=8

@@ -29,6 +29,20 @@ def warn(old: str, new: str, stacklevel: int = 4) -> None:
     warnings.warn(f"{old} is now {new}; the old name goes with the next version", DeprecationWarning, stacklevel)
 
 
+class OldMethod:
+    """Old name of a method, in the class that has it: `doubts = OldMethod("warnings")`."""
+
+    def __init__(self, new: str):
+        self.new = new
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner, self.old = owner.__name__, name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        warn(f"{self.owner}.{self.old}", f"{self.owner}.{self.new}", stacklevel=3)
+        return getattr(owner if instance is None else instance, self.new)
+
+
 class MovedModules(MetaPathFinder, Loader):
     """Import finder that returns a moved module under its old name; it is one module, twice in `sys.modules`."""
 

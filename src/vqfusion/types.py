@@ -54,6 +54,13 @@ class Sample:
         if kind is not None and (wrong := misfit(self, kind)):
             raise UserError(f"{kind.noun}: {wrong}")
 
+    def __repr__(self) -> str:
+        """Modality, shape or text, and units; not the values."""
+        data = f"{list(self.data.shape)} {self.data.dtype}" if isinstance(self.data, Tensor) else repr(self.data)
+        units = {name: getattr(self, name) for name in ("sample_rate_hz", "rate_hz", "spacing_mm", "channel_names")}
+        said = [f"{name}={value}" for name, value in units.items() if value is not None]
+        return f"Sample({', '.join([repr(self.modality), data, *said])})"
+
     def save(self, path: str | Path, force: bool = False) -> None:
         """Write it to a file in the format of the suffix; UserError if the file exists, without `force`."""
         imported("vqfusion.data.io:write")(self, path, force)

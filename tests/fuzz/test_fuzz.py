@@ -14,6 +14,7 @@ from fuzz_mutations import checked  # noqa: E402
 SECONDS = 16  # of the processor, the imports included
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each input runs in a forked process")
 def test_no_mutated_input_breaks_the_command(tmp_path):
     script = Path(__file__).with_name("fuzzer.py")

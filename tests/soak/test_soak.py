@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="commands run in forked processes")
 def test_nothing_is_lost_by_kills_races_full_disks_and_links():
     script = Path(__file__).with_name("soak.py")

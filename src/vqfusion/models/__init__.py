@@ -6,5 +6,5 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     kinds="KINDS kind_of open_model",
     model="Model SlotModel",
-    sampling="Sampling Generated",
+    sampling="Distribution Generated Sampling",
 )

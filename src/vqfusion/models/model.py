@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from vqfusion.models.fusion.system import Generated, Sampling
+    from vqfusion.models.sampling import Distribution, Generated, Sampling
     from vqfusion.types import Sample
 
 
@@ -48,7 +48,7 @@ class SlotModel(Model, Protocol):
     ) -> "Generated":
         """Samples of the target slot given others."""
 
-    def distribution(self, given: Mapping[str, Any], target: str) -> list[dict[str, float]]:
+    def distribution(self, given: Mapping[str, Any], target: str) -> "list[Distribution]":
         """Probability of each name of a label slot, for each item."""
 
     def warnings(self, given: Mapping[str, Any]) -> tuple[str, ...]:

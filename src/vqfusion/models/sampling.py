@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from vqfusion.types import Sample
 
 
+SHOWN = 5  # names of a distribution
+
+
 @dataclass(frozen=True)
 class Sampling:
     """Sampling settings; None uses the default of the model.
@@ -48,6 +51,21 @@ class Sampling:
         return replace(self, items=(self.items[item] if self.items else item,))
 
 
+class Distribution(dict[str, float]):
+    """Probability by name, the largest first; a dict that shows its largest values."""
+
+    def __repr__(self) -> str:
+        largest = list(self.items())[:SHOWN]
+        more = [f"and {len(self) - SHOWN} others"] if len(self) > SHOWN else []
+        return "{" + ", ".join([f"{name!r}: {p:.3g}" for name, p in largest] + more) + "}"
+
+    def _repr_html_(self) -> str:
+        """The most probable names with bars, for notebooks."""
+        from vqfusion.data.display import html_of_distribution
+
+        return html_of_distribution(self)
+
+
 @dataclass(frozen=True)
 class Generated:
     """Generated samples.
@@ -63,3 +81,9 @@ class Generated:
     samples: "list[list[Sample]]"
     nfe: int
     seconds: float
+
+    def _repr_html_(self) -> str:
+        """The samples, a row for each item, for notebooks."""
+        from vqfusion.data.display import html_of_rows
+
+        return html_of_rows(self.samples)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from vqfusion.errors import UserError
 from vqfusion.modalities import in_words
+from vqfusion.models.sampling import Distribution
 from vqfusion.tasks.task import ONE, Answer, Task, as_list, option, task, text_slot, together
 
 if TYPE_CHECKING:
@@ -84,5 +85,5 @@ class Classify(Task):
             slot = text_slot(system, self.language) if in_words(one.modality) else one.modality
             answers.append(self.distribute(system, {slot: one}, "label"))
         answer = together(answers)
-        shown = [dict(list(names.items())[: self.top]) for names in answer.distributions]
+        shown = [Distribution(list(names.items())[: self.top]) for names in answer.distributions]
         return replace(answer, distributions=shown)

@@ -66,11 +66,19 @@ class Answer:
     task: str
     target: str
     samples: "list[list[Sample]]" = field(default_factory=list)
-    distributions: list[dict[str, float]] = field(default_factory=list)
+    distributions: Sequence[dict[str, float]] = ()
     findings: list[Finding] = field(default_factory=list)
     nfe: int = 0
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """The samples or the most probable names of each item, and the warnings, for notebooks."""
+        from vqfusion.data.display import html_of_distribution, html_of_rows
+        from vqfusion.types import Sample
+
+        names = "".join(map(html_of_distribution, self.distributions))
+        return html_of_rows(self.samples) + names + html_of_rows([[Sample("text", line)] for line in self.warnings])
 
 
 def option(default: Any, help: str, flag: str | None = None) -> Any:

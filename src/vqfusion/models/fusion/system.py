@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vqfusion.config import ChainConfig
+from vqfusion.deprecated import OldMethod
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
 from vqfusion.modalities import in_words
@@ -20,7 +21,7 @@ from vqfusion.models.fusion.pretrained import Parts, load_parts, save_parts
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.slots import SlotName, check_slot, stack_tokens
 from vqfusion.models.fusion.taught import Taught
-from vqfusion.models.sampling import Generated, Sampling
+from vqfusion.models.sampling import Distribution, Generated, Sampling
 from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.types import Sample
 
@@ -151,7 +152,7 @@ class System(Pretrained):
             nfe = max(nfe, calls)
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
-    def distribution(self, given: Given, target: str, temperature: float | None = None) -> list[dict[str, float]]:
+    def distribution(self, given: Given, target: str, temperature: float | None = None) -> list[Distribution]:
         """Probability of each name of a label slot for each item, most probable first.
 
         Args:
@@ -171,7 +172,7 @@ class System(Pretrained):
             part = {name: ids[at : at + ROWS] for name, ids in items.items()}
             log_p = slot_distribution(self.fusion, target, self._prefix(part, min(ROWS, count - at)))
             for row in (log_p / temperature).softmax(dim=-1).tolist():
-                out.append(dict(sorted(zip(names, row, strict=True), key=lambda pair: -pair[1])))
+                out.append(Distribution(sorted(zip(names, row, strict=True), key=lambda pair: -pair[1])))
         return out
 
     def likelihood(
@@ -221,6 +222,8 @@ class System(Pretrained):
                 if in_words(one.modality) and (line := self.taught.warning(slot, one.data)):
                     lines.append(line)
         return tuple(dict.fromkeys(lines))
+
+    doubts = OldMethod("warnings")
 
     def _prefix(self, items: dict[str, list[Tensor]], count: int):
         given = {name: self._move(*stack_tokens(ids)) for name, ids in items.items()}

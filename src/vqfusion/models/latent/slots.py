@@ -10,7 +10,7 @@ from torch import Tensor
 from vqfusion.data.convert import as_samples
 from vqfusion.diffusion.gaussian.walk import SampledSignal
 from vqfusion.errors import UserError
-from vqfusion.models.sampling import Generated, Sampling
+from vqfusion.models.sampling import Distribution, Generated, Sampling
 from vqfusion.types import Sample, Tokens
 
 ROWS = 64  # batch size
@@ -85,7 +85,7 @@ class AskedBySlots:
         """Raises UserError: the model has no texts."""
         return self._refuse()
 
-    def distribution(self, given: Mapping[str, Sample | Sequence[Sample]], target: str) -> list[dict[str, float]]:
+    def distribution(self, given: Mapping[str, Sample | Sequence[Sample]], target: str) -> list[Distribution]:
         """Raises UserError: the model does not classify."""
         return self._refuse()
 

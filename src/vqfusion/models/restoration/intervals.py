@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vqfusion.deprecated import OldMethod
 from vqfusion.diffusion.operators import Operator
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
@@ -132,6 +133,8 @@ class Calibration:
         scale = self.scales[group]
         below, above = (side.clamp(min=LEAST_WIDTH) for side in (middle - lower, upper - middle))
         return middle - scale * below, middle + scale * above
+
+    doubts = OldMethod("warnings")
 
     def warnings(self, found: dict[str, float]) -> tuple[str, ...]:
         """Warnings for statistics that exceed their range over the calibration data by more than a quarter of it."""
