@@ -53,7 +53,7 @@ def test_clean_speech_comes_from_packed_folders_by_their_own_splits(tmp_path, mo
     clip = io.BytesIO()
     soundfile.write(clip, tone, 16000, format="OGG", subtype="OPUS")
     rows = {
-        "speechocean762": ["key\tdyn_db\tsplit\ttext", "a/1\t50\ttrain\tHI", "a/2\t50\ttest\tHO", "a/3\t30\ttrain\tHA"],
+        "speechocean762": ["key\tdyn_db\tspeaker\tsplit", "a/1\t50\t1\ttrain", "a/2\t50\t2\ttest", "a/3\t30\t1\ttrain"],
         "kerstin_de": ["key\tdyn_db\ttext", "b1\t45\tGuten Tag", "b2\t44\tNein"],
     }
     for folder, lines in rows.items():
@@ -66,6 +66,7 @@ def test_clean_speech_comes_from_packed_folders_by_their_own_splits(tmp_path, mo
     records = open_dataset("speech").records
     assert [record.key for record in records] == ["speechocean762-a/1", "speechocean762-a/2", "kerstin_de-b1"]
     assert [record.split for record in records[:2]] == ["train", "test"], "noisy recordings are left out"
+    assert [record.held_out for record in records[:2]] == ["", "voice"]
     sound = records[0].load("audio")
     assert sound.sample_rate_hz == 16000 and float(sound.data.abs().max()) == pytest.approx(0.9)
 

@@ -28,7 +28,8 @@ def open_speech() -> Dataset:
     records = []
     for folder, row, split in _utterances():
         source = partial(_clip, folder, row["key"])
-        records.append(Record(f"{folder}-{row['key']}", split, "" if split == "train" else "voice", {"audio": source}))
+        held_out = "voice" if split == "test" and "speaker" in row else ""
+        records.append(Record(f"{folder}-{row['key']}", split, held_out, {"audio": source}))
     return Dataset("speech", records, licence="Apache-2.0 (speechocean762) and CC0 (Kerstin)")
 
 
