@@ -59,7 +59,9 @@ class SlotWay(Way[Task, Job]):
         row: dict[str, Any] = {"outputs": [str(path) for path in job.paths]}
         if job.paths:
             write(answer, i, job, self.request.force)
-        if answer.distributions:
+        if answer.decisions:
+            row["decisions"] = [asdict(one) for one in answer.decisions]
+        elif answer.distributions:
             row["distributions"] = answer.distributions[i]
         elif in_words(self.task.result):
             row["texts"] = [sample.data for sample in answer.samples[i]]
@@ -81,8 +83,10 @@ class SlotWay(Way[Task, Job]):
         report["warnings"] = list(self.warnings)
         report["inputs"] = [row["inputs"] for row in rows if "inputs" in row]
         for what, is_it in (("distributions", is_listed), ("texts", in_words)):
-            if is_it(task.result):
+            if is_it(task.result) and all(what in row for row in rows):
                 report[what] = [row[what] for row in rows]
+        if any("decisions" in row for row in rows):
+            report["decisions"] = [one for row in rows for one in row["decisions"]]
         if any(row["outputs"] for row in rows):
             report["outputs"] = [row["outputs"] for row in rows]
         return report | skipped
@@ -106,7 +110,9 @@ def write(answer: Answer, i: int, job: Job, force: bool) -> None:
     from vqfusion.data.io import write as write_file
     from vqfusion.types import Sample
 
-    if answer.distributions:
+    if answer.decisions:
+        outputs.write_json(job.paths[0], [asdict(one) for one in answer.decisions], force)
+    elif answer.distributions:
         outputs.write_json(job.paths[0], answer.distributions[i], force)
     elif in_words(modality := answer.samples[i][0].modality):
         lines = "\n".join(sample.data for sample in answer.samples[i])
@@ -120,17 +126,37 @@ def show(name: str, row: dict[str, Any]) -> None:
     """Print texts, one per line, or a distribution as a table, with the name of the input where there are several."""
     for text in row.get("texts", ()):
         print(f"{name}\t{text}" if name else text, flush=True)
-    if "distributions" not in row:
-        return
     from rich.console import Console
     from rich.table import Table
 
+    if "decisions" in row:
+        Console(markup=False, emoji=False).print(decided(row["decisions"]))
+        return
+    if "distributions" not in row:
+        return
     table = Table(title=name or None, title_justify="left")
     table.add_column("name")
     table.add_column("probability", justify="right")
     for label, probability in row["distributions"].items():
         table.add_row(label, f"{probability:.3f}")
     Console(markup=False, emoji=False).print(table)
+
+
+def decided(decisions: Sequence[dict[str, Any]]) -> Any:
+    """Table of decisions: the most probable name, the set, the action, and what to acquire next."""
+    from rich.table import Table
+
+    table = Table(
+        "case", "most probable", f"holds the truth ({decisions[0]['coverage']:.0%})", "action", "acquire next"
+    )
+    for number, one in enumerate(decisions, start=1):
+        name, probability = next(iter(one["probabilities"].items()))
+        held = ", ".join(one["names"][:3]) + (f" and {len(one['names']) - 5} more" if len(one["names"]) > 5 else "")
+        action = "abstain" if one["action"] is None else f"{one['action']} ({one['expected_cost']:.3g})"
+        best = one["acquire"][0] if one["acquire"] else None
+        gain = f"{best['slot']}: {best['bits']:.2f} bits, saves {best['saving']:.3g}" if best else ""
+        table.add_row(str(number), f"{name} {probability:.3f}", held or "no name: unlike the calibration", action, gain)
+    return table
 
 
 def warn(lines: Iterable[str]) -> None:

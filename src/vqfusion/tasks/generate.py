@@ -1,6 +1,7 @@
 """Tasks that generate or describe a picture, and the task from any slots to any slot."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -80,32 +81,51 @@ class AnyToAny(Task):
         return modality_of(self.target)
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
-        given: dict[str, Any] = {}
-        for part in self.given:
-            slot, sample_of_slot = self.read(system, part)
-            if slot in given:
-                raise UserError(f"slot {slot!r} is given twice; give each slot once")
-            given[slot] = sample_of_slot
+        given = read_given(system, self.given)
         if is_listed(self.result):
             return self.distribute(system, given, self.target)
         return self.generate(system, given, self.target, sampling)
 
-    def read(self, system: "System", part: str) -> "tuple[str, Sample]":
-        """Parse `slot=value` to a slot and its sample; a value that is an existing file, or `-`, is read."""
-        from vqfusion.data.io.text import as_text
 
-        slot, separator, value = part.partition("=")
-        if not separator or not value:
-            raise UserError(f"--given {part!r} is not slot=file or slot=text, as in --given text:en=broccoli")
-        if slot not in system.slots:
-            known = ", ".join(system.slots) or TOKENIZERS_ONLY
-            raise UserError(f"slot {slot!r} is not one this model has; it has {known}")
-        modality = modality_of(slot)
-        if is_listed(modality):
-            return slot, named(system, slot, value)
-        if in_words(modality) and value != "-" and not os.path.isfile(value):
-            return slot, as_text(value)
-        return slot, read(value, modality)
+def read_given(system: "System", parts: Sequence[str], folder: str | None = None) -> "dict[str, Sample]":
+    """Parse `slot=value` to samples by slot; a value that is an existing file, or `-`, is read.
+
+    Args:
+        system: The model.
+        parts: What is given.
+        folder: Where relative files are; None for the working directory.
+
+    Returns:
+        A sample for each slot.
+
+    Raises:
+        UserError: No such slot or name, a slot that is given twice, or a file that cannot be read.
+    """
+    given: dict[str, Sample] = {}
+    for part in parts:
+        slot, sample = _read(system, part, folder)
+        if slot in given:
+            raise UserError(f"slot {slot!r} is given twice; give each slot once")
+        given[slot] = sample
+    return given
+
+
+def _read(system: "System", part: str, folder: str | None) -> "tuple[str, Sample]":
+    from vqfusion.data.io.text import as_text
+
+    slot, separator, value = part.partition("=")
+    if not separator or not value:
+        raise UserError(f"--given {part!r} is not slot=file or slot=text, as in --given text:en=broccoli")
+    if slot not in system.slots:
+        known = ", ".join(system.slots) or TOKENIZERS_ONLY
+        raise UserError(f"slot {slot!r} is not one this model has; it has {known}")
+    modality = modality_of(slot)
+    if is_listed(modality):
+        return slot, named(system, slot, value)
+    path = value if folder is None or value == "-" else os.path.join(folder, value)
+    if in_words(modality) and value != "-" and not os.path.isfile(path):
+        return slot, as_text(value)
+    return slot, read(path, modality)
 
 
 def modality_of(slot: str) -> str:

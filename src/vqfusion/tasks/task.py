@@ -14,6 +14,7 @@ from vqfusion.errors import UserError
 from vqfusion.models.sampling import Sampling
 
 if TYPE_CHECKING:
+    from vqfusion.models.decision import Decision
     from vqfusion.models.fusion.system import System
     from vqfusion.types import Sample
 
@@ -58,6 +59,7 @@ class Answer:
         samples: `samples[item][k]`, for pictures, sounds, volumes, series and texts.
         distributions: Probability by name for each item, the largest first, for labels.
         findings: Details for each item, where a prior restored it.
+        decisions: Decisions, where the task decides.
         nfe: Network evaluations.
         seconds: Elapsed time.
         warnings: Warnings for the user, one line each.
@@ -68,6 +70,7 @@ class Answer:
     samples: "list[list[Sample]]" = field(default_factory=list)
     distributions: Sequence[dict[str, float]] = ()
     findings: list[Finding] = field(default_factory=list)
+    decisions: "list[Decision]" = field(default_factory=list)
     nfe: int = 0
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -261,6 +264,7 @@ def together(answers: "list[Answer]") -> Answer:
         samples=[item for answer in answers for item in answer.samples],
         distributions=[item for answer in answers for item in answer.distributions],
         findings=[item for answer in answers for item in answer.findings],
+        decisions=[item for answer in answers for item in answer.decisions],
         nfe=sum(answer.nfe for answer in answers),
         seconds=sum(answer.seconds for answer in answers),
         warnings=tuple(dict.fromkeys(line for answer in answers for line in answer.warnings)),

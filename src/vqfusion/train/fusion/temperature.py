@@ -3,34 +3,14 @@
 import random
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-from torch.nn import functional as F
 
 from vqfusion.data import Dataset
 from vqfusion.data.record import Record
+from vqfusion.models.decision.calibration import fitted_temperature
 from vqfusion.models.fusion.slots import SlotName
 from vqfusion.models.fusion.system import System
 
 MOST_RECORDS, FEWEST_RECORDS = 512, 20
-
-
-def fitted_temperature(log_p: Float[Tensor, "N K"], truth: Int[Tensor, " N"]) -> float:
-    """Temperature T in [1/20, 20] with the least cross-entropy of softmax(log_p / T).
-
-    Guo et al. (2017), section 4.2. The cross-entropy is convex in 1 / T, so that the minimum is unique.
-    """
-    inverse = torch.ones((), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([inverse], max_iter=100, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
-
-    def cross_entropy() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(log_p.double() * inverse, truth)
-        loss.backward()
-        return loss
-
-    optimizer.step(cross_entropy)
-    return 1 / min(max(inverse.item(), 1 / 20), 20.0)
 
 
 def calibrated(system: System, dataset: Dataset) -> System:
