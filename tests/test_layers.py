@@ -190,7 +190,7 @@ def test_modalities_are_looked_up_in_the_table():
 
 KINDS = ("codec", "fusion", "latent", "restoration")
 LAZY = ["diffusion", "evaluate", "inspect", "models", "nn", "tokenizers", "train", "evaluate.baselines", "train.loop"]
-LAZY += [f"models.{name}" for name in KINDS] + [f"train.{name}" for name in KINDS]
+LAZY += ["models.decision", *(f"models.{name}" for name in KINDS)] + [f"train.{name}" for name in KINDS]
 LAZY += [f"diffusion.{name}" for name in ("gaussian", "masked", "posterior")]
 LAZY += [f"tokenizers.{name}" for name in ("codec", "conformance")]
 
