@@ -84,6 +84,14 @@ def damaged(*place: str, value) -> str:
     return model(change)
 
 
+def without_a_word(folder: Path) -> None:
+    """The vocabulary has another token in place of one that is merged."""
+    vocabulary = json.loads((folder / "text.json").read_text())
+    word = "".join(vocabulary["model"]["merges"][0])
+    vocabulary["model"]["vocab"]["another"] = vocabulary["model"]["vocab"].pop(word)
+    (folder / "text.json").write_text(json.dumps(vocabulary))
+
+
 def largest(folder: Path) -> Path:
     return max(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
 
@@ -402,6 +410,10 @@ CASES = {
     "model whose names are a number": (
         lambda: ["imagine", "rocket", "--model", model(lambda m: file(str(m / "names.json"), '{"text:en": 5}'))],
         "model/names.json: not lists of names",
+    ),
+    "model whose merges are not in its vocabulary": (  # the tokenizers library crashes on them
+        lambda: ["imagine", "rocket", "--model", model(without_a_word)],
+        "model/text.json: not a readable BPE vocabulary",
     ),
     "prior with a depth too few": (
         lambda: [

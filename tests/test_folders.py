@@ -117,6 +117,18 @@ def test_same_stem_in_one_folder(cli, tiny):
     assert (code, err) == (0, "") and files("out") == ["other.png", "small-jpg.png", "small-png.png"]
 
 
+def test_same_name_in_several_folders(cli, tiny):
+    for path in ("mon/small.png", "tue/small.png", "tue/sub/other.png", "wed/sub/other.png"):
+        picture(path)
+    given = ("mon/small.png", "tue/small.png", "--sigma", "0.1", "--model", tiny)
+    assert cli("denoise", *given, "-o", "out")[0] == 0
+    assert files("out") == ["mon/small.png", "tue/small.png"]
+    assert cli("denoise", "mon", "tue", "wed", "--sigma", "0.1", "--model", tiny, "-o", "all")[0] == 0
+    assert files("all") == ["mon/small.png", "tue/small.png", "tue/sub/other.png", "wed/sub/other.png"]
+    code, _, err = cli("denoise", "mon/small.png", "mon/small.png", "-o", "twice", "--sigma", "0.1", "--model", tiny)
+    assert code == 2 and "twice/small.png: two inputs" in err
+
+
 def test_other_kinds_in_a_folder_are_named_in_one_line(cli, tiny):
     for name in ("in/a.gif", "in/sub/b.heic", "in/notes.txt", "in/.DS_Store"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +191,13 @@ def test_a_text_that_begins_with_a_dash(cli):
     for text in ("-5 degrees", "--hello there", "-of the world", "-5"):
         code, _, err = cli("translate", text, "--to", "de")
         assert code == 2 and err.count("\n") == 1 and f'-- "{text}"' in err
+
+
+def test_a_file_that_begins_with_a_dash(cli, tiny):
+    picture("-lead.png")
+    code, _, err = cli("denoise", "-lead.png", "-o", "out.png", "--model", tiny)
+    assert code == 2 and err.count("\n") == 1 and "./-lead.png" in err
+    assert cli("denoise", "./-lead.png", "-o", "out.png", "--sigma", "0.1", "--model", tiny)[0] == 0
 
 
 def test_no_supported_kind_lists_the_kinds(cli):

@@ -220,3 +220,12 @@ def test_shipped_models_of_format_1_mean_the_same_in_format_2(name, tmp_path):
         return
     for path in ZOO.joinpath(name).glob("*.safetensors"):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_value_that_is_missing_beside_the_config_is_one_line(tmp_path):
+    GaussianVQVAE(SMALL, latent_weight=0.5, beta=0.25).save_pretrained(tmp_path)
+    stored = json.loads((tmp_path / "config.json").read_text())
+    for damaged in ({k: v for k, v in stored.items() if k != "beta"}, stored | {"beta": [1]}):
+        (tmp_path / "config.json").write_text(json.dumps(damaged))
+        with pytest.raises(UserError, match="config.json: no network can be built from it"):
+            vqfusion.load(str(tmp_path), "cpu")

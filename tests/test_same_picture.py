@@ -1,14 +1,16 @@
 """The same picture in another file gives the same answer, and nothing in a file is dropped without a word."""
 
+import struct
 from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from vqfusion.config import PriorConfig
-from vqfusion.data.io.picture import Extras, read_picture
+from vqfusion.data.io.picture import Extras, read_picture, write_picture
+from vqfusion.data.io.png import encode_png16, noted
 from vqfusion.models.restoration.fitted import FittedSample
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.models.restoration.transparency import Backdrop
@@ -128,3 +130,52 @@ def test_encoding_says_what_codes_do_not_hold(cli):
     assert code == 0 and "transparency" in err and "colour profile" in err
     Image.new("RGB", (16, 16)).save("b.png")
     assert cli("encode", "b.png", "-o", "b.vqf")[2] == ""
+
+
+GAMMA = (b"gAMA", struct.pack(">I", 100000))
+PRIMARIES = (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))
+TITLE = (b"tEXt", b"Title\0hello")
+
+
+def picture_with(chunks, depth: int) -> bytes:
+    if depth == 16:
+        return encode_png16(np.full((6, 7, 3), 40000, np.uint16), more=chunks)
+    info = PngImagePlugin.PngInfo()
+    for kind, content in chunks:
+        info.add(kind, content)
+    buffer = BytesIO()
+    Image.new("RGB", (7, 6), (200, 30, 90)).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_gamma_primaries_and_texts_of_a_png_stay(tmp_path, depth):
+    sample = read_picture(picture_with((GAMMA, PRIMARIES, TITLE), depth), keep=True)
+    assert write_picture(sample, tmp_path / "b.png") == ()
+    again = read_picture(tmp_path / "b.png", keep=True)
+    assert again.extras.chunks == (GAMMA, PRIMARIES, TITLE) and torch.equal(again.data, sample.data)
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.info["gamma"] == 1.0 and picture.info["Title"] == "hello"
+    (line,) = write_picture(sample, tmp_path / "b.jpg")
+    assert line == "this format holds no gamma or colour space and texts; .png does"
+
+
+def test_comments_and_xmp_of_a_jpeg_stay(tmp_path):
+    for xmp, stays in ((b"<x:xmpmeta>me</x:xmpmeta>", True), (b"<x tiff:Orientation='6'/>", False)):
+        buffer = BytesIO()
+        Image.new("RGB", (8, 8)).save(buffer, "JPEG", comment=b"by hand", xmp=xmp)
+        sample = read_picture(buffer.getvalue(), keep=True)
+        for suffix in (".jpg", ".png"):
+            assert write_picture(sample, tmp_path / f"b{suffix}", force=True) == ()
+            with Image.open(tmp_path / f"b{suffix}") as picture:
+                told = picture.info.get("comment") or picture.info["Comment"].encode()
+                assert told == b"by hand" and picture.info.get("xmp") == (xmp if stays else None)
+
+
+def test_chunks_that_are_too_short_are_not_kept():
+    for content in (b"", b"\0"):
+        assert noted(picture_with((TITLE,), 8) + chunk_of(b"gAMA", content)) == (TITLE,)
+
+
+def chunk_of(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + b"\0\0\0\0"

@@ -1,5 +1,7 @@
 """The same sound in another file, at another level, in other channels gives the same answer, in that file's terms."""
 
+import struct
+
 import numpy as np
 import pytest
 import soundfile
@@ -8,6 +10,7 @@ import torch
 from vqfusion.config import PriorConfig
 from vqfusion.data.io import read, write
 from vqfusion.data.io import sound as sound_files
+from vqfusion.data.io.riff import further_chunks
 from vqfusion.data.io.sound import SoundExtras, mixed, read_sound, write_sound
 from vqfusion.data.loudness import HEARD, SPEECH, gain_to_be_heard, loudness
 from vqfusion.errors import UserError
@@ -217,3 +220,31 @@ def test_a_model_over_codes_answers_channel_by_channel_at_their_levels(system):
     levels = [loudness(channel, RATE) for channel in made.data]
     assert made.data.shape == sample.data.shape and made.extras == sample.extras
     assert levels[2] == 0 and 0.003 < levels[1] / levels[0] < 0.03
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return kind + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
+def test_chunks_of_a_wav_file_stay_and_what_cannot_hold_them_says_so(tmp_path):
+    soundfile.write(tmp_path / "a.wav", voice(), 16000, "PCM_24")
+    further = (
+        (b"bext", b"Broadcast Wave" * 50),
+        (b"cue ", struct.pack("<II4sIII", 1, 80, b"data", 0, 0, 80)),
+        (b"iXML", b"<a/>\n"),
+    )
+    whole = (tmp_path / "a.wav").read_bytes()
+    extra = b"".join(chunk(*one) for one in further)
+    (tmp_path / "a.wav").write_bytes(
+        whole[:4] + struct.pack("<I", len(whole) + len(extra) - 8) + whole[8:36] + extra + whole[36:]
+    )
+    sample = read(tmp_path / "a.wav", keep=True)
+    assert sample.extras.chunks == further
+    assert write(sample, tmp_path / "b.wav") == ()
+    again = read(tmp_path / "b.wav", keep=True)
+    assert again.extras.chunks == further and torch.equal(again.data, sample.data)
+    assert write(sample, tmp_path / "b.flac") == ("this format holds none of the chunks bext, cue, iXML; .wav does",)
+    damaged = (tmp_path / "a.wav").read_bytes()
+    for cut in range(0, 900, 7):
+        found = further_chunks(damaged[:cut])
+        assert found == further[: len(found)], "whole chunks alone"

@@ -273,3 +273,10 @@ def test_inpaint_keeps_empty_channels_and_says_what_it_saw(cli):
     code, out, err = cli("inpaint", "a.csv", "-o", "b.csv")
     assert code == 0 and "uneven (1 to 3 days)" in err
     assert "inpaint" in TASKS
+
+
+def test_a_decimal_comma_between_quotes_is_no_thousand():
+    rows = "".join(f'{i},"{"" if i == 12 else f"0,{500 + i}"}"\n' for i in range(40))
+    Path("a.csv").write_text("time,x\n" + rows)
+    assert filled().data[0, :3].tolist() == [0.5, 0.501, 0.502]
+    assert Path("b.csv").read_text() == ("time,x\n" + rows).replace('12,""', '12,"0,512"')

@@ -88,7 +88,9 @@ def _notes() -> Iterator[None]:
 
 
 def _dashes(given: Sequence[str]) -> str:
-    """Hint how to pass a text that starts like an option, where one may be meant."""
+    """Hint how to pass a text or a file name that starts like an option, where one may be meant."""
+    if files := [one for one in given if one.startswith("-") and os.path.exists(one)]:
+        return f'; a file whose name begins with "-" is given as ./{files[0]}'
     odd = [one for one in given if one.startswith("-") and (" " in one or one[1:2].isdigit())]
     if not odd or "--" in given:
         return ""

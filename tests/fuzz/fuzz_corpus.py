@@ -4,12 +4,13 @@ import io
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
+from fuzz_models import model_seeds
+from fuzz_seed import Seed
 from PIL import Image
 
 from vqfusion.config import PriorConfig
@@ -21,24 +22,10 @@ from vqfusion.types import Sample
 RESTORE = ("denoise --sigma 0.1", "denoise", "upscale --scale 2", "inpaint", "denoise --interval 0.8")
 
 
-@dataclass(frozen=True)
-class Seed:
-    """A valid input: the bytes of a file, its suffix, and the commands that take it (`{}` is its path).
-
-    `is_text` says that its tokens are mutated too; `output` is the suffix of what is written, empty where nothing is.
-    """
-
-    name: str
-    suffix: str
-    data: bytes
-    commands: tuple[str, ...]
-    output: str = ""
-    is_text: bool = False
-
-
 def seeds(models: Path) -> list[Seed]:
     """One or more inputs of every kind; `models` is the folder of `make_models`."""
-    return [*_pictures(models), *_sounds(models), *_tables(models), *_volumes(models), *_codes(), *_configs()]
+    files = [*_pictures(models), *_sounds(models), *_tables(models), *_volumes(models), *_codes(), *_configs()]
+    return files + list(model_seeds(models.with_name("damaged")))
 
 
 def make_models(folder: Path) -> None:

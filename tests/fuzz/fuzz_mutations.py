@@ -19,6 +19,7 @@ def mutated(data: bytes, others: list[bytes], is_text: bool, chance: random.Rand
     """`data` damaged in one to four ways."""
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
         ways = [_cut, _flip, _number, _number, _fill, _repeat, _splice]
+        ways = [*ways, _header, _header, _header] if data[8:9] == b"{" else ways
         way = chance.choice([_token, _token, _line, _deeper] if is_text and chance.random() < 0.8 else ways)
         data = way(data, others, chance)
     return checked(data) if chance.random() < 0.7 else data
@@ -85,6 +86,13 @@ def _token(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
         return data
     one, word = chance.choice(found), chance.choice([*WORDS, chance.choice(found)[0]])
     return (text[: one.start()] + word + text[one.end() :]).encode("utf-8", "surrogateescape")
+
+
+def _header(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
+    """The JSON header of a safetensors file damaged, and its length put right."""
+    (length,) = struct.unpack_from("<Q", data)
+    header = chance.choice((_token, _token, _cut, _flip, _deeper))(data[8 : 8 + length], others, chance)
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
 
 
 def _line(data: bytes, others: list[bytes], chance: random.Random) -> bytes:

@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,10 +23,14 @@ from pathlib import Path
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", HF_HUB_OFFLINE="1")
 
 import torch
-from fuzz_corpus import Seed, make_models, seeds
+from fuzz_corpus import make_models, seeds
 from fuzz_mutations import mutated
+from fuzz_seed import Seed
 
 from vqfusion.cli import main
+from vqfusion.commands.say import say
+from vqfusion.errors import UserError
+from vqfusion.hub import load
 from vqfusion.models import kinds
 from vqfusion.models.codec.codec import Codec
 
@@ -47,12 +52,13 @@ NAMES = ("in", "in", "in", "in", "a b", "-x", "\x1b[31mred", "caf\udce9", '"><im
 
 @dataclass(frozen=True)
 class Case:
-    """One run: the bytes of the input, its name, and the words of the command."""
+    """One run: the bytes of the input, its name, the words of the command, and a folder of files that it needs."""
 
     data: bytes
     name: str
     command: str
     output: str
+    beside: Path | None = None
 
     def arguments(self) -> list[str]:
         path = "./" + self.name if self.name.startswith("-") else self.name
@@ -74,7 +80,7 @@ class Fuzzer:
         kinds.open_model = cache(kinds.open_model)
         Codec.from_pretrained = cache(Codec.from_pretrained)
         for seed_input in self.seeds:
-            if "decode" in seed_input.commands[0]:
+            if seed_input.commands[0].startswith("decode"):
                 self.look(Case(seed_input.data, "in.vqf", "decode {}", seed_input.output), fork=False)
         for model in (self.folder / "models").iterdir():
             kinds.open_model(model, None)
@@ -86,24 +92,25 @@ class Fuzzer:
         command = self.chance.choice(one.commands)
         if command.split()[0] in ("denoise", "upscale", "inpaint") and self.chance.random() < 0.2:
             command += " " + self.chance.choice(OPTIONS)
-        return Case(data, self.chance.choice(NAMES) + one.suffix, command, one.output)
+        name = one.file or self.chance.choice(NAMES) + one.suffix
+        return Case(data, name, command, one.output, one.beside)
 
     def look(self, case: Case, fork: bool = True) -> None:
         """Run a case, and keep it where what it did is not right."""
         self.count += 1
         place = self.folder / "run"
         shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
+        shutil.copytree(case.beside, place) if case.beside else place.mkdir()
         (self.folder / "tmp").mkdir(exist_ok=True)
         (place / case.name).write_bytes(case.data)
+        there = {path.name for path in place.iterdir()}
         code, cpu_s = _run(case, place, self.folder) if fork else (_in_here(case, place, self.folder), 0.0)
-        wrong = self._wrong(case, code, cpu_s, place)
+        wrong = self._wrong(case, code, cpu_s, {path.name for path in place.iterdir()} - there)
         if not wrong:
             self.codes[code] += 1
             return
         name = f"{len(self.failures):03}"
-        (self.kept / name).mkdir(parents=True)
-        (self.kept / name / case.name).write_bytes(case.data)
+        shutil.copytree(place, self.kept / name)
         for report in (self.folder / "tmp").iterdir():
             shutil.move(report, self.kept / name)
         said = (self.folder / "err").read_text(errors="replace")[-400:]
@@ -111,14 +118,14 @@ class Fuzzer:
         print(told, flush=True)
         self.failures.append(told)
 
-    def _wrong(self, case: Case, code: int, cpu_s: float, place: Path) -> str:
+    def _wrong(self, case: Case, code: int, cpu_s: float, made: set[str]) -> str:
         lines = (self.folder / "err").read_bytes().decode(errors="surrogateescape").splitlines()
-        made = {path.name for path in place.iterdir()} - {case.name}
-        allowed = {f"out{case.output}"} if case.output else set()
+        suffix = case.output or "".join(re.findall(r"-o out(\.\w+)", case.command))
+        allowed = {f"out{suffix}"} if suffix else set()
         if "--interval" in case.command or "--mode interval" in case.command:
-            allowed |= {f"out-{what}{case.output}" for what in ("lower", "upper", "uncertainty")}
+            allowed |= {f"out-{what}{suffix}" for what in ("lower", "upper", "uncertainty")}
         if "--samples" in case.command:
-            allowed |= {f"out-{k}{case.output}" for k in (1, 2)}
+            allowed |= {f"out-{k}{suffix}" for k in (1, 2)}
         if "--report" in case.command:
             allowed |= {"rep"}
         if code not in (0, 2):
@@ -139,12 +146,25 @@ class Fuzzer:
         return ""
 
 
+def answer(arguments: list[str]) -> int:
+    """Run the command; `load MODEL` opens a model as in Python, for kinds that no command takes."""
+    if arguments[0] != "load":
+        return main(arguments)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            load(arguments[1])
+    except UserError as mistake:
+        say(str(mistake))
+        return 2
+    return 0
+
+
 def _in_here(case: Case, place: Path, folder: Path) -> int:
     """Run a case in this process; what it says goes to files."""
     here, streams = os.getcwd(), [(stream, os.dup(stream)) for stream in (1, 2)]
     try:
         _enter(place, folder)
-        return main(case.arguments())
+        return answer(case.arguments())
     finally:
         sys.stdout.flush(), sys.stderr.flush()
         os.chdir(here)
@@ -172,7 +192,7 @@ def _run(case: Case, place: Path, folder: Path) -> tuple[int, float]:
             resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
             resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
             signal.alarm(MOST_WALL_S)
-            code = main(case.arguments())
+            code = answer(case.arguments())
             sys.stdout.flush(), sys.stderr.flush()
         finally:
             os._exit(code)

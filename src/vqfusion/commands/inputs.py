@@ -149,10 +149,32 @@ def _item(argument: str, accepts: tuple[str, ...]) -> Item:
 
 
 def _apart(items: Sequence[Item]) -> list[Item]:
-    """Append the suffix to equal names (`small-jpg`, `small-png`), so that results do not collide."""
+    """Names of results that do not collide.
+
+    Equal names get the suffix of the file (`small-jpg`, `small-png`); those that are still equal get the folders in
+    which their files differ (`monday/small`, `tuesday/small`).
+    """
     ends = {item: "" if item.is_text else suffix_of(item.source).replace(".", "-") for item in items}
     kinds = Counter(name for name, _ in {(item.name, end) for item, end in ends.items()})
-    return [replace(item, name=item.name + ends[item]) if kinds[item.name] > 1 else item for item in items]
+    named = [replace(item, name=item.name + ends[item]) if kinds[item.name] > 1 else item for item in items]
+    places: dict[str, set[str]] = {}
+    for item in named:
+        if not item.is_text and item.source != "-":
+            places.setdefault(item.name, set()).add(_root(item))
+    return [_in_own_folder(item, places.get(item.name, set())) for item in named]
+
+
+def _root(item: Item) -> str:
+    """Folder below which the name of an item is a path."""
+    return os.path.abspath(Path(item.source).parents[item.name.count("/")])
+
+
+def _in_own_folder(item: Item, places: set[str]) -> Item:
+    """The item with its folder in its name, where others of this name are in other folders."""
+    if len(places) < 2 or item.is_text or item.source == "-":
+        return item
+    own = os.path.relpath(_root(item), os.path.commonpath(places))
+    return replace(item, name=(Path(own) / item.name).as_posix())
 
 
 def _kind(path: Path) -> str | None:

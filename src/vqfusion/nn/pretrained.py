@@ -156,7 +156,9 @@ class Pretrained:
         stored = read_stored(folder)
         if stored.kind != cls.kind:
             raise UserError(f"{folder}: holds a {stored.kind}, not a {cls.kind}; vqfusion.load opens every kind")
-        model: AnyPretrained = cls.read_parts(stored, pick_device(device))
+        where = pick_device(device)
+        with buildable(stored.folder):
+            model: AnyPretrained = cls.read_parts(stored, where)
         model.folder = stored.folder
         return model
 
@@ -171,8 +173,7 @@ class Pretrained:
         """Load a model of this kind from what was stored."""
         config = validated(cls.config_type, stored.config, f"{stored.folder}/config.json")
         require_room(stored.folder / cls.weights, getattr(config, "least_parameters", 0))
-        with buildable(stored.folder):
-            model = cls.from_config(config)
+        model = cls.from_config(config)
         assert isinstance(model, nn.Module)
         load_into(model, load_weights(stored.folder / cls.weights), stored.folder / cls.weights)
         model.to(device).eval()
@@ -186,9 +187,11 @@ class Pretrained:
 
 @contextmanager
 def buildable(folder: Path) -> Iterator[None]:
-    """Context that turns errors of building a network from a config into one line that names the folder."""
+    """Context that turns errors of building a model from what a config stores into one line that names the folder."""
     try:
         yield
+    except UserError:
+        raise
     except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise UserError(f"{folder}/config.json: no network can be built from it ({reason})") from None

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer as BPETokenizer
 from vqfusion.config import TextTokenizerConfig
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
+from vqfusion.nn.weights import load_json
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.types import Sample, Tokens
 
@@ -35,13 +36,7 @@ class TextTokenizer(BaseTokenizer):
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary_size: int) -> "TextTokenizer":
         """Learn merges until the vocabulary has `vocabulary_size` tokens or no pair repeats."""
-        bpe = BPETokenizer(models.BPE())
-        words = pre_tokenizers.Split(
-            Regex(r" ?\S+|\s+"), behavior="isolated"
-        )  # keeps combining marks with their letters
-        as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        bpe.pre_tokenizer = pre_tokenizers.Sequence([words, as_bytes])
-        bpe.decoder = decoders.ByteLevel()
+        bpe = _over_bytes(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary_size,
             show_progress=False,
@@ -53,10 +48,12 @@ class TextTokenizer(BaseTokenizer):
     @classmethod
     def load(cls, path: Path) -> Any:
         """Load a vocabulary; UserError where the file is not one."""
+        model = load_json(path).get("model")
         try:
-            return cls(BPETokenizer.from_file(str(path)))
+            return cls(_over_bytes(_checked(model)))
         except Exception as error:  # the tokenizers library raises bare Exception
-            raise UserError(f"{path}: not a readable BPE vocabulary ({error})") from None
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+            raise UserError(f"{path}: not a readable BPE vocabulary ({reason})") from None
 
     def save(self, path: Path) -> None:
         """Write the vocabulary as JSON."""
@@ -78,3 +75,26 @@ class TextTokenizer(BaseTokenizer):
     @classmethod
     def read_own(cls, config: TextTokenizerConfig, folder: Path, name: str | None) -> Any:
         return cls.load(folder / f"{name or VOCABULARY}.json")
+
+
+def _over_bytes(model: models.BPE) -> BPETokenizer:
+    """Tokenizer of UTF-8 bytes with this model; words keep combining marks with their letters."""
+    bpe = BPETokenizer(model)
+    words = pre_tokenizers.Split(Regex(r" ?\S+|\s+"), behavior="isolated")
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([words, as_bytes])
+    bpe.decoder = decoders.ByteLevel()
+    return bpe
+
+
+def _checked(model: Any) -> models.BPE:
+    """Model of a file; ValueError where vocabulary and merges do not fit, on which the library would crash."""
+    vocabulary, merges = model["vocab"], [tuple(pair) for pair in model["merges"]]
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        raise ValueError("its ids are not 0, 1, 2, ...")
+    if not vocabulary.keys() >= set(pre_tokenizers.ByteLevel.alphabet()):
+        raise ValueError("a byte is missing")
+    for first, second in merges:
+        if not {first, second, first + second} <= vocabulary.keys():
+            raise ValueError(f"{first + second!r} is merged and not in it")
+    return models.BPE(vocabulary, merges)

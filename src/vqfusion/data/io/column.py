@@ -10,7 +10,7 @@ from vqfusion.errors import UserError
 
 MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?"}
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|infinity)", re.IGNORECASE)
-GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 COMMA = re.compile(r"[+-]?(?:(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d*)?|,\d+)(?:[eE][+-]?\d+)?")
 FILL = "fill the gap, e.g. with `vqfusion inpaint`"
 
@@ -68,8 +68,20 @@ def numbers_of(texts: Sequence[str], may_be_comma: bool) -> tuple[np.ndarray, bo
     return values, comma
 
 
+def has_decimal_comma(texts: Sequence[str]) -> bool:
+    """Whether a column has a decimal comma for certain: "0,125" is a decimal number, "1,250" may be a thousand."""
+    return any("," in text and COMMA.fullmatch(text) and not GROUPED.fullmatch(text) for text in texts)
+
+
 def column_of(
-    place: int, name: str, raws: list[str], texts: list[str], delimiter: str, keep: bool, where: list[str]
+    place: int,
+    name: str,
+    raws: list[str],
+    texts: list[str],
+    delimiter: str,
+    may_be_comma: bool,
+    keep: bool,
+    where: list[str],
 ) -> tuple[Column | None, str | None]:
     """A column of numbers, or None and a note where it is text or empty."""
     said = [i for i, text in enumerate(texts) if text.lower() not in MISSING]
@@ -77,9 +89,9 @@ def column_of(
         if not keep and texts[0] == "":
             raise UserError(f"{where[0]}, column {name!r}: is empty; {FILL}")
         return None, f"column {name!r} is empty and stays so"
-    found = numbers_of(texts, delimiter != ",")
+    found = numbers_of(texts, may_be_comma)
     if found is None:
-        numbers = [i for i in said if not np.isnan(number(texts[i], "," in texts[i] and delimiter != ","))]
+        numbers = [i for i in said if not np.isnan(number(texts[i], "," in texts[i] and may_be_comma))]
         if 2 * len(numbers) < len(said):
             return None, f"column {name!r} holds text and stays as it is"
         wrong = next(i for i in said if i not in set(numbers))

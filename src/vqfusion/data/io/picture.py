@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqfusion.data.io.file import check_target, name_of, read_bytes
-from vqfusion.data.io.png import compressed_rows, encode_png16
+from vqfusion.data.io.png import COLOUR_SPACE, TEXT, Chunks, compressed_rows, encode_png16, noted
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.limits import MEMORY
@@ -25,6 +25,7 @@ from vqfusion.types import Sample
 ORIENTATION = 0x0112
 FORMATS = ("PNG", "JPEG", "WEBP")
 BYTES_PER_VALUE = 16  # of memory, for a picture in float32, its copy while it is turned, and its restoration
+XMP = b"XML:com.adobe.xmp\0\0\0\0\0"  # keyword of a text chunk, uncompressed, of no language
 MAX_DPI = 2**16  # of a JPEG
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 HOW: dict[str, dict] = {
@@ -44,6 +45,10 @@ class Extras:
         icc: Colour profile.
         bits: Bits per channel, 8 or 16.
         dpi: Dots per inch (x, y).
+        tables: Quantization tables of a JPEG whose pixels were not turned.
+        chunks: Chunks of a PNG: colour space (gamma, primaries) and texts.
+        xmp: XMP metadata.
+        comment: Comment of a JPEG.
     """
 
     alpha: Float[Tensor, "1 H W"] | None = None
@@ -51,13 +56,31 @@ class Extras:
     icc: bytes | None = None
     bits: int = 8
     dpi: tuple[float, float] | None = None
-    tables: dict[int, list[int]] | None = None  # quantization tables of a JPEG whose pixels were not turned
+    tables: dict[int, list[int]] | None = None
+    chunks: Chunks = ()
+    xmp: bytes | None = None
+    comment: bytes | None = None
 
     @property
     def beside_colours(self) -> tuple[str, ...]:
         """What there is of it, in words for the user."""
         named = {"transparency": self.alpha, "colour profile": self.icc, "EXIF notes": self.exif}
-        return tuple(name for name, what in named.items() if what is not None)
+        return (*(name for name, what in named.items() if what is not None), *self._notes)
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
+        """What formats other than that of the file may not hold, in words for the user."""
+        kinds = {kind for kind, _ in self.chunks}
+        named = {
+            "gamma or colour space": kinds & (COLOUR_SPACE.keys() - {b"sRGB"}),
+            "texts": kinds & set(TEXT) or self.comment,
+        }
+        return tuple(name for name, what in named.items() if what)
+
+    def gone(self, form: str) -> tuple[str, ...]:
+        """What a file of another format does not hold of it, in words for the user."""
+        held = ("texts",) * (self.comment is not None and not self.chunks) if form == "JPEG" else ()
+        return () if form == "PNG" else tuple(name for name in self._notes if name not in held)
 
     def resized(self, height: int, width: int) -> "Extras":
         """The same for another size of the picture; opacity is resized with bicubic interpolation."""
@@ -97,7 +120,7 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
             layout = _layout(picture)
             pixels = _wide(data, picture, layout) if "16" in layout else _narrow(picture)
             orientation, exif = _notes(picture, keep)
-            extras = _extras(picture, layout, exif, orientation) if keep else None
+            extras = replace(_extras(picture, layout, exif, orientation), chunks=noted(data)) if keep else None
             left_out = _left_out(picture)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
@@ -126,17 +149,20 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
     )
 
 
-def write_picture(sample: Sample, path: str | Path, force: bool = False) -> None:
+def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tuple[str, ...]:
     """Write a picture `[1 or 3, H, W]` in [0, 1] with 8 bits: PNG and WebP lossless, JPEG with quality 95, 4:4:4.
 
     Values outside of [0, 1] are clipped. The `extras` of the sample are written too: transparency (JPEG: over white),
-    EXIF (upright, with the new size), colour profile, resolution and 16 bits (PNG only). The file is written
-    atomically.
+    EXIF (upright, with the new size), XMP, colour profile, resolution, comment (JPEG), and 16 bits, gamma, primaries
+    and texts (PNG only). The file is written atomically.
 
     Args:
         sample: The sample.
         path: File to write.
         force: Overwrite an existing file.
+
+    Returns:
+        One line for everything that the format cannot hold.
 
     Raises:
         UserError: The file exists and `force` is not set, another suffix, NaN, no pixels, or another number of
@@ -160,11 +186,34 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> None
     exif, icc = _upright(extras.exif, *image.shape[1:]), extras.icc
     if deep:
         metre = extras.dpi and (round(extras.dpi[0] / 0.0254), round(extras.dpi[1] / 0.0254))
-        content = encode_png16(np.ascontiguousarray(pixels), icc, exif and exif.removeprefix(b"Exif\0\0"), metre)
+        content = encode_png16(
+            np.ascontiguousarray(pixels), icc, exif and exif.removeprefix(b"Exif\0\0"), metre, _chunks(extras)
+        )
     else:
         more = {"exif": exif, "icc_profile": icc, "dpi": extras.dpi}
+        if how["format"] == "PNG":
+            more["pnginfo"] = info = PngImagePlugin.PngInfo()
+            for kind, held in _chunks(extras):
+                info.add(kind, held)
+        else:
+            more["xmp"] = extras.xmp
+        if how["format"] == "JPEG":
+            more["comment"] = extras.comment
         content = _encoded(pixels, path, how | {key: value for key, value in more.items() if value})
     write_bytes(path, content, force)
+    gone = extras.gone(how["format"])
+    return (f"this format holds no {' and '.join(gone)}; .png does",) if gone else ()
+
+
+def _chunks(extras: Extras) -> Chunks:
+    """Chunks of a PNG with these extras; "sRGB" has no place beside a colour profile."""
+    kept = tuple((kind, held) for kind, held in extras.chunks if kind != b"sRGB" or not extras.icc)
+    texts = {held.partition(b"\0")[0] for kind, held in kept if kind in TEXT}
+    if extras.comment and b"Comment" not in texts:
+        kept += ((b"tEXt", b"Comment\0" + extras.comment.replace(b"\0", b" ")),)
+    if extras.xmp and XMP.partition(b"\0")[0] not in texts:
+        kept += ((b"iTXt", XMP + extras.xmp),)
+    return kept
 
 
 def _encoded(pixels: np.ndarray, path: Path, how: dict[str, Any]) -> bytes:
@@ -201,7 +250,16 @@ def _extras(picture: Image.Image, layout: str, exif: bytes | None, orientation: 
         bits=16 if "16" in layout else 8,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and 0 < min(dpi) and max(dpi) < MAX_DPI else None,
         tables=getattr(picture, "quantization", None) if orientation == 1 else None,
+        xmp=_xmp(picture),
+        comment=picture.info.get("comment") if picture.format == "JPEG" else None,
     )
+
+
+def _xmp(picture: Image.Image) -> bytes | None:
+    """XMP metadata, unless they tell an orientation, which upright pixels do not have."""
+    xmp = picture.info.get("xmp")
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    return xmp if isinstance(xmp, bytes) and b"tiff:Orientation" not in xmp else None
 
 
 def _upright(exif: bytes | None, height: int, width: int) -> bytes | None:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vqfusion.data.io.file import check_target, name_of, read_bytes
+from vqfusion.data.io.riff import Chunks, further_chunks, with_chunks
 from vqfusion.data.transforms import resample
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
@@ -42,12 +43,14 @@ class SoundExtras:
         subtype: Sample format, such as "PCM_24".
         endian: Byte order.
         tags: Title, artist and so on.
+        chunks: Further chunks of a WAV file.
     """
 
     format: str = ""
     subtype: str = ""
     endian: str = "FILE"
     tags: Mapping[str, str] = field(default_factory=dict)
+    chunks: Chunks = ()
 
 
 def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, keep: bool = False) -> Sample:
@@ -77,7 +80,10 @@ def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, ke
                 )
             exact = keep and file.subtype in ("PCM_32", "DOUBLE")
             sound = file.read(dtype="float64" if exact else "float32", always_2d=True).T
-            extras = SoundExtras(file.format, file.subtype, file.endian, file.copy_metadata()) if keep else None
+            extras = None
+            if keep:
+                tags, chunks = file.copy_metadata(), further_chunks(data)
+                extras = SoundExtras(file.format, file.subtype, file.endian, tags, chunks)
     except soundfile.SoundFileError as error:
         reason = str(error).split(": ")[-1].strip().rstrip(".")
         raise UserError(f"{name}: is not a WAV, FLAC, Ogg or MP3 sound, or is broken ({reason})") from None
@@ -168,6 +174,8 @@ def write_sound(sample: Sample, path: str | Path, force: bool = False) -> tuple[
         except soundfile.SoundFileError as error:
             failed = failed or error
             continue
+        if extras.chunks and content.startswith(b"RIFF"):
+            content = with_chunks(content, extras.chunks)
         write_bytes(path, content, force)
         return _lost(sound, subtype, content, extras)
     reason = str(failed).split(": ")[-1].strip().rstrip(".")
@@ -210,7 +218,7 @@ def _encoded(
 
 
 def _lost(sound: Float[Tensor, "C T"], subtype: str, content: bytes, extras: SoundExtras) -> tuple[str, ...]:
-    """Warnings about samples beyond full scale and about tags that the written file does not hold."""
+    """Warnings about samples beyond full scale, and about tags and chunks that the written file does not hold."""
     lines = []
     beyond = int((sound.abs() > 1).sum()) if subtype not in FLOATS else 0
     if beyond and extras.subtype in FLOATS:
@@ -220,4 +228,7 @@ def _lost(sound: Float[Tensor, "C T"], subtype: str, content: bytes, extras: Sou
             kept = file.copy_metadata()
         gone = [name for name in extras.tags if name != "software" and name not in kept]
         lines += [f"this format holds no {', '.join(gone)}"] if gone else []
+    if extras.chunks and not content.startswith(b"RIFF"):
+        kinds = dict.fromkeys(kind.decode().strip() for kind, _ in extras.chunks)
+        lines.append(f"this format holds none of the chunks {', '.join(kinds)}; .wav does")
     return tuple(lines)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vqfusion.data.io.column import FILL, Column, column_of, number, numbers_of, plain
+from vqfusion.data.io.column import FILL, Column, column_of, has_decimal_comma, number, numbers_of, plain
 from vqfusion.data.io.delimited import decoded, find_delimiter, is_aside, line_numbers, split_lines
 from vqfusion.data.io.times import COUNT_NAME, NAMES, Stamps, is_time_name
 from vqfusion.errors import UserError
@@ -81,7 +81,8 @@ def read_table(data: bytes, name: str, keep: bool) -> tuple[Table, float | None,
     if len(rows) < 2 or len(head) < 2:
         raise UserError(f"{name}: holds {len(rows)} rows of {len(head) - 1} channels; give two rows or more")
     at = [f"{where[row]}, column {names[time]!r}" for row in rows]
-    clock = numbers_of(texts[time], delimiter != ",")
+    may_be_comma = delimiter != "," or any(map(has_decimal_comma, texts))
+    clock = numbers_of(texts[time], may_be_comma)
     stamps = Stamps.of(texts[time], head[time], None if clock is None else clock[0], at)
     is_count = head[time].lower() in (COUNT_NAME, "")
     axis = stamps.axis(is_count, [where[row] for row in rows])
@@ -99,7 +100,9 @@ def read_table(data: bytes, name: str, keep: bool) -> tuple[Table, float | None,
         if i == time:
             continue
         raws = [lines[row][0][i] for row in rows]
-        column, note = column_of(i, names[i], raws, texts[i], delimiter, keep, [where.get(row, name) for row in rows])
+        column, note = column_of(
+            i, names[i], raws, texts[i], delimiter, may_be_comma, keep, [where.get(row, name) for row in rows]
+        )
         columns += [column] if column else []
         notes += [note] if note else []
     if not columns:
