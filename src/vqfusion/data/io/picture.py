@@ -1,93 +1,32 @@
 """PNG, JPEG and WebP <-> `Sample("image")`."""
 
 import warnings
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
-from torch import Tensor
-from torch.nn import functional
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from vqfusion.data.io.file import check_target, name_of, read_bytes
-from vqfusion.data.io.png import COLOUR_SPACE, TEXT, Chunks, compressed_rows, encode_png16, noted
+from vqfusion.data.io.picture_extras import Extras, chunks_of, extras_of, notes_of, upright
+from vqfusion.data.io.png import compressed_rows, encode_png16, noted
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.limits import MEMORY
 from vqfusion.modalities import MODALITIES
 from vqfusion.types import Sample
 
-ORIENTATION = 0x0112
 FORMATS = ("PNG", "JPEG", "WEBP")
 BYTES_PER_VALUE = 16  # of memory, for a picture in float32, its copy while it is turned, and its restoration
-XMP = b"XML:com.adobe.xmp\0\0\0\0\0"  # keyword of a text chunk, uncompressed, of no language
-MAX_DPI = 2**16  # of a JPEG
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 HOW: dict[str, dict] = {
     ".png": {"format": "PNG"}, ".webp": {"format": "WEBP", "lossless": True},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What the file of a picture holds beside its colours, all upright.
-
-    Attributes:
-        alpha: Opacity in [0, 1].
-        exif: EXIF metadata.
-        icc: Colour profile.
-        bits: Bits per channel, 8 or 16.
-        dpi: Dots per inch (x, y).
-        tables: Quantization tables of a JPEG whose pixels were not turned.
-        chunks: Chunks of a PNG: colour space (gamma, primaries) and texts.
-        xmp: XMP metadata.
-        comment: Comment of a JPEG.
-    """
-
-    alpha: Float[Tensor, "1 H W"] | None = None
-    exif: bytes | None = None
-    icc: bytes | None = None
-    bits: int = 8
-    dpi: tuple[float, float] | None = None
-    tables: dict[int, list[int]] | None = None
-    chunks: Chunks = ()
-    xmp: bytes | None = None
-    comment: bytes | None = None
-
-    @property
-    def beside_colours(self) -> tuple[str, ...]:
-        """What there is of it, in words for the user."""
-        named = {"transparency": self.alpha, "colour profile": self.icc, "EXIF notes": self.exif}
-        return (*(name for name, what in named.items() if what is not None), *self._notes)
-
-    @property
-    def _notes(self) -> tuple[str, ...]:
-        """What formats other than that of the file may not hold, in words for the user."""
-        kinds = {kind for kind, _ in self.chunks}
-        named = {
-            "gamma or colour space": kinds & (COLOUR_SPACE.keys() - {b"sRGB"}),
-            "texts": kinds & set(TEXT) or self.comment,
-        }
-        return tuple(name for name, what in named.items() if what)
-
-    def gone(self, form: str) -> tuple[str, ...]:
-        """What a file of another format does not hold of it, in words for the user."""
-        held = ("texts",) * (self.comment is not None and not self.chunks) if form == "JPEG" else ()
-        return () if form == "PNG" else tuple(name for name in self._notes if name not in held)
-
-    def resized(self, height: int, width: int) -> "Extras":
-        """The same for another size of the picture; opacity is resized with bicubic interpolation."""
-        if self.alpha is None or self.alpha.shape[1:] == (height, width):
-            return self
-        alpha = functional.interpolate(self.alpha[None], (height, width), mode="bicubic", antialias=True)[0]
-        return replace(self, alpha=alpha.clamp(0, 1))
 
 
 def read_picture(source: str | Path | bytes, channels: int | None = None, keep: bool = False) -> Sample:
@@ -119,8 +58,8 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
             MEMORY.require(BYTES_PER_VALUE * picture.width * picture.height * len(picture.getbands()), name)
             layout = _layout(picture)
             pixels = _wide(data, picture, layout) if "16" in layout else _narrow(picture)
-            orientation, exif = _notes(picture, keep)
-            extras = replace(_extras(picture, layout, exif, orientation), chunks=noted(data)) if keep else None
+            orientation, exif = notes_of(picture, keep)
+            extras = replace(extras_of(picture, layout, exif, orientation), chunks=noted(data)) if keep else None
             left_out = _left_out(picture)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
@@ -183,17 +122,17 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tupl
     deep = extras.bits == 16 and how["format"] == "PNG"
     steps = 65535 if deep else 255
     pixels = (image * steps).round_().permute(1, 2, 0).numpy().astype(np.uint16 if deep else np.uint8)
-    exif, icc = _upright(extras.exif, *image.shape[1:]), extras.icc
+    exif, icc = upright(extras.exif, *image.shape[1:]), extras.icc
     if deep:
         metre = extras.dpi and (round(extras.dpi[0] / 0.0254), round(extras.dpi[1] / 0.0254))
         content = encode_png16(
-            np.ascontiguousarray(pixels), icc, exif and exif.removeprefix(b"Exif\0\0"), metre, _chunks(extras)
+            np.ascontiguousarray(pixels), icc, exif and exif.removeprefix(b"Exif\0\0"), metre, chunks_of(extras)
         )
     else:
         more = {"exif": exif, "icc_profile": icc, "dpi": extras.dpi}
         if how["format"] == "PNG":
             more["pnginfo"] = info = PngImagePlugin.PngInfo()
-            for kind, held in _chunks(extras):
+            for kind, held in chunks_of(extras):
                 info.add(kind, held)
         else:
             more["xmp"] = extras.xmp
@@ -203,17 +142,6 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tupl
     write_bytes(path, content, force)
     gone = extras.gone(how["format"])
     return (f"this format holds no {' and '.join(gone)}; .png does",) if gone else ()
-
-
-def _chunks(extras: Extras) -> Chunks:
-    """Chunks of a PNG with these extras; "sRGB" has no place beside a colour profile."""
-    kept = tuple((kind, held) for kind, held in extras.chunks if kind != b"sRGB" or not extras.icc)
-    texts = {held.partition(b"\0")[0] for kind, held in kept if kind in TEXT}
-    if extras.comment and b"Comment" not in texts:
-        kept += ((b"tEXt", b"Comment\0" + extras.comment.replace(b"\0", b" ")),)
-    if extras.xmp and XMP.partition(b"\0")[0] not in texts:
-        kept += ((b"iTXt", XMP + extras.xmp),)
-    return kept
 
 
 def _encoded(pixels: np.ndarray, path: Path, how: dict[str, Any]) -> bytes:
@@ -227,57 +155,6 @@ def _encoded(pixels: np.ndarray, path: Path, how: dict[str, Any]) -> bytes:
     except (OSError, ValueError) as error:  # e.g. WebP ends at 16383 pixels a side
         raise UserError(f"{path}: this format cannot hold the picture ({error}); use .png") from None
     return buffer.getvalue()
-
-
-def _notes(picture: Image.Image, keep: bool) -> tuple[int, bytes | None]:
-    """EXIF orientation, 1 where there is none, and with `keep` the EXIF metadata, None where they are damaged."""
-    orientation = 1
-    with suppress(Exception):  # Pillow raises almost any exception on damaged EXIF
-        notes = picture.getexif()
-        told = notes.get(ORIENTATION)
-        orientation = told if isinstance(told, int) else 1
-        return orientation, notes.tobytes() if keep and notes else None
-    return orientation, None
-
-
-def _extras(picture: Image.Image, layout: str, exif: bytes | None, orientation: int) -> Extras:
-    """Everything but the transparency; the colour profile only where it is one for the colours that are read."""
-    icc, dpi = picture.info.get("icc_profile"), picture.info.get("dpi")
-    space = b"GRAY" if picture.mode in ("1", "L", "LA") or picture.mode.startswith("I") else b"RGB "
-    return Extras(
-        exif=exif,
-        icc=icc if icc and icc[16:20] == space else None,
-        bits=16 if "16" in layout else 8,
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and 0 < min(dpi) and max(dpi) < MAX_DPI else None,
-        tables=getattr(picture, "quantization", None) if orientation == 1 else None,
-        xmp=_xmp(picture),
-        comment=picture.info.get("comment") if picture.format == "JPEG" else None,
-    )
-
-
-def _xmp(picture: Image.Image) -> bytes | None:
-    """XMP metadata, unless they tell an orientation, which upright pixels do not have."""
-    xmp = picture.info.get("xmp")
-    xmp = xmp.encode() if isinstance(xmp, str) else xmp
-    return xmp if isinstance(xmp, bytes) and b"tiff:Orientation" not in xmp else None
-
-
-def _upright(exif: bytes | None, height: int, width: int) -> bytes | None:
-    """EXIF metadata of the written pixels: upright, with their size where the metadata have one."""
-    if exif is None:
-        return None
-    notes = Image.Exif()
-    with warnings.catch_warnings(action="ignore", category=UserWarning), suppress(Exception):  # as in _notes
-        notes.load(exif)
-        if ORIENTATION in notes:
-            notes[ORIENTATION] = 1
-        inner = notes.get_ifd(ExifTags.IFD.Exif)
-        for known, names in ((notes, ("ImageWidth", "ImageLength")), (inner, ("ExifImageWidth", "ExifImageHeight"))):
-            for name, size in zip(names, (width, height), strict=True):
-                if ExifTags.Base[name] in known:
-                    known[ExifTags.Base[name]] = size
-        return notes.tobytes()
-    return None
 
 
 def _left_out(picture: Image.Image) -> tuple[str, ...]:
