@@ -206,6 +206,8 @@ def run(seed: int, seconds: float, kept: Path) -> Fuzzer:
     fuzzer = Fuzzer(seed, kept)
     while _cpu_s() < seconds:
         fuzzer.look(fuzzer.draw())
+        if fuzzer.count % 1000 == 0:
+            print(f"{fuzzer.count} inputs in {_cpu_s():.0f} s, {len(fuzzer.failures)} failures", flush=True)
     shutil.rmtree(fuzzer.folder)
     return fuzzer
 
