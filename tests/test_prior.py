@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 import vqfusion
 from vqfusion.config import PriorConfig, PriorTrainingConfig, StageConfig
@@ -17,7 +18,7 @@ from vqfusion.errors import UserError
 from vqfusion.hub import ZOO
 from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.prior import NoisyBatch, Prior, reflect_to_multiple
-from vqfusion.nn.restoration import RestorationNet, filled, fold_positions, unfold_positions
+from vqfusion.nn.restoration import RestorationNet, box_mean, filled, fold_positions, unfold_positions
 from vqfusion.nn.weights import load_weights, save_json
 from vqfusion.train.loop.power_average import averaged
 from vqfusion.train.loop.signals import Interrupted
@@ -183,6 +184,18 @@ def test_what_is_lost_does_not_count_and_begins_as_the_mean_of_what_is_near(moda
     assert torch.allclose(filled(line, gaps), torch.tensor([[[3, 3, 5, 5, 7, 7, 7, 6]]]).float())
     assert torch.equal(filled(2 * line, gaps), 2 * filled(line, gaps)), "scaled data are filled by scaled values"
     assert torch.equal(filled(torch.ones(1, 1, 4), torch.ones(1, 1, 4) > 0), torch.zeros(1, 1, 4)), "nothing is left"
+    for size in ((9,), (9, 7), (9, 7, 5)):  # smaller than the largest box
+        level, hole = torch.full((1, 2, *size), 0.7), torch.ones((1, 2, *size), dtype=torch.bool)
+        hole[(..., *[-1] * len(size))] = False
+        assert torch.allclose(filled(level.masked_fill(hole, 0.0), hole), level), "the only value that is known"
+
+
+@pytest.mark.parametrize("pool", [nn.functional.avg_pool1d, nn.functional.avg_pool2d, nn.functional.avg_pool3d])
+def test_a_mean_over_boxes_is_that_of_the_library(pool):
+    rank = int(pool.__name__[-2])
+    x = torch.rand(2, 3, *(12, 9, 10)[:rank], generator=torch.Generator().manual_seed(0))
+    for reach in (1, 4):
+        assert torch.allclose(box_mean(x, reach), pool(x, 2 * reach + 1, 1, reach), atol=1e-6)
 
 
 def test_the_answer_has_a_gradient():

@@ -164,14 +164,22 @@ def filled(x: Float[Tensor, "B C ..."], lost: Bool[Tensor, "B C ..."]) -> Float[
     Boxes reach 1, 2, 4, ... up to `FILL_REACH` positions to each side; values without any become 0. The result is
     proportional to the data.
     """
-    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[x.ndim - 3]
     seen = (~lost).to(x.dtype)
     known, reach, x = x.masked_fill(lost, 0.0), 1, x.masked_fill(lost, 0.0)
     while reach <= FILL_REACH and bool(lost.any()):
-        share = pool(seen, 2 * reach + 1, 1, reach)
+        share = box_mean(seen, reach)
         found = lost & (share > 1e-6)
-        x = torch.where(found, pool(known, 2 * reach + 1, 1, reach) / share.clamp(min=1e-6), x)
+        x = torch.where(found, box_mean(known, reach) / share.clamp(min=1e-6), x)
         lost, reach = lost & ~found, 2 * reach
+    return x
+
+
+def box_mean(x: Float[Tensor, "B C ..."], reach: int) -> Float[Tensor, "B C ..."]:
+    """Mean over boxes of 2 * reach + 1 positions a side, zeros beyond the borders; one axis after the other."""
+    for axis in range(2, x.ndim):
+        rows = x.movedim(axis, -1)
+        means = F.avg_pool1d(rows.reshape(1, -1, rows.shape[-1]), 2 * reach + 1, 1, reach)
+        x = means.reshape(rows.shape).movedim(-1, axis)
     return x
 
 
