@@ -21,6 +21,7 @@ from vqfusion.models.fusion.draws import draw_slot
 from vqfusion.models.fusion.generate import given_prefix
 from vqfusion.models.fusion.system import System
 from vqfusion.models.sampling import Sampling
+from vqfusion.nn.arithmetic import Arithmetic, candidates, fastest
 from vqfusion.nn.restoration import RestorationNet
 from vqfusion.nn.weights import load_json, load_weights, save_json, save_weights
 from vqfusion.tasks import TASKS
@@ -28,6 +29,7 @@ from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.train.fusion.own_data import expand
 from vqfusion.train.fusion.trainer import train
+from vqfusion.train.loop import precision
 from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.fit import fit, learning_rate
 from vqfusion.train.loop.metrics import Metrics
@@ -144,16 +146,48 @@ def test_muon_is_that_of_torch_where_bfloat16_is_fast_and_near_it_elsewhere(monk
         assert (ours - theirs).norm() < 0.03 * (theirs - start).norm()
 
 
-@pytest.mark.parametrize(("known", "same"), [({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
-def test_precision_is_bfloat16_where_the_processor_has_it(tmp_path, monkeypatch, known, same):
+@pytest.mark.parametrize("known", [{"avx512_bf16": True}, {"avx2": True}])
+def test_precision_is_tried_where_the_processor_has_bfloat16(monkeypatch, known):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    for precision in ("auto", "fp32", "bf16"):
-        stage = STAGE.model_copy(update={"precision": precision, "steps": 3})
-        fit(Net("fsq"), batches, stage, tmp_path / precision, "c", Accelerator(cpu=True))
-    other = {"bf16": "fp32", "fp32": "bf16"}[same]
-    assert_bit_equal(state(tmp_path / "auto"), state(tmp_path / same))
-    with pytest.raises(AssertionError):
-        assert_bit_equal(state(tmp_path / "auto"), state(tmp_path / other))
+    ways = [str(way) for way in candidates(torch.nn.Conv2d(1, 1, 3), "cpu")]
+    assert ways[:2] == ["float32", "float32, channels last"]
+    assert ways[2:] == (["bfloat16", "bfloat16, channels last"] if "avx512_bf16" in known else [])
+    assert [str(way) for way in candidates(torch.nn.Linear(1, 1), "cpu")] == [way for way in ways if "," not in way]
+
+
+def test_another_arithmetic_is_taken_where_it_is_a_tenth_faster():
+    plain, last, fast = Arithmetic(), Arithmetic(channels_last=True), Arithmetic(bfloat16=True)
+    assert fastest({plain: 1.0, last: 0.95, fast: 2.0}) == plain
+    assert fastest({plain: 1.0, last: 0.8, fast: 0.5}) == fast
+    assert all(Arithmetic.of(str(way)) == way for way in (plain, last, fast, Arithmetic(True, True)))
+
+
+@pytest.mark.parametrize("way", [Arithmetic(), Arithmetic(True), Arithmetic(False, True)])
+def test_a_trial_changes_nothing_and_its_choice_survives_a_stop(tmp_path, monkeypatch, way):
+    """The trained weights are those of a run with the chosen arithmetic from the start, also where it was stopped."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    monkeypatch.setattr(precision, "WORTH_S", 0.0)
+    monkeypatch.setattr(precision, "fastest", lambda times: way)
+    stage = STAGE.model_copy(update={"precision": "auto"})
+    fit(Net("fsq"), batches, stage, tmp_path / "whole", "c", Accelerator(cpu=True))
+    assert f"computes in {way}: by trial float32" in (tmp_path / "whole" / "precision.txt").read_text()
+    with pytest.raises(Interrupted):
+        fit(Net("fsq"), batches, stage, tmp_path / "parts", "c", Accelerator(cpu=True), stop_after=5)
+    monkeypatch.setattr(precision, "fastest", None)  # not asked again
+    fit(Net("fsq"), batches, stage, tmp_path / "parts", "c", Accelerator(cpu=True))
+    assert_bit_equal(state(tmp_path / "parts"), state(tmp_path / "whole"))
+    if not way.channels_last:
+        forced = STAGE.model_copy(update={"precision": "bf16" if way.bfloat16 else "fp32"})
+        fit(Net("fsq"), batches, forced, tmp_path / "forced", "c", Accelerator(cpu=True))
+        assert_bit_equal(state(tmp_path / "whole"), state(tmp_path / "forced"))
+
+
+def test_a_short_training_is_in_float32_without_a_trial(tmp_path):
+    for name, asked in (("auto", "auto"), ("fp32", "fp32")):
+        stage = STAGE.model_copy(update={"precision": asked})
+        fit(Net("fsq"), batches, stage, tmp_path / name, "c", Accelerator(cpu=True))
+    assert_bit_equal(state(tmp_path / "auto"), state(tmp_path / "fp32"))
+    assert not (tmp_path / "auto" / "precision.txt").exists()
 
 
 def test_a_checkpoint_of_another_config_is_refused(tmp_path):
@@ -182,6 +216,7 @@ if sys.platform == "linux":
 import torch
 torch.set_num_threads(1)
 from test_training import Net, STAGE, batches
+from vqfusion.train.loop import precision
 from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.fit import fit
 accelerator = make_accelerator("cpu" if torch.accelerator.is_available() else None)

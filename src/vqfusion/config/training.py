@@ -34,7 +34,8 @@ class StageConfig(Config):
         betas: Decay rates of the two moments of AdamW.
         clip_norm: Largest norm of the gradient.
         ema_decay: Decay of the moving average of the weights.
-        precision: "auto" is bfloat16 autocast on devices with native bfloat16 arithmetic, float32 elsewhere.
+        precision: "fp32", "bf16" (autocast), or "auto": of trainings of over a minute the first second tries float32,
+            bfloat16 where the device has it, and both with channels last, and takes the fastest.
         checkpoint_every_s: Seconds between checkpoints.
         draws_per_step: Draws from the training mix in each step.
         snapshots: Number of snapshots of power averages, from which any other averaging length can be reconstructed

@@ -4,7 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,17 +20,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vqfusion.config import StageConfig
 from vqfusion.errors import UserError
-from vqfusion.nn.bfloat16 import has_bfloat16
+from vqfusion.files import write_bytes
+from vqfusion.nn.arithmetic import Arithmetic
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.tokenizers.quantizers.watch import watch_usage
 from vqfusion.train.loop.contract import MAY_CHANGE
 from vqfusion.train.loop.metrics import Metrics, OnMetrics
 from vqfusion.train.loop.optimizers import make_optimizers
 from vqfusion.train.loop.power_average import PowerAverage, save_snapshots
+from vqfusion.train.loop.precision import choose, loss_in
 from vqfusion.train.loop.signals import Interrupted, Signals
 from vqfusion.train.loop.state import Resumed, WeightAverage, load_state, save_state, training_tensors
 from vqfusion.train.loop.steps import require_batch, share_of
@@ -55,18 +56,13 @@ class Trainable(Protocol):
 class _Loss(nn.Module):
     """Wraps the loss of a module as its forward pass, to which distributed wrappers attach."""
 
-    def __init__(self, module: nn.Module, precision: str):
+    def __init__(self, module: nn.Module, arithmetic: Arithmetic):
         super().__init__()
         self.module = module
-        self.precision = precision
+        self.arithmetic = arithmetic
 
     def forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        device = next(self.module.parameters()).device.type
-        # on CPU the fused attention's backward is slower than plain products for sequences of under 100 tokens
-        attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
-        bfloat16 = self.precision == "bf16" or (self.precision == "auto" and has_bfloat16(device))
-        with attention, torch.autocast(device, torch.bfloat16, enabled=bfloat16):
-            return self.module.loss(batch)
+        return loss_in(self.arithmetic, self.module, batch)
 
 
 def learning_rate(stage: StageConfig, step: int) -> float:
@@ -129,7 +125,16 @@ def fit(
         raise UserError(f"{checkpoint}: has {step} steps behind it, more than `steps: {stage.steps}`; raise `steps`")
     if first and show:
         _tell_changes(folder.name, resumed, stage)
-    wrapped = accelerator.prepare_model(_Loss(module, stage.precision)) if step < stage.steps else None
+    wrapped, arithmetic = None, Arithmetic.of(resumed.arithmetic)
+    if step < stage.steps:
+        trying = stage.precision == "auto" and not resumed.arithmetic
+        tried = batches(step, accelerator.process_index, accelerator.num_processes) if trying else None
+        arithmetic, line = choose(module, tried, stage, stage.steps - step, resumed.arithmetic, accelerator)
+        arithmetic.arrange(module)
+        if first and line:
+            _say(f"{folder.name} {line}", show)
+            write_bytes(folder / "precision.txt", f"{line}\n".encode())
+        wrapped = accelerator.prepare_model(_Loss(module, arithmetic))
     quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]
     watches = watch_usage(module) if first and show else []
     metrics = Metrics(folder, step, resumed.metrics, first, on_metrics)
@@ -139,7 +144,7 @@ def fit(
         if not first:
             return
         tensors = dict(training_tensors(module, average, optimizers, tracked))
-        save_state(checkpoint, step, contract, stage, state, tensors)
+        save_state(checkpoint, step, contract, stage, state, tensors, str(arithmetic))
         if on_save and step < stage.steps:
             with average.applied(module):
                 on_save(step, stage.steps)
@@ -198,6 +203,7 @@ def fit(
     for watch in watches:
         watch.remove()
     average.copy_to(module)
+    Arithmetic().arrange(module)
     accelerator.wait_for_everyone()  # nobody leaves while others still receive
     return module.eval()
 
@@ -231,11 +237,15 @@ def _tell_changes(name: str, resumed: Resumed, stage: StageConfig) -> None:
     values = ", ".join(f"{key} {getattr(before, key):g} -> {getattr(stage, key):g}" for key in changed)
     now = learning_rate(stage, min(resumed.step, stage.steps))
     then = learning_rate(before, min(resumed.step, before.steps))
-    Console(stderr=True).print(
-        f"{name} goes on at step {resumed.step} with {values}; the learning rate there is {now:.3g}, it was {then:.3g}",
-        soft_wrap=True,
-        highlight=False,
+    _say(
+        f"{name} goes on at step {resumed.step} with {values}; the learning rate there is {now:.3g}, it was {then:.3g}"
     )
+
+
+def _say(line: str, show: bool = True) -> None:
+    """Print a line on standard error."""
+    if show:
+        Console(stderr=True).print(line, soft_wrap=True, highlight=False)
 
 
 def _progress(active: bool) -> Progress:

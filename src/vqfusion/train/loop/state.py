@@ -53,11 +53,12 @@ class WeightAverage:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Content of a checkpoint beside tensors: step, stage and state of the metrics."""
+    """Content of a checkpoint beside tensors: step, stage, state of the metrics, arithmetic of the steps so far."""
 
     step: int = 0
     stage: StageConfig | None = None
     metrics: str = ""
+    arithmetic: str = ""
 
 
 def training_tensors(
@@ -79,7 +80,13 @@ def training_tensors(
 
 
 def save_state(
-    path: Path, step: int, contract: str, stage: StageConfig, metrics: str, tensors: dict[str, Tensor]
+    path: Path,
+    step: int,
+    contract: str,
+    stage: StageConfig,
+    metrics: str,
+    tensors: dict[str, Tensor],
+    arithmetic: str = "",
 ) -> None:
     """Write a checkpoint atomically; `contract` is the config that it belongs to.
 
@@ -88,6 +95,7 @@ def save_state(
     """
     require_finite(tensors, path)
     notes = {"step": str(step), "contract": contract, "stage": stage.model_dump_json(), "metrics": metrics}
+    notes["arithmetic"] = arithmetic
     save_weights(path, tensors, notes)
 
 
@@ -123,4 +131,4 @@ def load_state(
     for name, value in tracked.tensors() if tracked else ():
         value.copy_(tensors[name])
     stage = StageConfig.model_validate(json.loads(notes["stage"])) if "stage" in notes else None
-    return Resumed(int(notes["step"]), stage, notes.get("metrics", ""))
+    return Resumed(int(notes["step"]), stage, notes.get("metrics", ""), notes.get("arithmetic", ""))
