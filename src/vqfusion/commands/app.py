@@ -7,6 +7,7 @@ import typer
 
 from vqfusion.commands.codec import decode, encode
 from vqfusion.commands.demo import demo
+from vqfusion.commands.export import export
 from vqfusion.commands.inspect import inspect
 from vqfusion.commands.look import data, doctor
 from vqfusion.commands.measure import evaluate
@@ -27,6 +28,7 @@ OTHER_VERBS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "train": train,
     "inspect": inspect,
+    "export": export,
     "eval": evaluate,
     "data": data,
     "doctor": doctor,
