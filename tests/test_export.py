@@ -64,7 +64,8 @@ def test_the_program_is_short_and_needs_no_torch(tmp_path):
     assert len(program.read_text().splitlines()) <= 60
     grey = np.arange(20 * 31, dtype=np.uint8).reshape(20, 31)
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    line = "import sys, runpy; sys.modules['torch'] = None; del sys.argv[0]; runpy.run_path(sys.argv[0], None, '__main__')"
+    line = "import sys, runpy; sys.modules['torch'] = None; del sys.argv[0]; "
+    line += "runpy.run_path(sys.argv[0], run_name='__main__')"
     source, result = str(tmp_path / "grey.png"), tmp_path / "clean.png"
     done = subprocess.run(
         [sys.executable, "-c", line, str(program), source, str(result), "25/255"], capture_output=True, text=True

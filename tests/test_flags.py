@@ -40,6 +40,7 @@ FLAGS = {
     "doctor": ["--json"],
     "encode": ["--device", "--force", "--json", "--model", "--output", "--search"],
     "decode": ["--device", "--force", "--json", "--model", "--output", "--trust"],
+    "export": ["--force", "--json", "--output"],
     "inspect": ["--data", "--device", "--force", "--json", "--limit", "--output"],
     "eval": [
         "--data",

@@ -30,16 +30,17 @@ def denoise(session, x, sigma=0.0, tile=None):
         x, level = np.pad(x, pads, mode=mode), np.pad(level, pads, mode=mode)
     clean = np.empty_like(x)
     for start in itertools.product(*(range(0, length, tile) for length in x.shape[1:])):
-        inner = [(a, min(a + tile, n)) for a, n in zip(start, x.shape[1:])]
-        wide = [(max(0, a - margin), min(b + margin, n)) for (a, b), n in zip(inner, x.shape[1:])]
+        inner = [(a, min(a + tile, n)) for a, n in zip(start, x.shape[1:], strict=True)]
+        wide = [(max(0, a - margin), min(b + margin, n)) for (a, b), n in zip(inner, x.shape[1:], strict=True)]
         part = (slice(None), *(slice(*ends) for ends in wide))
         [made] = session.run(None, {"x": x[part][None], "sigma": level[part][None]})
-        within = (slice(None), *(slice(a - c, b - c) for (a, b), (c, _) in zip(inner, wide)))
+        within = (slice(None), *(slice(a - c, b - c) for (a, b), (c, _) in zip(inner, wide, strict=True)))
         clean[(slice(None), *(slice(*ends) for ends in inner))] = made[0][within]
     return clean[(slice(None), *(slice(n) for n in size))]
 
 
 def main(source, result, sigma="0"):
+    """Restore the file `source` at a noise level and write `result`."""
     session = onnxruntime.InferenceSession(Path(__file__).with_name("prior.onnx"))
     channels, rank = session.get_inputs()[0].shape[1], len(session.get_inputs()[0].shape) - 2
     if source.endswith(".npy"):

@@ -49,7 +49,7 @@ def candidates(network: nn.Module, device: str) -> list[Arithmetic]:
 
 
 def timed(run: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Least duration of a call in seconds; the first one, which warms up, counts where it takes longer than `seconds`."""
+    """Least duration of a call in seconds; the first, which warms up, counts where it takes longer than `seconds`."""
     end, least = time.perf_counter() + seconds, float("inf")
     for call in itertools.count():
         begin = time.perf_counter()
