@@ -31,7 +31,7 @@ FLAGS = {
         "--keep",
         "--target",
     ],
-    "denoise": [*RESTORE, "--noise"],
+    "denoise": [*RESTORE, "--explain", "--noise"],
     "upscale": [*RESTORE, "--scale"],
     "inpaint": [*RESTORE, "--mask"],
     "enhance": RESTORE,

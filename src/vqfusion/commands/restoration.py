@@ -152,6 +152,8 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         for row in report["items"]:
             for path in (*row["outputs"], *(row[what] for what in BOUNDS if what in row)):
                 print(path)
+            for line in row.get("explained", ()):
+                say(f"{row['input']}: {line}")
             if report["task"] == "denoise" and report["options"]["sigma"] is None and "sigma" in row:
                 say(f"{row['input']}: noise estimated at {row['sigma']:.3g}")
             for warning in row.get("warnings", ()):
@@ -187,6 +189,8 @@ def write(job: RestorationJob, given: "Sample", answer: Answer, i: int, force: b
     if finding is None:
         return row
     row["sigma"] = finding.sigma
+    if finding.seen is not None:
+        row |= {"seen": finding.seen, "explained": list(finding.explained)}
     if job.bounds and finding.lower is not None and finding.upper is not None:
         row |= {"coverage": finding.coverage, "mean_width": _width(finding)}
         row |= {"measured_coverage": finding.measured, "measured_on": finding.measured_on}

@@ -51,7 +51,7 @@ def main(source, result, sigma="0"):
 
     picture = np.asarray(Image.open(source).convert("RGB" if channels == 3 else "L"), np.float32) / 255
     clean = denoise(session, picture.reshape(*picture.shape[:2], -1).transpose(2, 0, 1), float(Fraction(sigma)))
-    Image.fromarray(np.uint8(np.rint(255 * clean.clip(0, 1))).transpose(1, 2, 0).squeeze()).save(result)
+    Image.fromarray(np.rint(255 * clean.clip(0, 1)).astype(np.uint8).transpose(1, 2, 0).squeeze()).save(result)
 
 
 if __name__ == "__main__":

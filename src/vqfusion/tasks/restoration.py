@@ -122,6 +122,10 @@ class Restoration(Task):
 
         return FittedSample.of(sample, prior)
 
+    def seen(self, fitted: "FittedSample") -> "tuple[dict[str, Any] | None, tuple[str, ...]]":
+        """What is told about the input before it is restored: values by name, and lines."""
+        return None, ()
+
     def warnings(self, prior: "Prior", sample: "Sample") -> tuple[str, ...]:
         """Warnings for the user; one where the prior was trained for another modality."""
         known = prior.config.modality
@@ -173,7 +177,10 @@ class Restoration(Task):
         def whole(x: "Tensor") -> "Sample":
             return self.finished(fitted.back(x), sample)
 
+        seen, explained = self.seen(fitted)
         found = Finding(
+            seen=seen,
+            explained=explained,
             sigma=self.used_level(fitted, operator, made.sigma),
             coverage=coverage if mode == "interval" else None,
             measured=shipped.measured.get(group) if shipped and bool(made.sigma.any()) else None,

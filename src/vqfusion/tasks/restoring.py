@@ -1,7 +1,7 @@
 """The restoration tasks without a mask: denoise, upscale, enhance."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES, SIGNALS
@@ -30,6 +30,7 @@ class Denoise(Restoration):
     accepts: ClassVar[tuple[str, ...]] = SIGNALS
     gives: ClassVar[str] = "image"
     noise: str = option("gaussian", "gaussian, poisson (sigma is that at full brightness), salt-and-pepper or rician")
+    explain: bool = option(False, "say what is seen in the input: noise by place, correlations, clipping, JPEG")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,7 +43,19 @@ class Denoise(Restoration):
 
     @property
     def beyond_codes(self) -> dict[str, bool]:
-        return super().beyond_codes | {"--noise": self.noise != "gaussian"}
+        return super().beyond_codes | {"--noise": self.noise != "gaussian", "--explain": self.explain}
+
+    def seen(self, fitted: "FittedSample") -> "tuple[dict[str, Any] | None, tuple[str, ...]]":
+        if not self.explain:
+            return None, ()
+        from vqfusion.models.restoration.explanation import Explanation
+
+        sample = fitted.sample
+        tables = getattr(sample.extras, "tables", None)
+        item = sample.data.float() if fitted.as_it_is else fitted.y[0]
+        explanation = Explanation.of(item.nan_to_num(), tables)
+        unit = 255.0 if MODALITIES[sample.modality].pictured else 1.0
+        return asdict(explanation), tuple(explanation.lines(unit))
 
     def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
         return self.clean_view(system, sample, "noisy", sampling)

@@ -38,6 +38,8 @@ class Finding:
         lower: Lower ends of the intervals.
         upper: Upper ends of the intervals.
         warnings: Warnings for the user, one line each.
+        seen: What was seen in the item before, by name, where it was asked for.
+        explained: The same in words, one line each.
     """
 
     sigma: float
@@ -47,6 +49,8 @@ class Finding:
     lower: "Sample | None" = None
     upper: "Sample | None" = None
     warnings: tuple[str, ...] = ()
+    seen: dict[str, Any] | None = None
+    explained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
