@@ -14,11 +14,11 @@ from vqfusion.config import (
 from vqfusion.data import Dataset, Record, open_dataset
 from vqfusion.data.kept import kept
 from vqfusion.errors import UserError
-from vqfusion.models.fusion.slots import SlotName
 from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.train.codec.tokenizers import label_names, require_slot, training_texts
 from vqfusion.train.fusion.draws import DrawSource, TokenRecord
+from vqfusion.train.fusion.views import made_from
 
 NO_TOKENS = torch.empty(0, dtype=torch.int64)
 
@@ -67,10 +67,4 @@ def _check_grids(training: ChainConfig, name: str, network: ImageTokenizer) -> N
 def _slots(training: ChainConfig, record: Record) -> list[str]:
     """Slots of a chain that a record fills, views of pictures and sounds included."""
     names = [name for name, slot in training.fusion.slots.items() if not slot.is_length]
-    return [name for name in names if name in record.sources or _viewed(name) in record.sources]
-
-
-def _viewed(name: str) -> str | None:
-    """The slot that a view is made from."""
-    slot = SlotName.parse(name)
-    return slot.modality if slot.view is not None else None
+    return [name for name in names if name in record.sources or made_from(name) in record.sources]

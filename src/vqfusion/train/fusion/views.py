@@ -25,6 +25,26 @@ from vqfusion.types import Sample
 RECORDS_AT_ONCE = 256
 
 
+def _noisy_picture(clean: Sample, chain: ChainConfig, generator: torch.Generator) -> Sample:
+    return Sample("image", add_noise(clean.data, chain.image_noise_sigma, generator).clamp(0, 1))
+
+
+def _noisy_sound(clean: Sample, chain: ChainConfig, generator: torch.Generator) -> Sample:
+    noisy = add_noise_at_snr(clean.data, chain.audio_noise_snr_db, generator).clamp(-1, 1)
+    return Sample("audio", noisy, sample_rate_hz=clean.sample_rate_hz)
+
+
+# by modality and view: how a view is made where a record does not hold it
+VIEWS = {("image", "noisy"): _noisy_picture, ("audio", "noisy"): _noisy_sound}
+
+
+def made_from(name: str) -> str | None:
+    """Slot that a view can be made from: one in `VIEWS`, or a number of pixels a side; None for other slots."""
+    slot = SlotName.parse(name)
+    can_be = slot.view is not None and (slot.view.isdigit() or (slot.modality, slot.view) in VIEWS)
+    return slot.modality if can_be else None
+
+
 def tokenize_records(
     dataset: Dataset,
     slots: SlotTokenizers,
@@ -90,7 +110,8 @@ def _tokenize(
     tokens: list[list[dict[str, Tensor]]] = []
     for place, record in enumerate(records):
         base = {name: _loaded(record, name, slots, chain) for name in wanted if name in record.slots}
-        variants = chain.views_per_sample if {"image", "audio"} & base.keys() else 1
+        own_views = any("@" in name for name in base)  # which could not be varied as what they are views of
+        variants = chain.views_per_sample if {"image", "audio"} & base.keys() and not own_views else 1
         tokens.append([{} for _ in range(variants)])
         for variant in range(variants):
             generator = step_generator(chain.seed, first + place, variant)
@@ -113,10 +134,10 @@ def _tokenize(
 
 def _loaded(record: Record, name: str, slots: SlotTokenizers, chain: ChainConfig) -> Sample:
     """Sample of a slot, reduced to the needed size, since many are held in memory; sounds that are too long stay so."""
-    sample = record.load(name)
-    if name == "image":
+    sample, modality = record.load(name), SlotName.parse(name).modality
+    if modality == "image":
         return Sample("image", fit_picture(sample.data, chain.image_size))
-    if name == "audio":
+    if modality == "audio":
         most = int(2 * slots.longest_s(name) * (sample.sample_rate_hz or 1))
         return replace(sample, data=sample.data[:, :most].clone())
     return sample
@@ -134,18 +155,12 @@ def _views(
         varied = vary_sound(sound.data, sound.data.shape[1], generator, crop=False)
         out["audio"] = Sample("audio", varied, sample_rate_hz=sound.sample_rate_hz)
     for name in wanted:
-        slot = SlotName.parse(name)
-        if slot.view is None or slot.modality not in out:
+        source = made_from(name)
+        if name in base or source is None or source not in out:
             continue
-        sample = out[slot.modality]
-        if slot.view == "noisy" and slot.modality == "image":
-            noisy = add_noise(sample.data, chain.image_noise_sigma, generator).clamp(0, 1)
-            out[name] = Sample("image", noisy)
-        elif slot.view == "noisy":
-            noisy = add_noise_at_snr(sample.data, chain.audio_noise_snr_db, generator).clamp(-1, 1)
-            out[name] = Sample("audio", noisy, sample_rate_hz=sample.sample_rate_hz)
-        else:
-            out[name] = sample  # a smaller view of a picture follows from the size of its slot
+        make = VIEWS.get((source, SlotName.parse(name).view or ""))
+        # a smaller view of a picture follows from the size of its slot
+        out[name] = make(out[source], chain, generator) if make else out[source]
     return out
 
 
