@@ -1,29 +1,24 @@
 """Training of a whole chain by the command `train`."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.commands.train.training import Training, cost_of, time_of
 from vqfusion.config import ChainConfig
+from vqfusion.train import fusion
 
 if TYPE_CHECKING:
-    from vqfusion.data import Dataset
     from vqfusion.train.loop.estimate import Estimate
     from vqfusion.train.loop.metrics import OnMetrics
-    from vqfusion.train.loop.run import RunFolder
 
 
 class FusionTraining(Training[ChainConfig]):
     """Training of tokenizers and Fusion from raw data."""
 
     section: ClassVar[str] = "chain"
-
-    def run_folder(self) -> "RunFolder":
-        from vqfusion.train.fusion.trainer import run_folder
-
-        return run_folder(self.config, self.folder)
+    room: ClassVar[ModuleType] = fusion
 
     @property
     def smallest_batch(self) -> int:
@@ -32,20 +27,6 @@ class FusionTraining(Training[ChainConfig]):
         if chain.fusion.slots:
             sizes += [draw.batch or chain.fusion_stage.batch for draw in chain.draws]
         return min(sizes, default=1)
-
-    @cached_property
-    def data(self) -> "Dataset":
-        from vqfusion.train.fusion.data import open_data
-
-        return open_data(self.config, self.opened)
-
-    def check(self, begin: Path | None) -> None:
-        from vqfusion.train.fusion.data import check
-        from vqfusion.train.fusion.trainer import beginning
-
-        check(self.config, self.data)
-        if begin:
-            beginning(self.config, begin)
 
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.fusion.estimate import estimate

@@ -1,47 +1,28 @@
 """Training of a latent diffusion model by the command `train`."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.commands.train.training import Training, cost_of, time_of
 from vqfusion.config import LatentTrainingConfig
+from vqfusion.train import latent
 
 if TYPE_CHECKING:
-    from vqfusion.data import Dataset
     from vqfusion.train.loop.estimate import Estimate
     from vqfusion.train.loop.metrics import OnMetrics
-    from vqfusion.train.loop.run import RunFolder
 
 
 class LatentTraining(Training[LatentTrainingConfig]):
     """Training of a tokenizer and the diffusion of its latents."""
 
     section: ClassVar[str] = "latent"
-
-    def run_folder(self) -> "RunFolder":
-        from vqfusion.train.latent.trainer import run_folder
-
-        return run_folder(self.config, self.folder)
+    room: ClassVar[ModuleType] = latent
 
     @property
     def smallest_batch(self) -> int:
         return min(self.config.tokenizer_stage.batch, self.config.stage.batch)
-
-    @cached_property
-    def data(self) -> "Dataset":
-        from vqfusion.train.latent.data import open_data
-
-        return open_data(self.config, self.opened)
-
-    def check(self, begin: Path | None) -> None:
-        from vqfusion.train.latent.data import check
-        from vqfusion.train.latent.trainer import beginning
-
-        check(self.config, self.data)
-        if begin:
-            beginning(self.config, begin)
 
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.latent.estimate import estimate

@@ -1,47 +1,28 @@
 """Training of a prior by the command `train`."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.commands.train.training import Training, cost_of, time_of
 from vqfusion.config import PriorTrainingConfig
+from vqfusion.train import restoration
 
 if TYPE_CHECKING:
-    from vqfusion.data import Dataset
     from vqfusion.train.loop.estimate import Estimate
     from vqfusion.train.loop.metrics import OnMetrics
-    from vqfusion.train.loop.run import RunFolder
 
 
 class RestorationTraining(Training[PriorTrainingConfig]):
     """Training of a prior on signals of one modality."""
 
     section: ClassVar[str] = "prior"
-
-    def run_folder(self) -> "RunFolder":
-        from vqfusion.train.restoration.trainer import run_folder
-
-        return run_folder(self.config, self.folder)
+    room: ClassVar[ModuleType] = restoration
 
     @property
     def smallest_batch(self) -> int:
         return self.config.stage.batch
-
-    @cached_property
-    def data(self) -> "Dataset":
-        from vqfusion.train.restoration.data import open_data
-
-        return open_data(self.config, self.opened)
-
-    def check(self, begin: Path | None) -> None:
-        from vqfusion.train.restoration.data import check
-        from vqfusion.train.restoration.trainer import beginning
-
-        check(self.config, self.data)
-        if begin:
-            beginning(self.config, begin)
 
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.loop.accelerator import make_accelerator

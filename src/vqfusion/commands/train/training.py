@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import typer
@@ -25,9 +26,15 @@ AnyTraining = TypeVar("AnyTraining", ChainConfig, PriorTrainingConfig, LatentTra
 
 
 class Training(ABC, Generic[AnyTraining]):
-    """One model to train to a folder; `section` is the key of its config in the plan, `opened` opens data sets."""
+    """One model to train to a folder; `opened` opens data sets.
+
+    Attributes:
+        section: Key of its config in the plan.
+        room: Package of its kind, such as `vqfusion.train.fusion`.
+    """
 
     section: ClassVar[str]
+    room: ClassVar[ModuleType]
 
     def __init__(
         self,
@@ -43,9 +50,10 @@ class Training(ABC, Generic[AnyTraining]):
         self.start = start
         self.opened = opened
 
-    @abstractmethod
     def run_folder(self) -> "RunFolder":
         """State of the folder of the training."""
+        folder: RunFolder = self.room.run_folder(self.config, self.folder)
+        return folder
 
     @property
     @abstractmethod
@@ -60,14 +68,17 @@ class Training(ABC, Generic[AnyTraining]):
     def rows(self, costs: "Sequence[Estimate]") -> Iterator[tuple[str, str]]:
         """Rows that `--dry-run` prints on networks, time and memory."""
 
-    @property
-    @abstractmethod
+    @cached_property
     def data(self) -> "Dataset":
         """The data set, opened once."""
+        data: Dataset = self.room.open_data(self.config, self.opened)
+        return data
 
-    @abstractmethod
     def check(self, begin: Path | None) -> None:
         """UserError where the training would refuse its data, its sizes or the model to begin from."""
+        self.room.check(self.config, self.data)
+        if begin:
+            self.room.beginning(self.config, begin)
 
     @abstractmethod
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from vqfusion.data import Dataset
 from vqfusion.errors import UserError
 from vqfusion.tokenizers.units import moments, standardised
-from vqfusion.train.loop.steps import Batches, share, step_generator
+from vqfusion.train.loop.steps import Batches, batches_of, share, step_generator
 
 
 def load_standardised(dataset: Dataset, slot: str, split: str = "train") -> list[Tensor]:
@@ -36,18 +36,14 @@ def volume_batches(volumes: Sequence[Tensor], batch: int, side: int, seed: int) 
         Function from the step to a batch.
     """
 
-    def batches(step: int, rank: int, processes: int) -> Tensor:
-        chosen = []
-        for item in share(range(batch), rank, processes):
-            generator = step_generator(seed, step, item)
-            volume = volumes[int(torch.randint(len(volumes), (1,), generator=generator))]
-            rank = volume.ndim - 1
-            cube = random_box(volume, (side,) * rank, generator)
-            mirrored = torch.rand(rank, generator=generator) < 0.5
-            chosen.append(cube.flip([axis + 1 for axis in range(rank) if mirrored[axis]]))
-        return torch.stack(chosen)
+    def crop(generator: torch.Generator) -> Tensor:
+        volume = volumes[int(torch.randint(len(volumes), (1,), generator=generator))]
+        rank = volume.ndim - 1
+        cube = random_box(volume, (side,) * rank, generator)
+        mirrored = torch.rand(rank, generator=generator) < 0.5
+        return cube.flip([axis + 1 for axis in range(rank) if mirrored[axis]])
 
-    return batches
+    return batches_of(crop, batch, seed)
 
 
 def series_batches(series: Sequence[Tensor], batch: int, length: int, seed: int) -> Batches:
@@ -63,18 +59,14 @@ def series_batches(series: Sequence[Tensor], batch: int, length: int, seed: int)
         Function from the step to a batch.
     """
 
-    def batches(step: int, rank: int, processes: int) -> Tensor:
-        chosen = []
-        for item in share(range(batch), rank, processes):
-            generator = step_generator(seed, step, item)
-            one = series[int(torch.randint(len(series), (1,), generator=generator))]
-            channel = int(torch.randint(len(one), (1,), generator=generator))
-            stretch = random_box(one[channel : channel + 1], (length,), generator)
-            gain, sign = torch.rand(2, generator=generator).tolist()
-            chosen.append(stretch * 2 ** (gain - 0.5) * (1 if sign < 0.5 else -1))
-        return torch.stack(chosen)
+    def crop(generator: torch.Generator) -> Tensor:
+        one = series[int(torch.randint(len(series), (1,), generator=generator))]
+        channel = int(torch.randint(len(one), (1,), generator=generator))
+        stretch = random_box(one[channel : channel + 1], (length,), generator)
+        gain, sign = torch.rand(2, generator=generator).tolist()
+        return stretch * 2 ** (gain - 0.5) * (1 if sign < 0.5 else -1)
 
-    return batches
+    return batches_of(crop, batch, seed)
 
 
 def byte_batches(texts: Sequence[str], batch: int, length: int, seed: int) -> Batches:

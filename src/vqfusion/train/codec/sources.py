@@ -10,7 +10,7 @@ from vqfusion.data import Dataset
 from vqfusion.data.transforms import fit_picture, resample
 from vqfusion.errors import UserError
 from vqfusion.train.codec.augment import vary_picture, vary_sound
-from vqfusion.train.loop.steps import Batches, share, step_generator
+from vqfusion.train.loop.steps import Batches, batches_of
 
 
 def picture_batches(pictures: Tensor, batch: int, seed: int, thumbnails: bool) -> Batches:
@@ -27,21 +27,16 @@ def picture_batches(pictures: Tensor, batch: int, seed: int, thumbnails: bool) -
         Function from the step to a batch.
     """
 
-    def batches(step: int, rank: int, processes: int) -> Tensor:
-        chosen = []
-        for item in share(range(batch), rank, processes):
-            generator = step_generator(seed, step, item)
-            mosaic = thumbnails and float(torch.rand(1, generator=generator)) < 0.1
-            indices = torch.randint(len(pictures), (16 if mosaic else 1,), generator=generator)
-            if mosaic:
-                small = F.interpolate(pictures[indices].float() / 255, scale_factor=0.25, mode="area")
-                rows = [torch.cat(list(small[4 * r : 4 * r + 4]), dim=2) for r in range(4)]
-                chosen.append(torch.cat(rows, dim=1))
-            else:
-                chosen.append(vary_picture(pictures[int(indices)].float() / 255, generator))
-        return torch.stack(chosen)
+    def picture(generator: torch.Generator) -> Tensor:
+        mosaic = thumbnails and float(torch.rand(1, generator=generator)) < 0.1
+        indices = torch.randint(len(pictures), (16 if mosaic else 1,), generator=generator)
+        if not mosaic:
+            return vary_picture(pictures[int(indices)].float() / 255, generator)
+        small = F.interpolate(pictures[indices].float() / 255, scale_factor=0.25, mode="area")
+        rows = [torch.cat(list(small[4 * r : 4 * r + 4]), dim=2) for r in range(4)]
+        return torch.cat(rows, dim=1)
 
-    return batches
+    return batches_of(picture, batch, seed)
 
 
 def sound_batches(sounds: Sequence[Tensor], batch: int, length: int, seed: int) -> Batches:
@@ -57,15 +52,11 @@ def sound_batches(sounds: Sequence[Tensor], batch: int, length: int, seed: int) 
         Function from the step to a batch.
     """
 
-    def batches(step: int, rank: int, processes: int) -> Tensor:
-        chosen = []
-        for item in share(range(batch), rank, processes):
-            generator = step_generator(seed, step, item)
-            sound = sounds[int(torch.randint(len(sounds), (1,), generator=generator))]
-            chosen.append(vary_sound(sound, length, generator))
-        return torch.cat(chosen)
+    def crop(generator: torch.Generator) -> Tensor:
+        sound = sounds[int(torch.randint(len(sounds), (1,), generator=generator))]
+        return vary_sound(sound, length, generator)[0]
 
-    return batches
+    return batches_of(crop, batch, seed)
 
 
 def load_pictures(dataset: Dataset, size: int, split: str = "train") -> Tensor:

@@ -28,6 +28,16 @@ def share(items: Sequence, rank: int, processes: int) -> Sequence:
     return items[rank * len(items) // processes : (rank + 1) * len(items) // processes]
 
 
+def batches_of(draw: Callable[[torch.Generator], Tensor], batch: int, seed: int) -> Batches:
+    """Function from the step to a batch `[batch, ...]` of items, each drawn by `draw` with its own generator."""
+
+    def batches(step: int, rank: int, processes: int) -> Tensor:
+        items = share(range(batch), rank, processes)
+        return torch.stack([draw(step_generator(seed, step, item)) for item in items])
+
+    return batches
+
+
 def require_batch(batch: int, processes: int) -> None:
     """Raise UserError where a process would have no items."""
     if batch < processes:

@@ -4,7 +4,7 @@ from vqfusion.lazy import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,
-    data="open_data",
+    data="check open_data",
     recipe="RECIPES training_of",
-    trainer="train",
+    trainer="beginning run_folder train",
 )

@@ -116,6 +116,14 @@ def training_of(
     What is not said is as in the recipe of the same modality, but for `data`; under `stage` single values may be
     given. Grey pictures in equal channels and what a camera does are of colour alone, crops of one's own size stay at
     it, and one's own data have the contrast they have.
+
+    Args:
+        data: Content of the file.
+        path: The file.
+        opened: Opens the data, of which the kind of noise is found where they are not clean.
+
+    Raises:
+        UserError: The file is not right.
     """
     section = data["prior"]
     if isinstance(section, dict) and section.get("clean") is False:
