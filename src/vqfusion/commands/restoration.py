@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from vqfusion.commands import outputs
 from vqfusion.commands.failures import Failures
+from vqfusion.commands.gap_table import gap_table
 from vqfusion.commands.inputs import Inputs, Item
 from vqfusion.commands.options import FittingModel
 from vqfusion.commands.say import say
 from vqfusion.commands.way import BATCH, Job, Way
 from vqfusion.data.io.file import suffix_of
+from vqfusion.files import write_bytes
 from vqfusion.modalities import MODALITIES
 from vqfusion.tasks import Answer
 from vqfusion.tasks.inpainting import Inpaint
@@ -78,6 +80,8 @@ class RestorationWay(Way[Restoration, RestorationJob]):
                 bounds = {
                     what: outputs.beside(paths[0], what) for what in BOUNDS if not (row.heard and what == "uncertainty")
                 }
+                if row.by_channel and isinstance(task, Inpaint):
+                    bounds["gaps"] = outputs.beside(paths[0], "gaps").with_suffix(".csv")
             views = {}
             if self.page is not None and row.rank > 1:
                 what = VIEWS if bounds else VIEWS[:-1]
@@ -150,7 +154,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
     def say(self, report: dict[str, Any]) -> None:
         """Print paths on standard output, one per line, and messages on standard error."""
         for row in report["items"]:
-            for path in (*row["outputs"], *(row[what] for what in BOUNDS if what in row)):
+            for path in (*row["outputs"], *(row[what] for what in (*BOUNDS, "gaps") if what in row)):
                 print(path)
             for line in row.get("explained", ()):
                 say(f"{row['input']}: {line}")
@@ -197,9 +201,12 @@ def write(job: RestorationJob, given: "Sample", answer: Answer, i: int, force: b
         made = {"lower": finding.lower, "upper": finding.upper}
         if "uncertainty" in job.bounds:
             made["uncertainty"], row["uncertainty_peak"] = uncertainty(finding)
-        for what, path in job.bounds.items():
-            write_file(made[what], path, force)
-            row[what] = str(path)
+        if "gaps" in job.bounds and finding.filled is not None:
+            write_bytes(job.bounds["gaps"], gap_table(answer.samples[i][0], finding), force)
+            row |= {"gaps": str(job.bounds["gaps"]), "filled": int(finding.filled.sum()), "samples": len(finding.drawn)}
+        for what, sample in made.items():
+            write_file(sample, job.bounds[what], force)
+            row[what] = str(job.bounds[what])
     return row
 
 
@@ -219,7 +226,8 @@ def uncertainty(finding: "Finding") -> "tuple[Sample, float]":
 
 def _width(finding: "Finding") -> float:
     assert finding.lower is not None and finding.upper is not None
-    return float((finding.upper.data - finding.lower.data).mean())
+    width = finding.upper.data - finding.lower.data
+    return float((width if finding.filled is None else width[finding.filled]).mean())
 
 
 def _promise(row: dict[str, Any]) -> str:

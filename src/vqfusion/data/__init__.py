@@ -8,13 +8,14 @@ _HOME = {
     "open_emoji": "emoji", "open_digits": "digits", "open_manifest": "manifest", "open_folder": "folder",
     "open_solids": "solids", "open_waves": "waves",
     "open_photos": "photos", "open_mni152": "mni152", "open_brains": "brains", "open_speech": "speech",
-    "open_train400": "train400",
+    "open_train400": "train400", "open_sensors": "sensors",
     "as_sample": "convert", "as_samples": "convert", "read": "io", "write": "io",
     "fit_picture": "transforms", "resample": "transforms",
 }  # fmt: skip
 
 BUILT_IN = ("emoji", "digits", "solids", "waves")
-ELSEWHERE = ("photos", "mni152", "brains", "speech", "train400")  # read from where other packages put them
+# read from where other packages put them, or from $VQFUSION_DATA
+ELSEWHERE = ("photos", "mni152", "brains", "speech", "train400", "sensors")
 __all__ = ["open_dataset", *_HOME]
 
 
@@ -23,7 +24,8 @@ def open_dataset(name: str | Path):
 
     Args:
         name: "emoji", "digits", "solids" (volumes), "waves" (series), a manifest that ends in .jsonl, or a folder.
-            "photos", "mni152", "brains" (volumes), "speech" and "train400" are read from where other packages put them.
+            "photos", "mni152", "brains" (volumes), "speech", "train400" and "sensors" (series) are read from where
+            other packages put them.
 
     Returns:
         The data set.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
 
 from vqfusion.errors import UserError
@@ -83,6 +83,25 @@ def grey_pictures(name: str) -> list[Path]:
     """Files of `train400`, `set12` or `set5` (as in github.com/cszn/DnCNN; academic use, benchmarks only)."""
     folder = find(f"images/{name}", "copy it from github.com/cszn/DnCNN, testsets and data")
     return sorted(path for path in folder.iterdir() if path.suffix in (".png", ".bmp", ".jpg"))
+
+
+def beijing_air() -> Float32[np.ndarray, "stations hours sensors"]:
+    """Hourly air quality and weather of 12 stations of Beijing, 2013-03-01 to 2017-02-28; NaN where missing.
+
+    Zhang et al. (2017), UCI repository 501, CC BY 4.0. Sensors: PM2.5, PM10, SO2, NO2, CO, O3, temperature, pressure,
+    dew point, rain, wind speed. Kept as `beijing_air/beijing_air.npz` with the array `x`.
+    """
+    path = find("beijing_air/beijing_air.npz", "make it of the tables of archive.ics.uci.edu/dataset/501, array x")
+    return np.load(path)["x"]
+
+
+def electrocardiogram() -> Float[np.ndarray, "leads T"]:
+    """30 minutes of two leads in millivolts at 360 Hz: record 100 of the MIT-BIH arrhythmia database (ODC-By 1.0).
+
+    Moody, Mark (2001). Kept as `ecg_mitbih/rec100.npz` with the array `x` of int16.
+    """
+    path = find("ecg_mitbih/rec100.npz", "make it of record 100 of physionet.org/content/mitdb, array x")
+    return ((np.load(path)["x"].astype(np.float32) - 1024) / 200).T
 
 
 def fetch(url: str, path: Path, sha256: str) -> Path:

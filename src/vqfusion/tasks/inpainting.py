@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from vqfusion.data.io import read
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES, SIGNALS
-from vqfusion.tasks.restoration import Restoration
+from vqfusion.tasks.restoration import COVERAGE, Restoration
 from vqfusion.tasks.task import Answer, Finding, option, task
 
 if TYPE_CHECKING:
@@ -52,27 +52,36 @@ class Inpaint(Restoration):
         return Mask(seen, sigma=level)
 
     def restored(self, prior: "Prior", sample: "Sample", sampling: "Sampling") -> Answer:
-        """Fill the gaps of a series from the series itself; everything else, and samples, by the prior.
-
-        On synthetic series an autoregressive model of the series was nearer to the truth than the prior of sound, and
-        than linear interpolation (docs/restoring.md).
-        """
-        by_channel = (MODALITIES[name].by_channel for name in (sample.modality, prior.config.modality))
-        if tuple(by_channel) != (True, False) or self.read_out != "mean":
+        """Fill the gaps of a series from all its channels, see `fill_series`; everything else by the prior."""
+        if not MODALITIES[sample.modality].by_channel or self.method != "auto" or self.level:
             return self._with_what_was_known(super().restored(prior, sample, sampling), prior, sample)
         if self.self_ensemble:
-            raise UserError("--self-ensemble: the gaps of a series are filled in by itself, not by a prior")
-        from vqfusion.models.restoration.autoregressive import fill_gaps
+            raise UserError("--self-ensemble: the gaps of a series are filled in by itself, not by a prior alone")
+        if self.read_out == "mean" and sampling.samples > 1:
+            raise UserError("--samples: --mode mean has one result; choose --mode sample or interval")
+        from vqfusion.models.restoration.gaps.series import fill_series
 
         start, fitted = perf_counter(), self.fitted(prior, sample)
-        seen = self._seen(fitted)
-        there = seen.flatten(1).any(dim=1)
+        seen = self._seen(fitted).expand_as(fitted.y)[:, 0]
+        there = seen.any(dim=1)
         if bool((~there & sample.data.isfinite().any(dim=1)).any()) or not bool(there.any()):
             raise UserError(f"{self.mask or 'the input'}: nothing is left of a channel to fill it in from")
         empty = [f"channel {i + 1} holds nothing and stays so" for i in (~there).nonzero().flatten().tolist()]
-        made = replace(sample, data=fill_gaps(sample.data[:, None], seen.expand_as(fitted.y))[:, 0])
-        finding = Finding(sigma=0.0, warnings=(*sample.notes, *empty))
-        return Answer(self.name, sample.modality, samples=[[made]], findings=[finding], seconds=perf_counter() - start)
+        banded, drawn = self.read_out == "interval", self.read_out == "sample"
+        count = sampling.samples if drawn or sampling.samples > 1 else 0
+        coverage = self.interval or COVERAGE
+        made = fill_series(sample, seen, count, coverage, sampling.seed_of(0), prior)
+        finding = Finding(
+            sigma=0.0,
+            coverage=coverage if banded else None,
+            lower=made.lower if banded else None,
+            upper=made.upper if banded else None,
+            drawn=made.samples if banded else [],
+            filled=~seen & there[:, None],
+            warnings=(*sample.notes, *empty, *made.warnings),
+        )
+        results = made.samples if drawn else [made.mean]
+        return Answer(self.name, sample.modality, samples=[results], findings=[finding], seconds=perf_counter() - start)
 
     def _with_what_was_known(self, answer: Answer, prior: "Prior", sample: "Sample") -> Answer:
         """Restore the values of a volume or series outside of its gaps, unless they are noisy.

@@ -14,6 +14,8 @@ from vqfusion.errors import UserError
 from vqfusion.models.sampling import Sampling
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from vqfusion.models.decision import Decision
     from vqfusion.models.fusion.system import System
     from vqfusion.types import Sample
@@ -37,6 +39,8 @@ class Finding:
         measured_on: Those data.
         lower: Lower ends of the intervals.
         upper: Upper ends of the intervals.
+        drawn: Samples beside the intervals, where both were asked for.
+        filled: True at values that were missing, where only these are answered.
         warnings: Warnings for the user, one line each.
         seen: What was seen in the item before, by name, where it was asked for.
         explained: The same in words, one line each.
@@ -48,6 +52,8 @@ class Finding:
     measured_on: str = ""
     lower: "Sample | None" = None
     upper: "Sample | None" = None
+    drawn: "list[Sample]" = field(default_factory=list)
+    filled: "Tensor | None" = None
     warnings: tuple[str, ...] = ()
     seen: dict[str, Any] | None = None
     explained: tuple[str, ...] = ()

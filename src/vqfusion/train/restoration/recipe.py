@@ -91,11 +91,37 @@ def sound_prior() -> PriorTrainingConfig:
     )
 
 
+def series_prior() -> PriorTrainingConfig:
+    """Single channels of sensors, from ten stations of air quality and an electrocardiogram; ships as `series`.
+
+    Cost and scores: docs/zoo/priors.md.
+    """
+    return PriorTrainingConfig(
+        name="series-prior",
+        data="sensors",
+        prior=PriorConfig(
+            modality="series",
+            value_range=(-1.0, 1.0),
+            sigma_range=(0.001, 0.5),
+            widths=(48, 72, 104, 128),
+            depths=(1, 2, 2, 2),
+            leak=0.03,
+        ),
+        stage=STAGE.model_copy(update={"steps": 3500, "batch": 16, "warmup_steps": 100}),
+        crop=512,
+        focus=(0.002, 0.1),
+        error_slope=0.01,
+        holes=0.6,
+        uneven=0.1,
+    )
+
+
 RECIPES: dict[str, Callable[[], PriorTrainingConfig]] = {
     "grey-prior": grey_prior,
     "photo-prior": photo_prior,
     "volume-prior": volume_prior,
     "sound-prior": sound_prior,
+    "series-prior": series_prior,
 }
 
 
