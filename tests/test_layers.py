@@ -35,6 +35,7 @@ FLOORS = {
     "hub": PARTS | {"models"},
     "demo": PARTS | {"tokenizers", "diffusion", "models", "evaluate", "hub", "pages"},
     "commands": PARTS | {"models", "tasks", "train", "evaluate", "inspect", "compress", "pages", "demo", "hub"},
+    "sklearn": PARTS | {"models", "tokenizers", "diffusion", "hub"},
     "cli": {"errors", "commands"},
     "__main__": {"cli"},
     "__init__": {"types", "errors", "deprecated", "hub", "models", "tasks", "tokenizers", "nn", "diffusion", "data"},

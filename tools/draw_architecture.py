@@ -18,7 +18,7 @@ SOURCE, PICTURE = ROOT / "src" / "vqfusion", ROOT / "docs" / "architecture.svg"
 FLOORS = (
     (("cli",),),
     (("commands",),),
-    (("demo",), ("hub",)),
+    (("demo",), ("hub",), ("sklearn",)),
     (("tasks",), ("train",), ("evaluate",), ("inspect",), ("compress",)),
     (("models",),),
     (("tokenizers",), ("diffusion",)),
@@ -30,6 +30,7 @@ SAID = {
     "commands": "what the command line does behind its verbs",
     "demo": "every verb on one page",
     "hub": "name of a model to folder",
+    "sklearn": "estimators for scikit-learn",
     "tasks": "what people ask",
     "train": "how weights are made",
     "evaluate": "how good it is, beside what",
