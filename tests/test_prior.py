@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from rounding import NETWORK
 from torch import nn
 
 import vqfusion
@@ -107,7 +108,7 @@ def test_a_tile_with_its_margin_gives_what_the_whole_gives():
     margin = -(-prior.receptive_radius // prior.multiple) * prior.multiple
     tile = prior.denoise(x[:, :, 64 - margin : 96 + margin], 0.1)
     whole = prior.denoise(x, 0.1)
-    assert torch.allclose(tile[:, :, margin:-margin], whole[:, :, 64:96], atol=1e-5)
+    assert torch.allclose(tile[:, :, margin:-margin], whole[:, :, 64:96], atol=NETWORK)
 
 
 def test_contrast_and_noise_scaled_together_scale_the_answer():
@@ -115,7 +116,7 @@ def test_contrast_and_noise_scaled_together_scale_the_answer():
     x, sigma = torch.rand(2, 1, 16, 16), torch.tensor([0.1, 0.2])
     middle = 0.5
     halved = prior.denoise(middle + (x - middle) / 2, sigma / 2)
-    assert torch.allclose(halved, middle + (prior.denoise(x, sigma) - middle) / 2, atol=1e-5)
+    assert torch.allclose(halved, middle + (prior.denoise(x, sigma) - middle) / 2, atol=NETWORK)
 
 
 def test_a_batch_is_its_items_and_a_level_is_one_number_or_one_for_each():
@@ -123,7 +124,7 @@ def test_a_batch_is_its_items_and_a_level_is_one_number_or_one_for_each():
     x, sigma = torch.rand(8, 1, 16, 16), torch.linspace(0.02, 0.9, 8)
     together = prior.denoise(x, sigma)
     alone = torch.cat([prior.denoise(x[i : i + 1], float(sigma[i])) for i in range(8)])
-    assert torch.allclose(together, alone, atol=1e-5)
+    assert torch.allclose(together, alone, atol=NETWORK)
     assert torch.equal(prior.denoise(x, 0.1), prior.denoise(x, torch.full((8,), 0.1)))
     assert not torch.equal(prior.denoise(x), prior.denoise(x, 0.1)), "blind is not told"
     assert torch.equal(prior.denoise(x, 0.0), prior.denoise(x, prior.sigma_range[0])), "zero is not blind"
@@ -136,13 +137,13 @@ def test_the_mean_over_mirrored_copies_does_not_change_with_the_mirror(modality,
     prior = MirroredPrior(small(modality))
     x = torch.rand(2, 1, *size)
     if modality == "audio":
-        assert torch.allclose(prior.denoise(-x, 0.1), -prior.denoise(x, 0.1), atol=1e-5)
+        assert torch.allclose(prior.denoise(-x, 0.1), -prior.denoise(x, 0.1), atol=NETWORK)
     else:
-        assert torch.allclose(prior.denoise(x.flip(axes), 0.1), prior.denoise(x, 0.1).flip(axes), atol=1e-5)
+        assert torch.allclose(prior.denoise(x.flip(axes), 0.1), prior.denoise(x, 0.1).flip(axes), atol=NETWORK)
     if modality == "image":
-        assert torch.allclose(prior.denoise(x.mT, 0.1), prior.denoise(x, 0.1).mT, atol=1e-5)
+        assert torch.allclose(prior.denoise(x.mT, 0.1), prior.denoise(x, 0.1).mT, atol=NETWORK)
         level = torch.rand(2, 1, *size)
-        assert torch.allclose(prior.denoise(x.mT, level.mT), prior.denoise(x, level).mT, atol=1e-5)
+        assert torch.allclose(prior.denoise(x.mT, level.mT), prior.denoise(x, level).mT, atol=NETWORK)
     assert prior.sigma_range == (0.002, 1.0)
 
 
@@ -151,8 +152,8 @@ def test_a_level_is_one_number_or_a_map_and_old_weights_say_the_same():
     x = torch.rand(2, 3, 13, 18)
     one = prior.denoise(x, torch.tensor([0.1, 0.3]))
     flat = torch.tensor([0.1, 0.3])[:, None, None, None].expand(2, 1, 13, 18)
-    assert torch.allclose(prior.denoise(x, flat), one, atol=1e-5)
-    assert torch.allclose(prior.denoise(x, flat.expand(2, 3, 13, 18)), one, atol=1e-5)
+    assert torch.allclose(prior.denoise(x, flat), one, atol=NETWORK)
+    assert torch.allclose(prior.denoise(x, flat.expand(2, 3, 13, 18)), one, atol=NETWORK)
     uneven = flat.clone()
     uneven[:, :, :4] = 0.01
     assert not torch.allclose(prior.denoise(x, uneven)[:, :, :4], one[:, :, :4], atol=1e-3)
@@ -164,7 +165,7 @@ def test_a_level_is_one_number_or_a_map_and_old_weights_say_the_same():
     }
     loaded = Prior(prior.config)
     loaded.load_state_dict(old)
-    assert torch.allclose(loaded.eval().denoise(x, 0.2), prior.denoise(x, 0.2), atol=1e-5)
+    assert torch.allclose(loaded.eval().denoise(x, 0.2), prior.denoise(x, 0.2), atol=NETWORK)
 
 
 @pytest.mark.parametrize(("modality", "size"), [("audio", (64,)), ("image", (24, 24)), ("volume", (8, 8, 8))])

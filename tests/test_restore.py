@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from rounding import NETWORK
 from torch import Tensor
 
 from vqfusion.diffusion.gaussian.noise_level import estimate_noise
@@ -234,7 +235,7 @@ def test_self_ensemble_asks_about_mirrored_copies_at_every_step(operator, mode, 
     assert not torch.allclose(made.mean, restore(Slanted(), y, operator, **settings).mean, atol=1e-3)
     if mode == "mean":
         turned = restore(Slanted(), y.mT, operator, self_ensemble=True, **settings).mean
-        assert torch.allclose(turned, made.mean.mT, atol=1e-5)
+        assert torch.allclose(turned, made.mean.mT, atol=NETWORK)
 
 
 @pytest.mark.parametrize("kind", ["denoise", "low_dose", "downsample", "mask", "blur", "band_limit", "jpeg"])
@@ -247,7 +248,7 @@ def test_an_item_does_not_depend_on_its_batch(kind):
         if not operator.noise.kind == "salt_pepper":  # its mask belongs to the batch
             whole = restore(SmoothPictures(), y, operator, generator=seeded(5, 8), **settings)
             one = restore(SmoothPictures(), y[3:4], operator, generator=seeded(8, 1), **settings)
-            torch.testing.assert_close(whole.mean[3:4], one.mean, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(whole.mean[3:4], one.mean, atol=NETWORK, rtol=NETWORK)
     assert isinstance(SmoothPictures(), RestorationPrior)
 
 

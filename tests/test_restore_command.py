@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from PIL import ExifTags, Image, ImageCms
+from rounding import NETWORK
 
 from vqfusion.config import PriorConfig
 from vqfusion.data.io import read, write
@@ -102,10 +103,10 @@ def test_tiles_give_what_the_whole_gives(kind, channels):
     whole = AnySizePrior(prior, channels).denoise(x, sigma)
     tiled = AnySizePrior(prior, channels, most=105 * 105).denoise(x, sigma)
     assert prior.receptive_radius < 40 and (whole - x).abs().max() > 0.01
-    torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(tiled, whole, atol=NETWORK, rtol=0)
     if (kind, channels) == ("grey", 3):
         alone = prior.denoise(x[1:, 2:], 0.3)
-        torch.testing.assert_close(whole[1:, 2:], alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(whole[1:, 2:], alone, atol=NETWORK, rtol=0)
 
 
 def test_large_pictures_have_no_seams_in_bfloat16_either(monkeypatch):
@@ -122,7 +123,7 @@ def test_tiles_of_a_volume_and_of_a_sound_too():
         prior = tiny(kind)
         x = torch.rand(1, 1, *size)
         tiled = AnySizePrior(prior, 1, most=4000 if kind == "volume" else 500).denoise(x, 0.2)
-        torch.testing.assert_close(tiled, prior.denoise(x, 0.2), atol=1e-5, rtol=0)
+        torch.testing.assert_close(tiled, prior.denoise(x, 0.2), atol=NETWORK, rtol=0)
 
 
 def test_grey_reaches_a_prior_of_colour_as_the_noise_that_it_knows():
@@ -220,7 +221,7 @@ def test_self_ensemble_is_the_mean_over_mirrored_copies_in_tiles_too(cli, priors
     torch.testing.assert_close(read("b.png").data, expected[0].clamp(0, 1), atol=0.51 / 255, rtol=0)
     assert not torch.allclose(expected, prior.denoise(noisy, 25 / 255), atol=1e-4)
     tiled = MirroredPrior(AnySizePrior(prior, 3, most=256)).denoise(noisy, 25 / 255)
-    torch.testing.assert_close(tiled, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(tiled, expected, atol=NETWORK, rtol=0)
     volume("v.nii.gz")
     code, out, _ = cli("denoise", "v.nii.gz", "--self-ensemble", "--model", priors["volume"], "--json")
     assert code == 0 and json.loads(out)["nfe"] == 8
@@ -535,7 +536,7 @@ def test_a_prior_that_learned_grey_takes_it_as_equal_channels_and_maps_of_levels
     adapted = AnySizePrior(prior, 1)
     assert adapted.sigma_range == prior.sigma_range and adapted.learned == prior.config.learned
     expected = prior.denoise(x.expand(-1, 3, -1, -1), level).mean(1, keepdim=True)
-    assert torch.allclose(adapted.denoise(x, level), expected, atol=1e-5)
+    assert torch.allclose(adapted.denoise(x, level), expected, atol=NETWORK)
     assert torch.allclose(AnySizePrior(prior, 1, most=105 * 105).denoise(x, level), expected, atol=1e-4)
     alone = AnySizePrior(Prior(PriorConfig(widths=(4, 6), depths=(1, 1))).requires_grad_(False), 3)
     wide = alone.denoise(x.expand(-1, 3, -1, -1), level.expand(-1, 3, -1, -1))
@@ -552,9 +553,9 @@ def test_a_map_of_levels_is_one_call_for_a_prior_that_learned_it(mask):
         made = restore(AnySizePrior(prior), y, Mask(seen), steps=1)
         assert torch.equal(made.mean[..., seen], y[..., seen]), "what is seen without noise stays"
         level = torch.where(seen, 0.0, torch.inf).expand(1, 1, 32, 32)
-        assert torch.allclose(made.mean[..., ~seen], prior.denoise(y, level)[..., ~seen], atol=1e-5)
+        assert torch.allclose(made.mean[..., ~seen], prior.denoise(y, level)[..., ~seen], atol=NETWORK)
     else:
         level = torch.linspace(0.02, 0.3, 32).expand(1, 1, 32, 32)
         made = restore(AnySizePrior(prior), y, Denoise(level))
-        assert torch.allclose(made.mean, prior.denoise(y, level), atol=1e-5)
+        assert torch.allclose(made.mean, prior.denoise(y, level), atol=NETWORK)
     assert made.nfe == 1
