@@ -83,7 +83,21 @@ def column_of(
     keep: bool,
     where: list[str],
 ) -> tuple[Column | None, str | None]:
-    """A column of numbers, or None and a note where it is text or empty."""
+    """A column of numbers, or None and a note where it is text or empty.
+
+    Args:
+        place: Index of the column.
+        name: Its name in the header.
+        raws: Its cells as they stand in the file.
+        texts: Their content, see `plain`.
+        delimiter: Delimiter of the table.
+        may_be_comma: Whether a comma may stand before the decimals.
+        keep: Whether cells may be empty.
+        where: File and line of each cell, for messages.
+
+    Raises:
+        UserError: A cell is empty without `keep`, or is no number among numbers.
+    """
     said = [i for i, text in enumerate(texts) if text.lower() not in MISSING]
     if not said:
         if not keep and texts[0] == "":

@@ -94,7 +94,19 @@ def candidate_lengths(
     starts: Sequence[Fixed],
     generators: Sequence[torch.Generator],
 ) -> tuple[list[list[tuple[int, ...]]], Tensor]:
-    """Candidate lengths in tokens for each row, and their log probabilities."""
+    """Candidate lengths in tokens for each row, and their log probabilities.
+
+    Args:
+        fusion: The transformer.
+        target: Slot whose length is asked for.
+        prefix: Cached keys and values of the given slots.
+        policy: At temperature 0 the most probable lengths are tried, else one is drawn.
+        starts: Fixed first tokens of each row, which no candidate is shorter than; None where there are none.
+        generators: One for each row.
+
+    Returns:
+        `lengths[row][candidate]`, and log probabilities `[B, candidates]`, 0 where one was drawn.
+    """
     slot = fusion.config.slots[target]
     log_p = slot_distribution(fusion, length_slot(target), prefix).cpu()
     patch = patch_size(slot)

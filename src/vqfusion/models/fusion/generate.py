@@ -74,7 +74,20 @@ def sample_slot(
     policy: Policy,
     generators: list[torch.Generator],
 ) -> Sampled:
-    """Fill in the hidden tokens of a slot; the ids have the shape of `start.ids`."""
+    """Fill in the hidden tokens of a slot.
+
+    Args:
+        fusion: The transformer.
+        slot: Target slot.
+        start: Tokens `[B, *grid]` to begin from, with the mask of the real ones.
+        hidden: True where a token is to be sampled; the others stay as in `start`.
+        prefix: Cached keys and values of the given slots.
+        policy: Steps, order, temperature and guidance.
+        generators: One for each item.
+
+    Returns:
+        Ids in the shape of `start.ids`, and the number of network evaluations.
+    """
     denoiser = slot_denoiser(fusion, slot, start.mask, prefix)
     if policy.guidance_scale != 1.0:
         nothing = fusion.prefix({}, len(start.ids))
@@ -107,7 +120,19 @@ def slot_distribution(fusion: Fusion, slot: str, prefix: PrefixCache) -> Float[T
 def slot_negative_elbo(
     fusion: Fusion, slot: str, tokens: SlotTokens, prefix: PrefixCache, draws: int, generator: torch.Generator
 ) -> Float[Tensor, " B"]:
-    """Upper bound in nats on -log p(tokens of the slot | given)."""
+    """Upper bound in nats on -log p(tokens of the slot | given).
+
+    Args:
+        fusion: The transformer.
+        slot: Target slot.
+        tokens: Its tokens `[B, *grid]`.
+        prefix: Cached keys and values of the given slots.
+        draws: Random maskings for each item; more make the estimate less noisy.
+        generator: Draws the maskings.
+
+    Returns:
+        One bound for each item.
+    """
     real = torch.ones_like(tokens.ids, dtype=torch.bool) if tokens.mask is None else tokens.mask
     denoiser = slot_denoiser(fusion, slot, tokens.mask, prefix)
     return negative_elbo(denoiser, tokens.ids.flatten(1), real.flatten(1), draws, generator)

@@ -88,7 +88,16 @@ def save_state(
     tensors: dict[str, Tensor],
     arithmetic: str = "",
 ) -> None:
-    """Write a checkpoint atomically; `contract` is the config that it belongs to.
+    """Write a checkpoint atomically.
+
+    Args:
+        path: File to write.
+        step: Number of steps taken.
+        contract: Config that the checkpoint belongs to, as JSON.
+        stage: Optimisation settings.
+        metrics: State of the running metrics, as JSON.
+        tensors: `training_tensors` of the run.
+        arithmetic: Arithmetic that the run chose, see `nn.arithmetic`.
 
     Raises:
         UserError: A tensor has NaN or infinity; the previous checkpoint is kept.
@@ -108,6 +117,14 @@ def load_state(
     tracked: PowerAverage | None = None,
 ) -> Resumed:
     """Restore a checkpoint exactly; step 0 where there is none.
+
+    Args:
+        path: File to read.
+        contract: Config of this run, as JSON.
+        module: Network whose weights are replaced.
+        average: Its weight average, replaced too.
+        optimizers: Its optimizers, replaced too.
+        tracked: Power averages, where the run has them.
 
     Raises:
         UserError: It was made with another config, apart from what may change (`contract.MAY_CHANGE`).
