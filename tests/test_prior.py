@@ -26,6 +26,7 @@ from vqfusion.train.loop.signals import Interrupted
 from vqfusion.train.recipes import recipe
 from vqfusion.train.restoration.damage import remaining
 from vqfusion.train.restoration.data import in_range, load_signals, open_data, reduced
+from vqfusion.train.restoration.distillation import taught_by
 from vqfusion.train.restoration.recipe import RECIPES
 from vqfusion.train.restoration.trainer import noise_levels, noisy_batches, train
 from vqfusion.types import Sample
@@ -297,6 +298,36 @@ def test_stopped_and_resumed_training_gives_the_same_bits(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     one, two = (load_weights(tmp_path / name / "training" / "state.safetensors") for name in ("whole", "parts"))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_student_learns_the_answers_of_its_teacher(tmp_path):
+    """It comes nearer to the teacher than to the data, resumes to the same bits, and keeps to one teacher."""
+    clean = torch.stack(stripes())[:, :, :16, :16].float() / 255
+    teacher = awake(small())
+    teacher.save_pretrained(tmp_path / "teacher")
+    stage = STAGE.model_copy(update={"steps": 60, "batch": 8, "learning_rate": 5e-3, "ema_decay": 0.9})
+    toy, cpu = training(distill="teacher").model_copy(update={"stage": stage}), Accelerator(cpu=True)
+    given = dict(data=data(), show=False, teacher=tmp_path / "teacher")
+    batch = noisy_batches(stripes(), toy)(0, 0, 1)
+    [taught, once] = [taught_by(teacher, noisy_batches(stripes(), toy))(0, 0, 1) for _ in range(2)]
+    assert torch.equal(taught.noisy, batch.noisy) and torch.equal(taught.clean, once.clean)
+    assert torch.equal(taught.clean, teacher.answer(batch)) and not taught.clean.requires_grad
+    student = train(toy, tmp_path / "whole", cpu, **given).requires_grad_(False)
+    noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    answers = [prior.denoise(noisy, 0.1) for prior in (student, teacher)]
+    start = (noisy - answers[1]).square().mean()  # an untrained network changes nothing
+    assert (answers[0] - answers[1]).square().mean() < 0.5 * start
+    with pytest.raises(Interrupted):
+        train(toy, tmp_path / "parts", cpu, stop_after=5, **given)
+    parts = train(toy, tmp_path / "parts", cpu, **given)
+    assert all(torch.equal(a, b) for a, b in zip(student.parameters(), parts.parameters(), strict=True))
+    awake(small(), seed=3).save_pretrained(tmp_path / "teacher")
+    with pytest.raises(UserError, match="another config"):
+        train(toy, tmp_path / "parts", cpu, **given)
+    small("audio").save_pretrained(tmp_path / "sound")
+    for other, words in ((tmp_path / "sound", "modality"), (None, "give the folder")):
+        with pytest.raises(UserError, match=words):
+            train(toy, tmp_path / "new", cpu, data(), teacher=other)
 
 
 def test_the_length_of_averaging_is_chosen_after_a_training_that_was_stopped(tmp_path):

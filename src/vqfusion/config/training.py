@@ -87,6 +87,7 @@ class PriorTrainingConfig(Config):
         holes: Fraction of the items with missing values.
         uneven: Fraction of the items with a noise level that varies with the position.
         camera: Fraction of the items with simulated damage of cameras and files; their level is never an input.
+        distill: Name or folder of a prior whose answers are learned in place of the clean data.
         method: How it learns where `prior.clean` is false; "auto" chooses by the data, and the log says why.
     """
 
@@ -107,6 +108,7 @@ class PriorTrainingConfig(Config):
     uneven: Share = later(0.0)
     camera: Share = later(0.0)
     contrast: Share = later(0.0)
+    distill: str | None = later(None)
     method: Literal["auto", "recorrupted", "neighbours", "pairs", "blind_spot"] = later("auto")
 
     @model_validator(mode="after")
@@ -117,6 +119,8 @@ class PriorTrainingConfig(Config):
             raise ValueError("grey and camera are for priors of pictures with 3 channels: set them to 0")
         if not self.prior.clean and (self.grey or self.holes or self.uneven or self.camera or self.contrast):
             raise ValueError("grey, holes, uneven, camera and contrast simulate damage of clean data: leave them out")
+        if not self.prior.clean and self.distill:
+            raise ValueError("distill is for clean data, whose noise is added: leave it out")
         if self.prior.clean and self.method != "auto":
             raise ValueError(f"method {self.method} is for noisy data: write prior: {{clean: false}}")
         return self

@@ -24,11 +24,25 @@ class RestorationTraining(Training[PriorTrainingConfig]):
     def smallest_batch(self) -> int:
         return self.config.stage.batch
 
+    def check(self, begin: Path | None) -> None:
+        super().check(begin)
+        if self.teacher:
+            from vqfusion.train.restoration.distillation import load_teacher
+
+            load_teacher(self.config, self.teacher)
+
+    @property
+    def teacher(self) -> Path | None:
+        """Folder of the prior to learn from."""
+        from vqfusion.hub import find_model
+
+        return find_model(self.config.distill) if self.config.distill else None
+
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.loop.accelerator import make_accelerator
         from vqfusion.train.restoration.estimate import estimate
 
-        return estimate(self.config, make_accelerator(self.device))
+        return estimate(self.config, make_accelerator(self.device), self.teacher)
 
     def rows(self, costs: "Sequence[Estimate]") -> Iterator[tuple[str, str]]:
         prior, stage = self.config.prior, self.config.stage
@@ -41,7 +55,8 @@ class RestorationTraining(Training[PriorTrainingConfig]):
         from vqfusion.train.loop.accelerator import make_accelerator
         from vqfusion.train.restoration.trainer import train
 
-        prior = train(self.config, self.folder, make_accelerator(self.device), self.data, on_metrics, begin)
+        given = (self.config, self.folder, make_accelerator(self.device), self.data, on_metrics, begin)
+        prior = train(*given, teacher=self.teacher)
         return {
             "device": str(prior.device),
             "modality": self.config.prior.modality,

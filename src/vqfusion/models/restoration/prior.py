@@ -187,6 +187,10 @@ class Prior(nn.Module, Pretrained):
         """The prior as denoiser of a path, for the samplers of `vqfusion.diffusion`."""
         return PriorDenoiser(self, path)
 
+    def answer(self, batch: NoisyBatch) -> Float[Tensor, "B C ..."]:
+        """Estimate of the clean data of a batch, for sizes that are multiples of `multiple`."""
+        return self._clean(batch.noisy, batch.level)
+
     def loss(self, batch: NoisyBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Squared errors relative to the square root of the expected ones, and the PSNR for a peak of 1.
 
@@ -195,7 +199,7 @@ class Prior(nn.Module, Pretrained):
         of an item whose error exceeds `MOST` times the expected one is reduced, so that one unusual item does not
         dominate a batch.
         """
-        errors = (self._clean(batch.noisy, batch.level) - batch.clean).square()
+        errors = (self.answer(batch) - batch.clean).square()
         times = (errors.detach() / batch.remains).flatten(1).mean(dim=1)
         weighed = (errors / batch.remains.sqrt()).flatten(1).mean(dim=1) / UNIT
         loss = (weighed * (MOST / times.clamp(min=MOST))).mean()

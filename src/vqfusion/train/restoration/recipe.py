@@ -44,6 +44,19 @@ def photo_prior() -> PriorTrainingConfig:
     )
 
 
+def photo_small() -> PriorTrainingConfig:
+    """A prior of photographs of 1.8 MiB and 0.4 times the arithmetic of `photo`, from whose answers it learns."""
+    base = photo_prior()
+    return base.model_copy(
+        update={
+            "name": "photo-small",
+            "prior": PriorConfig(channels=3, leak=0.03, widths=(40, 64, 80), depths=(2, 2, 2)),
+            "stage": base.stage.model_copy(update={"steps": 12000, "learning_rate": 1e-3}),
+            "distill": "photo",
+        }
+    )
+
+
 def volume_prior() -> PriorTrainingConfig:
     """Magnetic resonance volumes of heads, also with thick slices and in other contrasts; ships as `volume`.
 
@@ -119,6 +132,7 @@ def series_prior() -> PriorTrainingConfig:
 RECIPES: dict[str, Callable[[], PriorTrainingConfig]] = {
     "grey-prior": grey_prior,
     "photo-prior": photo_prior,
+    "photo-small": photo_small,
     "volume-prior": volume_prior,
     "sound-prior": sound_prior,
     "series-prior": series_prior,

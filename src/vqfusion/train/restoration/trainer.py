@@ -24,6 +24,7 @@ from vqfusion.train.loop.run import RunFolder
 from vqfusion.train.loop.steps import share, step_generator
 from vqfusion.train.restoration.damage import damaged_crop
 from vqfusion.train.restoration.data import load_signals, open_data
+from vqfusion.train.restoration.distillation import load_teacher, taught_by
 from vqfusion.train.restoration.noisy.choose import choose
 from vqfusion.train.restoration.noisy.lessons import Taught, lessons
 from vqfusion.train.restoration.noisy.signals import load
@@ -96,6 +97,7 @@ def train(
     start: Path | None = None,
     stop_after: int | None = None,
     show: bool = True,
+    teacher: Path | None = None,
 ) -> Prior:
     """Train a prior and save it to `folder`; resumes where it was stopped.
 
@@ -110,11 +112,15 @@ def train(
         start: Folder of a trained prior of the same config whose weights are the start.
         stop_after: Stop after this step, for tests.
         show: Show a progress bar.
+        teacher: Folder of the prior that `training.distill` names.
 
     Returns:
         The prior.
     """
     accelerator = accelerator or make_accelerator(None)
+    if training.distill and teacher is None:
+        raise UserError(f"distill: give the folder of {training.distill} as teacher")
+    master = load_teacher(training, teacher).to(accelerator.device) if teacher else None
     first = beginning(training, start) if start else None
     data = data or open_data(training)
     config = _config(training)
@@ -137,7 +143,10 @@ def train(
     def batches(step: int, rank: int, processes: int) -> Any:
         return source(step, rank, processes).to(accelerator.device)
 
+    given = taught_by(master, batches) if master is not None else batches
     contract: Any = training.model_dump(mode="json")
+    if master is not None:
+        contract = [contract, fingerprint(master.state_dict(), "teacher")]
     if first is not None:
         prior.load_state_dict(first.state_dict())
         contract = [contract, fingerprint(first.state_dict(), "start")]
@@ -145,7 +154,7 @@ def train(
     with run.held(accelerator):
         fit(
             module(prior),
-            batches,
+            given,
             training.stage,
             folder / "training",
             json.dumps(contract),
