@@ -31,9 +31,10 @@ from vqfusion.diffusion.noise import seeded
 from vqfusion.diffusion.operators import Denoise, Downsample, Mask, Operator, random_elements
 from vqfusion.evaluate.metrics import psnr, ssim
 from vqfusion.models.restoration.any_size import AnySizePrior
-from vqfusion.models.restoration.intervals import EVERYTHING, Calibration, coverage_by_group, statistics
+from vqfusion.models.restoration.intervals import EVERYTHING, Calibration, coverage_by_group
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.models.restoration.residual_band import ResidualBand, local_features
+from vqfusion.models.restoration.residual_statistics import statistics
 from vqfusion.models.restoration.restoring import restore
 from vqfusion.nn.bfloat16 import has_bfloat16
 

@@ -1,5 +1,7 @@
 """Intervals: conformal factors, coverage on a posterior that is known, groups, warnings, files."""
 
+import json
+
 import pytest
 import torch
 
@@ -12,9 +14,10 @@ from vqfusion.models.restoration.intervals import (
     conformal_quantile,
     coverage_by_group,
     interval_scores,
-    statistics,
 )
+from vqfusion.models.restoration.regions import CLASSES, LEVEL_NAMES, REGIONS, class_names, region_classes
 from vqfusion.models.restoration.residual_band import FEATURES, ResidualBand, local_features
+from vqfusion.models.restoration.residual_statistics import statistics
 from vqfusion.models.restoration.restoring import restore
 
 SIGMA = 0.2
@@ -86,6 +89,66 @@ def test_coverage_by_group():
     assert calibration.elements == {"all": 10_000, "calm": 5_000, "wild": 5_000}
 
 
+def test_regions_of_an_estimate():
+    mean = torch.full((1, 1, 48, 64), 0.5)
+    mean[..., :16] = 0.5 + 0.2 * torch.randn(48, 16, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    mean[..., 48:] = 0.75  # beyond an edge
+    mean[..., 40:, 24:32], mean[..., 40:, 32:40] = 0.02, 0.09
+    names = [[class_names(int(k)) for k in row] for row in region_classes(mean, torch.tensor([0.05]))[0, 0]]
+    found = {place: names[y][x][0] for place, (y, x) in {"noisy": (20, 7), "calm": (12, 30), "step": (12, 47)}.items()}
+    assert found == {"noisy": "texture", "calm": "flat", "step": "edge"}
+    assert names[44][28][0] == "clipped" and names[44][36][0] == "dark"
+    assert {level for row in names for _, level in row} == {"medium noise"}
+    levels = torch.tensor([0.01, 0.2])
+    apart = region_classes(mean.expand(2, -1, -1, -1), levels) % len(LEVEL_NAMES)
+    assert apart[0].unique().tolist() == [0] and apart[1].unique().tolist() == [2]
+    assert CLASSES == len(REGIONS) * len(LEVEL_NAMES)
+
+
+def test_each_region_holds_what_was_asked_and_rare_ones_are_drawn_to_the_rest():
+    """One factor for all misses a region with other errors; a class seen in no picture has the factor of all."""
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.zeros(80, 1000, dtype=torch.int64)
+    classes[:, 500:] = 7
+    classes[0, :250] = 9  # in one picture, with much larger errors
+    truth = torch.randn(80, 1000, generator=generator) * torch.where(classes == 7, 3.0, 1.0)
+    truth = truth * torch.where(classes == 9, 30.0, 1.0)
+    lower, upper = torch.full_like(truth, -1.0), torch.full_like(truth, 1.0)
+    fitted, rest = slice(0, 60), slice(60, 80)
+    made = Calibration.fit(lower[fitted], upper[fitted], truth[fitted], classes=classes[fitted])
+    ends = made.apply(lower[rest], upper[rest], classes=classes[rest])
+    inside = (truth[rest] >= ends[0]) & (truth[rest] <= ends[1])
+    one = [(truth[rest].abs() <= made.scales["all"])[classes[rest] == k].float().mean() for k in (0, 7)]
+    assert one[0] > 0.97 and one[1] < 0.87
+    assert all(inside[classes[rest] == k].float().mean() == pytest.approx(0.9, abs=0.045) for k in (0, 7))
+    factors = made.regional["all"]
+    assert factors[3] == made.scales["all"] and len(factors) == CLASSES
+    assert factors[9] < 2 * made.scales["all"]  # alone it would be ten times that
+    without = made.apply(lower, upper)
+    assert float(without[1][0, 0]) == pytest.approx(made.scales["all"])
+
+
+@pytest.mark.parametrize("kind", ["stripes", "heavy tails", "uneven", "brightness"])
+def test_noise_unlike_the_calibration_is_told_by_its_residual(kind):
+    generator = torch.Generator().manual_seed(0)
+    mean = (torch.linspace(0.2, 0.8, 64)[:, None] * torch.ones(64))[None, None].expand(40, 1, -1, -1)
+    white = torch.randn(mean.shape, generator=generator)
+
+    def found(noise: torch.Tensor) -> list[dict[str, float]]:
+        return statistics(mean[: len(noise)] + 0.05 * noise, mean[: len(noise)], Denoise(0.05), torch.tensor([0.05]))
+
+    truth = torch.randn(4, 50, generator=generator)
+    calibration = Calibration.fit(truth - 1, truth + 1, truth, found=found(white))
+    assert sum(bool(calibration.warnings(one)) for one in found(torch.randn(white.shape, generator=generator))) <= 2
+    odd = {
+        "stripes": 0.9 * white + 0.45 * torch.randn(40, 1, 64, 1, generator=generator),
+        "heavy tails": white * torch.rand(white.shape, generator=generator).clamp(min=1e-6).log().neg().sqrt(),
+        "uneven": white * torch.linspace(0.4, 1.5, 64),
+        "brightness": white * (mean / 0.5) ** 0.5,
+    }[kind]
+    assert sum(bool(calibration.warnings(one)) for one in found(odd[:20])) >= 18
+
+
 def test_band_about_the_mean():
     """It finds where residuals are large, costs one call, and is narrower than a constant one of the same coverage."""
     generator = torch.Generator().manual_seed(0)
@@ -124,10 +187,13 @@ def test_saved_and_loaded(tmp_path):
     truth = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
     band = ResidualBand.fit(torch.rand(100, FEATURES), torch.rand(100), steps=2, batch=10)
     found = [{"sigma": 0.1}, {"sigma": 0.2}]
-    made = Calibration.fit(truth - 1, truth + 1.5, truth * 1.1, list("abab"), found=found, band=band)
+    classes = torch.arange(200).reshape(4, 50) % CLASSES
+    made = Calibration.fit(truth - 1, truth + 1.5, truth * 1.1, list("abab"), found=found, band=band, classes=classes)
     made.save(tmp_path / "calibration.json")
     assert Calibration.load(tmp_path / "calibration.json") == made
-    for text in ("{}", "no", '{"coverage": 1}', "[]"):
+    older = json.loads((tmp_path / "calibration.json").read_text())
+    older["band"]["middle"].pop()
+    for text in (json.dumps(older), "{}", "no", '{"coverage": 1}', "[]"):
         (tmp_path / "other.json").write_text(text)
         with pytest.raises(UserError, match="not a calibration"):
             Calibration.load(tmp_path / "other.json")

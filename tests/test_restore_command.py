@@ -27,7 +27,7 @@ from vqfusion.models.restoration.intervals import Calibration
 from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.photons import estimate_gain
 from vqfusion.models.restoration.prior import Prior
-from vqfusion.models.restoration.residual_band import ResidualBand
+from vqfusion.models.restoration.residual_band import FEATURES, ResidualBand
 from vqfusion.models.restoration.restoring import restore
 from vqfusion.models.restoration.shipped_intervals import ShippedIntervals
 from vqfusion.tasks.restoration import PRIORS
@@ -254,7 +254,8 @@ def test_samples_and_intervals(cli, priors):
 def test_intervals_beside_the_weights_are_calibrated_and_say_what_they_held(cli, priors):
     folder = Path(shutil.copytree(priors["photo"], "mine"))
     generator = torch.Generator().manual_seed(0)
-    flat = ResidualBand((0.0,) * 9, (1.0,) * 9, ((0.0,) * 9,) * 24, (0.0,) * 24, (0.0,) * 24, math.log(0.1))
+    nothing, ones = (0.0,) * FEATURES, (1.0,) * FEATURES
+    flat = ResidualBand(nothing, ones, (nothing,) * 24, (0.0,) * 24, (0.0,) * 24, math.log(0.1))
     truth = torch.rand(4, 100, generator=generator)
     calibration = Calibration.fit(truth - 0.1, truth + 0.1, truth + 0.05, coverage=0.9, band=flat)
     ShippedIntervals(calibration, {"all": 0.912}, "four made-up pictures").save(folder, "denoise")

@@ -23,9 +23,11 @@ from vqfusion.diffusion.posterior.question import (
     sloped,
 )
 from vqfusion.errors import UserError
-from vqfusion.models.restoration.intervals import EVERYTHING, Calibration, statistics
+from vqfusion.models.restoration.intervals import EVERYTHING, Calibration
 from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.noise_seen import noise_seen
+from vqfusion.models.restoration.regions import region_classes
+from vqfusion.models.restoration.residual_statistics import statistics
 from vqfusion.models.restoration.restored import Restored
 
 Mode = Literal["mean", "sample", "interval"]
@@ -135,7 +137,8 @@ def restore_batch(
             half = calibration.band(mean, operator.first_guess(y), sigma)
             lower, upper = mean - half, mean + half
         assert lower is not None and upper is not None
-        lower, upper = calibration.apply(lower, upper, mean, group)
+        classes = region_classes(mean, sigma) if calibration.regional else None
+        lower, upper = calibration.apply(lower, upper, mean, group, classes)
         for found in statistics(y, mean, operator, sigma):
             warnings += [line for line in calibration.warnings(found) if line not in warnings]
     if isinstance(problem.operator, Denoise):

@@ -7,18 +7,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from vqfusion.deprecated import OldMethod
-from vqfusion.diffusion.operators import Operator
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
+from vqfusion.models.restoration.regions import CLASSES
 from vqfusion.models.restoration.residual_band import ResidualBand
 
 EVERYTHING = "all"
 LEAST_WIDTH = 1e-6  # narrower intervals are scaled as if they had this width
-SLACK = 0.25  # fraction of the range over the calibration data by which a statistic may exceed it without a warning
+SHOWN = 0.01  # fraction of a picture from which on it shows a class
+SHRINKAGE = 10  # pictures that weigh as much as what is known of all classes together
+LEAST_ELEMENTS = 200  # of a class, below which it has the factor of all
+TAIL = 0.01  # fraction of the calibration data beyond each end of the range of a statistic
+SLACK = 0.25  # fraction of that range by which a statistic may exceed it without a warning
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,10 @@ class Calibration:
         coverage: Fraction of elements that the intervals contain.
         scales: One factor for each group, and one for "all".
         elements: Number of calibration elements of each.
-        ranges: Smallest and largest value of each of `statistics` over the calibration data.
+        ranges: Values of each of `statistics` between which 98 % of the calibration data lie.
         band: Where given, intervals are those of the band about the mean, else those of samples.
+        regional: Factors of each group for the classes of elements that `region_classes` tells apart; empty where there
+            is one factor for all.
     """
 
     coverage: float
@@ -56,6 +62,7 @@ class Calibration:
     elements: dict[str, int]
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     band: ResidualBand | None = None
+    regional: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -68,6 +75,7 @@ class Calibration:
         coverage: float = 0.9,
         found: Sequence[dict[str, float]] = (),
         band: ResidualBand | None = None,
+        classes: Int64[Tensor, "N ..."] | None = None,
     ) -> "Calibration":
         """Fit the factors to intervals of calibration data and the true values.
 
@@ -83,6 +91,7 @@ class Calibration:
             coverage: Fraction of elements to contain, in (0, 1).
             found: `statistics` of the items.
             band: Band that the intervals were made with, if any.
+            classes: Class of each element by `region_classes`; each then has a factor of its own in each group.
 
         Returns:
             The calibration.
@@ -100,14 +109,21 @@ class Calibration:
         scores = interval_scores(lower, upper, truth, centre)
         scales = {EVERYTHING: conformal_quantile(scores.flatten(), coverage)}
         elements = {EVERYTHING: scores.numel()}
-        for name in sorted(set(_checked_groups(groups, len(lower)))):
-            own = scores[[i for i, group in enumerate(groups or ()) if group == name]].flatten()
-            scales[name], elements[name] = conformal_quantile(own, coverage), own.numel()
+        rows = {EVERYTHING: list(range(len(lower)))}
+        for i, group in enumerate(_checked_groups(groups, len(lower))):
+            rows.setdefault(group, []).append(i)
+        for name, own in sorted(rows.items()):
+            scales[name], elements[name] = conformal_quantile(scores[own].flatten(), coverage), scores[own].numel()
+        regional = {}
+        if classes is not None:
+            regional = {
+                name: _by_class(scores[own], classes[own], scales[name], coverage) for name, own in rows.items()
+            }
         ranges = {}
-        for name in found[0] if found else ():
-            values = [one[name] for one in found]
-            ranges[name] = (min(values), max(values))
-        return cls(coverage, scales, elements, ranges, band)
+        for name in dict.fromkeys(name for one in found for name in one):
+            values = torch.tensor([one[name] for one in found if name in one], dtype=torch.float64)
+            ranges[name] = (float(values.quantile(TAIL)), float(values.quantile(1 - TAIL)))
+        return cls(coverage, scales, elements, ranges, band, regional)
 
     def apply(
         self,
@@ -115,6 +131,7 @@ class Calibration:
         upper: Float[Tensor, "..."],
         centre: Float[Tensor, "..."] | None = None,
         group: str = EVERYTHING,
+        classes: Int64[Tensor, "..."] | None = None,
     ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
         """Scale intervals that were made like those of `fit`.
 
@@ -123,6 +140,7 @@ class Calibration:
             upper: Upper ends.
             centre: Centre of each interval; its middle by default.
             group: Group of the items.
+            classes: Class of each element, where `fit` had classes; without them the factor is that of the group.
 
         Returns:
             Calibrated lower and upper ends.
@@ -130,7 +148,9 @@ class Calibration:
         if group not in self.scales:
             raise UserError(f"group {group!r} is not one that was calibrated: {', '.join(self.scales)}")
         middle = (lower + upper) / 2 if centre is None else centre
-        scale = self.scales[group]
+        scale: float | Tensor = self.scales[group]
+        if classes is not None and self.regional:
+            scale = lower.new_tensor(self.regional[group])[classes]
         below, above = (side.clamp(min=LEAST_WIDTH) for side in (middle - lower, upper - middle))
         return middle - scale * below, middle + scale * above
 
@@ -162,7 +182,8 @@ class Calibration:
             stored = json.loads(Path(path).read_text(encoding="utf-8"))
             band = ResidualBand.from_lists(stored["band"]) if stored["band"] else None
             ranges = {name: (float(low), float(high)) for name, (low, high) in stored["ranges"].items()}
-            return cls(float(stored["coverage"]), stored["scales"], stored["elements"], ranges, band)
+            regional = {name: tuple(map(float, factors)) for name, factors in stored.get("regional", {}).items()}
+            return cls(float(stored["coverage"]), stored["scales"], stored["elements"], ranges, band, regional)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: not a calibration of intervals ({type(error).__name__})") from None
 
@@ -186,6 +207,27 @@ def conformal_quantile(scores: Float[Tensor, " N"], coverage: float) -> float:
     if rank > len(scores):
         raise UserError(f"{len(scores)} elements are too few to calibrate a coverage of {coverage}")
     return float(scores.kthvalue(rank).values)
+
+
+def _by_class(
+    scores: Float[Tensor, "N ..."], classes: Int64[Tensor, "N ..."], whole: float, coverage: float
+) -> tuple[float, ...]:
+    """Factor of each class: the quantile of its scores, drawn to that of all the fewer of the N items show the class.
+
+    Scores of one picture are alike, so that a class seen in n pictures is no surer than n numbers. The logarithm of its
+    factor has the weight n / (n + `SHRINKAGE`), that of the factor `whole` the rest.
+    """
+    factors = []
+    for number in range(CLASSES):
+        where = classes == number
+        shown = int((where.flatten(1).double().mean(dim=1) > SHOWN).sum())
+        own = scores[where]
+        if not shown or len(own) < LEAST_ELEMENTS:
+            factors.append(whole)
+            continue
+        weight = shown / (shown + SHRINKAGE)
+        factors.append(conformal_quantile(own, coverage) ** weight * whole ** (1 - weight))
+    return tuple(factors)
 
 
 def coverage_by_group(
@@ -214,37 +256,6 @@ def coverage_by_group(
         name: Coverage(float(inside[own].double().mean()), float(width[own].double().mean()), inside[own].numel())
         for name, own in chosen.items()
     }
-
-
-def statistics(
-    y: Float[Tensor, "B ..."], mean: Float[Tensor, "B C ..."], operator: Operator, sigma: Float[Tensor, "..."]
-) -> list[dict[str, float]]:
-    """Statistics of each item that reveal unusual inputs.
-
-    They are mean and standard deviation of the restored signal and, where y is noisy, sigma, the energy of the residual
-    y - A(mean) relative to it, and the correlation of neighbours in the residual.
-
-    Args:
-        y: Measurement.
-        mean: Restored signal.
-        operator: Measurement operator.
-        sigma: Noise level.
-
-    Returns:
-        Values by name, for each item.
-    """
-    residuals, found = operator.A_adjoint(y - operator.A(mean)).double(), []
-    for i, residual in enumerate(residuals):
-        own = sigma[i if len(sigma) > 1 else 0].double()
-        level = float(own.square().mean().sqrt())
-        one = {"brightness": float(mean[i].double().mean()), "spread": float(mean[i].double().std())}
-        if level > 0:
-            centred = residual - residual.mean()
-            energy = centred.square().mean().clamp(min=1e-20)
-            alike = float((centred[..., 1:] * centred[..., :-1]).mean() / energy)
-            one |= {"sigma": level, "residual energy": float(energy.sqrt()) / level, "residual likeness": alike}
-        found.append(one)
-    return found
 
 
 def _checked_groups(groups: Sequence[str] | None, items: int) -> Sequence[str]:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 WINDOWS = (3, 7, 15)  # elements a side
 HIDDEN = 24
-FEATURES = 2 * len(WINDOWS) + 3
+FEATURES = 2 * len(WINDOWS) + 4
 POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
@@ -43,8 +43,12 @@ class ResidualBand:
         Returns:
             One half-width for each element.
         """
-        features = local_features(mean, guess, sigma)
-        return self._network(features, [torch.as_tensor(part).to(features) for part in self._parts()]).to(mean)
+        return self.width(local_features(mean, guess, sigma)).to(mean)
+
+    @torch.no_grad()
+    def width(self, features: Float[Tensor, "... F"]) -> Float[Tensor, "..."]:
+        """Half-widths from `local_features`."""
+        return self._network(features, [torch.as_tensor(part).to(features) for part in self._parts()])
 
     @classmethod
     def fit(
@@ -91,7 +95,9 @@ class ResidualBand:
 
     @classmethod
     def from_lists(cls, stored: dict[str, Any]) -> "ResidualBand":
-        """Build a band from its fields as JSON stores them."""
+        """Build a band from its fields as JSON stores them; ValueError where it knows other features."""
+        if len(stored["middle"]) != FEATURES:
+            raise ValueError(f"a band of {len(stored['middle'])} features, not {FEATURES}: fit and calibrate it anew")
         return cls(**{name: _frozen(value) for name, value in stored.items()})
 
     def _parts(self) -> tuple[Any, ...]:
@@ -107,9 +113,10 @@ class ResidualBand:
 def local_features(
     mean: Float[Tensor, "B C ..."], guess: Float[Tensor, "B C ..."], sigma: Float[Tensor, "..."]
 ) -> Float[Tensor, "B C ... F"]:
-    """Features of each element, in logarithms except for the value of the estimate.
+    """Features of each element, in logarithms except for the first two.
 
-    They are the noise level, the estimate, its gradient magnitude, and over windows of 3, 7 and 15 elements the
+    They are the estimate, its distance from the nearer of 0 and 1 in noise levels (up to 3: nearer, noise was clipped),
+    the noise level, the gradient magnitude of the estimate, and over windows of 3, 7 and 15 elements the
     standard deviation of the estimate and the root mean square of guess - mean.
 
     Args:
@@ -120,19 +127,25 @@ def local_features(
     Returns:
         The features, with a last axis.
     """
-    rank = mean.ndim - 2
     level = sigma.reshape(-1, *[1] * (mean.ndim - 1)).to(mean).expand(mean.shape) if sigma.ndim <= 1 else sigma
-    steps = [F.pad(mean.diff(dim=axis), _one_more(axis, mean.ndim), mode="replicate") for axis in range(2, mean.ndim)]
-    change = torch.stack([step.square() for step in steps]).sum(0).sqrt()
-    features = [_log(level.expand(mean.shape)), mean, _log(change)]
+    change = torch.stack([step.square() for step in local_gradients(mean)]).sum(0).sqrt()
+    level = level.expand(mean.shape)
+    inside = (torch.minimum(mean, 1 - mean) / level.clamp(min=1e-4)).clamp(-1, 3)
+    features = [mean, inside, _log(level), _log(change)]
     for window in WINDOWS:
-        features.append(_log(_local_mean((mean - _local_mean(mean, window, rank)).square(), window, rank).sqrt()))
-        features.append(_log(_local_mean((guess - mean).square(), window, rank).sqrt()))
+        features.append(_log(local_mean((mean - local_mean(mean, window)).square(), window).sqrt()))
+        features.append(_log(local_mean((guess - mean).square(), window).sqrt()))
     return torch.stack(features, dim=-1)
 
 
-def _local_mean(x: Tensor, window: int, rank: int) -> Tensor:
-    return POOLS[rank](x, window, stride=1, padding=window // 2, count_include_pad=False)
+def local_mean(x: Float[Tensor, "B C ..."], window: int) -> Float[Tensor, "B C ..."]:
+    """Mean over windows of this side about each element, at the borders over what is there."""
+    return POOLS[x.ndim - 2](x, window, stride=1, padding=window // 2, count_include_pad=False)
+
+
+def local_gradients(x: Float[Tensor, "B C ..."]) -> list[Float[Tensor, "B C ..."]]:
+    """Differences to the next element along each axis."""
+    return [F.pad(x.diff(dim=axis), _one_more(axis, x.ndim), mode="replicate") for axis in range(2, x.ndim)]
 
 
 def _one_more(axis: int, ndim: int) -> list[int]:
