@@ -51,9 +51,10 @@ def encode(
         for item, (path,) in tracked(list(zip(found.items, planned, strict=True)), "encoding", len(names) > 1):
             with failures.skipping(item.source):
                 sample, lines = _taken(item)
+                codec = codec or _codec(model, device)
+                lines += codec.warnings(sample)
                 for line in lines:
                     say(f"{item.source}: {line}")
-                codec = codec or _codec(model, device)
                 started = time.perf_counter()
                 file = codec.encode(sample, search)
                 data = file.to_bytes()

@@ -49,6 +49,15 @@ class BaseTokenizer(KeptTokenizer):
         """The sample as `encode` takes it: on the device of the tokenizer, sound at its sample rate."""
         return sample
 
+    def is_unfamiliar(self, sample: Sample, image_size: int) -> bool:
+        """Whether a picture is unlike those that the tokenizer was trained on; False where nothing is known of them.
+
+        Args:
+            sample: The sample.
+            image_size: Pixels a side to which pictures are fitted first.
+        """
+        return False
+
     def sized(self, sample: Sample, image_size: int) -> Sample:
         """A picture resized to `image_size` pixels a side; other samples unchanged."""
         return sample

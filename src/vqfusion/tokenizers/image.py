@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from vqfusion.config import ImageTokenizerConfig
 from vqfusion.data.transforms import fit_picture
 from vqfusion.errors import UserError
+from vqfusion.tokenizers.familiarity import at_border
 from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
@@ -41,6 +42,16 @@ class ImageTokenizer(SignalTokenizer):
 
     def sized(self, sample: Sample, image_size: int) -> Sample:
         return Sample(self.modality, fit_picture(sample.data, image_size))
+
+    def is_unfamiliar(self, sample: Sample, image_size: int) -> bool:
+        known = self.familiarity
+        return known is not None and float(known.distance(self.border_latents(sample, image_size))[0]) > known.most
+
+    @torch.no_grad()
+    def border_latents(self, sample: Sample, image_size: int) -> Float[Tensor, "1 D"]:
+        """Mean latents at the border of a picture that is fitted to `image_size` pixels a side."""
+        picture = fit_picture(sample.data, image_size)[None].to(self.device)
+        return at_border(self.vqvae.encoder(self.prepare(picture))).cpu()
 
     def cut(self, made: Sample, size: tuple[int, ...], sample_rate_hz: int | None) -> Sample:
         """As `BaseTokenizer.cut`; the result is grey where the original was."""

@@ -21,6 +21,7 @@ from vqfusion.nn.pretrained import read_stored
 from vqfusion.nn.weights import pick_device
 from vqfusion.tokenizers.codec.entropy_model import EntropyModel
 from vqfusion.tokenizers.codec.range_coder import decode_adaptive, encode_adaptive, pack, unpack
+from vqfusion.tokenizers.familiarity import UNLIKE
 from vqfusion.types import Sample, Tokens
 
 
@@ -61,6 +62,12 @@ class Codec:
     def modalities(self) -> tuple[str, ...]:
         """Modalities that can be encoded."""
         return tuple(dict.fromkeys(tokenizer.modality for tokenizer in self.tokenizers.values()))
+
+    def warnings(self, sample: Sample) -> tuple[str, ...]:
+        """Warning for the user about a picture that is unlike those that the model was trained on."""
+        name = next((n for n, t in self.tokenizers.items() if t.modality == sample.modality), None)
+        unlike = name is not None and self.tokenizers[name].is_unfamiliar(sample, self.config.image_size)
+        return (f"the picture is {UNLIKE}, so much of it may be lost",) if unlike else ()
 
     def encode(self, sample: Sample, search: int = 0) -> VqfFile:
         """Encode a sample.

@@ -55,6 +55,11 @@ class SlotTokenizers:
             raise UserError(f"{tokenizer!r} is not a closed list of names")
         return list(labels.names)
 
+    def is_unfamiliar(self, slot: str, sample: Sample) -> bool:
+        """Whether a picture in a slot without a view is unlike those that its tokenizer was trained on."""
+        plain = not SlotName.parse(slot).view
+        return plain and self[slot].is_unfamiliar(sample, self.config.image_size)
+
     def encode(self, slot: str, sample: Sample) -> Int[Tensor, "..."]:
         """Ids of one sample in the grid of a slot; UserError where it does not fit."""
         return self.encode_many(slot, [sample])[0]

@@ -23,6 +23,7 @@ from vqfusion.models.fusion.slots import SlotName, check_slot, stack_tokens
 from vqfusion.models.fusion.taught import Taught
 from vqfusion.models.sampling import Distribution, Generated, Sampling
 from vqfusion.nn.pretrained import Pretrained, Stored
+from vqfusion.tokenizers.familiarity import UNLIKE
 from vqfusion.types import Sample
 
 ROWS = 64  # batch size
@@ -214,13 +215,18 @@ class System(Pretrained):
         return Likelihood.of(bits, tokens, [one.data for one in texts] if slot.startswith("text:") else [])
 
     def warnings(self, given: Given) -> tuple[str, ...]:
-        """Warnings for the user about given texts that are not among the names that the model was trained on."""
-        lines = []
+        """Warnings for the user about given texts and pictures that are unlike those that it was trained on."""
+        lines: list[str] = []
         for slot, value in given.items():
             samples = samples_of(slot, value)
-            for one in [samples] if isinstance(samples, Sample) else samples:
+            many = [samples] if isinstance(samples, Sample) else list(samples)
+            for one in many:
                 if in_words(one.modality) and (line := self.taught.warning(slot, one.data)):
                     lines.append(line)
+            unlike = sum(self.tokenizers.is_unfamiliar(slot, one) for one in many)
+            if unlike:
+                which = "the picture is" if len(many) == 1 else f"{unlike} of {len(many)} pictures are"
+                lines.append(f"{which} {UNLIKE}, so the answer is a guess")
         return tuple(dict.fromkeys(lines))
 
     doubts = OldMethod("warnings")

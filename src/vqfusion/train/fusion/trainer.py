@@ -19,6 +19,7 @@ from vqfusion.models.fusion.taught import Taught
 from vqfusion.nn.weights import fingerprint, load_json, round_to_half
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.train.codec.entropy import add_entropy_model
+from vqfusion.train.codec.familiarity import add_familiarity
 from vqfusion.train.codec.tokenizers import train_tokenizer
 from vqfusion.train.fusion.data import check, open_data
 from vqfusion.train.fusion.draws import DrawSource
@@ -103,10 +104,11 @@ def _train(
         )
         if isinstance(tokenizer, torch.nn.Module):
             round_to_half(tokenizer)
-        tokenizer.entropy_model = None  # that of an adopted tokenizer was fitted to other data
+        tokenizer.entropy_model = tokenizer.familiarity = None  # those of an adopted tokenizer are of other data
         if accelerator.is_main_process:
             tokenizer.write(folder, name)
             add_entropy_model(tokenizer, name, dataset, chain, folder)
+            add_familiarity(tokenizer, name, dataset, chain, folder)
         tokenizers[name] = trained[name] = tokenizer
         if accelerator.is_main_process and not _held(folder, name, tokenizer):
             stage = chain.tokenizer_stages.get(name)
