@@ -1,6 +1,8 @@
 """Imports point one way: a room may use what lies below it, never what lies above or beside it."""
 
 import ast
+import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -105,6 +107,18 @@ def circles() -> list[list[str]]:
 
 def test_no_file_imports_itself_by_way_of_others():
     assert not circles()
+
+
+IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
+
+
+def test_every_dependency_is_imported():
+    """And nothing is installed for a user that the package does not use."""
+    pyproject = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = {re.split("[<>=]", one)[0] for one in pyproject["project"]["dependencies"]}
+    source = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
+    imported = set(re.findall(r"^ *(?:from|import) (\w+)", source, re.MULTILINE))
+    assert {name for name in needed if IMPORTED_AS.get(name, name) not in imported} == set()
 
 
 def test_no_file_is_long():

@@ -4,6 +4,7 @@ Rows of `X` are pictures, sounds or times, as scikit-learn has them; every estim
 asks that arguments are checked in `fit`, not before.
 """
 
+from dataclasses import replace
 from functools import cache
 from math import isqrt
 from typing import Any
@@ -58,8 +59,14 @@ class SeriesImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         before = len(self.table_)
         whole = np.concatenate([self.table_, table]).T
         made = fill_table(whole, self.samples, self.coverage, self.random_state)
-        parts = (made.mean, made.median, made.lower, made.upper, made.samples)
-        return Filled(*(one[..., before:] for one in parts), warnings=made.warnings)
+        return replace(
+            made,
+            mean=made.mean[..., before:],
+            median=made.median[..., before:],
+            lower=made.lower[..., before:],
+            upper=made.upper[..., before:],
+            samples=made.samples[..., before:],
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

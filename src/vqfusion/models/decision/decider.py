@@ -251,7 +251,7 @@ class Decider:
 
 def choices(cases: Sequence[Case]) -> list[tuple[str, ...]]:
     """Every non-empty choice of slots that some case has, the largest last."""
-    found = set()
+    found: set[tuple[str, ...]] = set()
     for slots in {tuple(sorted(case.given)) for case in cases}:
         for size in range(1, len(slots) + 1):
             found.update(itertools.combinations(slots, size))
