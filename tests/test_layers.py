@@ -37,6 +37,7 @@ FLOORS = {
     "hub": PARTS | {"models"},
     "demo": PARTS | {"tokenizers", "diffusion", "models", "evaluate", "hub", "pages"},
     "commands": PARTS | {"models", "tasks", "train", "evaluate", "inspect", "compress", "pages", "demo", "hub"},
+    "napari": PARTS | {"models", "tasks", "train", "hub"},
     "sklearn": PARTS | {"models", "tokenizers", "diffusion", "hub"},
     "cli": {"errors", "commands"},
     "__main__": {"cli"},

@@ -18,7 +18,7 @@ SOURCE, PICTURE = ROOT / "src" / "vqfusion", ROOT / "docs" / "architecture.svg"
 FLOORS = (
     (("cli",),),
     (("commands",),),
-    (("demo",), ("hub",), ("sklearn",)),
+    (("demo",), ("hub",), ("sklearn",), ("napari",)),
     (("tasks",), ("train",), ("evaluate",), ("inspect",), ("compress",)),
     (("models",),),
     (("tokenizers",), ("diffusion",)),
@@ -31,6 +31,7 @@ SAID = {
     "demo": "every verb on one page",
     "hub": "name of a model to folder",
     "sklearn": "estimators for scikit-learn",
+    "napari": "plugin for the viewer",
     "tasks": "what people ask",
     "train": "how weights are made",
     "evaluate": "how good it is, beside what",
