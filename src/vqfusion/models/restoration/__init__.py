@@ -13,4 +13,5 @@ __getattr__, __dir__, __all__ = public(
     residual_band="ResidualBand",
     restored="Restored",
     restoring="restore",
+    statistic_intervals="statistic_interval calibrate_statistic mean_of difference_of",
 )
