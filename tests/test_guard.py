@@ -1,5 +1,6 @@
 """One guard around the whole command: one line and a code for whatever happens in it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -142,3 +143,13 @@ def test_a_file_may_not_name_a_folder_as_its_model(tmp_path, cli):
     assert code == 2 and "--trust" in text
     code, out, _ = cli("decode", "a.vqf", "--trust")
     assert code == 0 and out == "cat\n"
+
+
+def test_waiting_threads_sleep_unless_something_else_is_asked_for():
+    script = "import os, sys; from vqfusion.cli import main; assert 'torch' not in sys.modules; main(['--version']); "
+    script += "print(os.environ['OMP_WAIT_POLICY'])"
+    for asked, found in ((None, "passive"), ("active", "active")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        environment |= {"OMP_WAIT_POLICY": asked} if asked else {}
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+        assert done.stdout.splitlines()[-1] == found, done.stderr

@@ -17,6 +17,9 @@ FAULT = 70
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments` (by default those of the process) and return its exit code."""
+    # waiting threads sleep instead of spinning, which beside other work takes the time of those that have work to do;
+    # read by the OpenMP library of torch when it is loaded (docs/speed.md)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         return _run(arguments)
     except KeyboardInterrupt:
