@@ -13,6 +13,7 @@ pictures, with the same number of steps and processor seconds as the log says. R
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,12 @@ def training(steps: int, clean: bool, method: str = "auto", rank: int = 2, **pri
     )
 
 
-def train_noisy(signals: NoisySignals, config: PriorTrainingConfig, folder: Path) -> tuple[Prior, str, float]:
+def train_noisy(
+    signals: NoisySignals, config: PriorTrainingConfig, folder: Path, plain: bool = False
+) -> tuple[Prior, str, float]:
     chosen = choose(config, signals)
+    if plain:
+        chosen = replace(chosen, noise=chosen.noise.model_copy(update={"reach": (0,) * config.prior.rank}))
     print(chosen.reason, flush=True)
     learned = ("uneven",) if chosen.noise.method == "recorrupted" else ()
     torch.manual_seed(0)
@@ -94,7 +99,7 @@ def train400(asked: argparse.Namespace) -> None:
     noisy = [x + noise_like(x, width, generator) for x in clean]
     fixed = torch.Generator().manual_seed(0)
     given = [x + noise_like(x, width, fixed) for x in test]
-    name = f"train400, {asked.method}" + (f", noise blurred by {width}" if width else "")
+    name = f"train400, {asked.method}" + ", plain" * asked.plain + (f", noise blurred by {width}" if width else "")
     before = [float(psnr(y, x)) for y, x in zip(given, test, strict=True)]
     if asked.clean:
         config = training(asked.steps, clean=True)
@@ -104,7 +109,8 @@ def train400(asked: argparse.Namespace) -> None:
         name, reason = "train400, with clean pictures", "supervised"
     else:
         signals = NoisySignals(noisy, [str(i) for i in range(len(noisy))], [], True)
-        prior, reason, seconds = train_noisy(signals, training(asked.steps, False, asked.method), asked.folder)
+        config = training(asked.steps, False, asked.method)
+        prior, reason, seconds = train_noisy(signals, config, asked.folder, asked.plain)
     prior.save_pretrained(asked.folder / "prior")
     row = {"steps": asked.steps, "processor_seconds": round(seconds), "reason": reason}
     row |= {"noisy": sum(before) / len(before), "set12": scores(prior, given, test)}
@@ -117,6 +123,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--method", default="auto")
     parser.add_argument("--correlated", type=float, default=0.0, help="width in pixels of the blur of the noise")
+    parser.add_argument("--plain", action="store_true", help="blind spots that hide nothing but themselves")
     parser.add_argument("--clean", action="store_true", help="train with the clean pictures")
     parser.add_argument("--folder", type=Path, required=True, help="for checkpoints and logs")
     asked = parser.parse_args()

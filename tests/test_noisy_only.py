@@ -12,10 +12,11 @@ from vqfusion.data.record import Dataset, Record
 from vqfusion.diffusion.gaussian.noise_correlation import noise_correlation
 from vqfusion.diffusion.gaussian.noise_curve import noise_curve
 from vqfusion.errors import UserError
+from vqfusion.models.restoration.own_noise import held_out
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.nn.blind_spot import blinded, corners, interleaved, separated, spots, widened
 from vqfusion.train.restoration.noisy.choose import choose
-from vqfusion.train.restoration.noisy.lessons import Lesson, Taught, compared, halves, held_out, lessons
+from vqfusion.train.restoration.noisy.lessons import Lesson, Taught, compared, halves, lessons
 from vqfusion.train.restoration.noisy.signals import NoisySignals, load, stands_still, times_of
 from vqfusion.types import Sample
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vqfusion.types import Sample
 
 BOUNDS = ("lower", "upper", "uncertainty")
+JUDGED = 4  # inputs that a prior without clean data is judged on
 VIEWS = ("side-by-side", "difference", "uncertainty")  # pictures of a report; the last only with intervals
 
 
@@ -58,6 +59,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         self.page = Path(task.report) if task.report else None
         self.rows: list[dict[str, Any]] = []
         self.shown: list[Shown] = []
+        self.noisy: list[tuple[RestorationJob, Sample]] = []
         read: dict[int, Sample] = {}
         kinds: dict[int, str] = {}
         for i, item in enumerate(inputs.items):
@@ -98,7 +100,11 @@ class RestorationWay(Way[Restoration, RestorationJob]):
                     read=read.get(i),
                 )
             )
-        page = [self.page / name for name in ("index.html", "report.json")] if self.page is not None else []
+        page = (
+            [self.page / name for name in ("index.html", "report.json", "noise.html", "noise.json")]
+            if self.page is not None
+            else []
+        )
         made = [path for job in jobs for path in (*job.files, *job.views.values())]
         outputs.check(made + page, request.force)
         return jobs
@@ -131,6 +137,8 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             from vqfusion.commands.restoration_page import show
 
             self.shown.append(show(job.item.name, given, answer, i, job.views))
+            if len(self.noisy) < JUDGED:
+                self.noisy.append((job, given))
         self.rows.append(row)
 
     def report(self, skipped: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +157,12 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             text = restoration_page(task.name, report, self.shown)
             outputs.write_bytes(self.page / "index.html", text.encode(errors="backslashreplace"))
             report["page"] = str(self.page / "index.html")
+            if task.name == "denoise" and len(models) == 1:
+                from vqfusion.commands.noisy_page import judge_inputs
+
+                samples, names = [one for _, one in self.noisy], [job.item.name for job, _ in self.noisy]
+                if said := judge_inputs(models[0], samples, names, self.page):
+                    report["did_it_work"] = said
         return report
 
     def say(self, report: dict[str, Any]) -> None:
@@ -164,6 +178,8 @@ class RestorationWay(Way[Restoration, RestorationJob]):
                 say(f"{row['input']}: {warning}")
         if self.page is not None:
             print(self.page / "index.html")
+            if "did_it_work" in report:
+                say(f"{self.page / 'noise.html'}: {report['did_it_work']}")
         for text in dict.fromkeys(_promise(row) for row in report["items"] if row.get("measured_coverage") is not None):
             say(text)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -61,14 +61,14 @@ def blinded(x: Float[Tensor, "B C ..."], hidden: Bool[Tensor, "..."]) -> Float[T
     return filled
 
 
-def trimmed(x: Float[Tensor, "B C ..."], stride: Sequence[int]) -> Float[Tensor, "B C ..."]:
+def trimmed(x: Shaped[Tensor, "B C ..."], stride: Sequence[int]) -> Shaped[Tensor, "B C ..."]:
     """Signals without the last elements of each axis that make it no multiple of its stride."""
     for axis, step in enumerate(stride, start=2):
         x = x.narrow(axis, 0, x.shape[axis] // step * step)
     return x
 
 
-def separated(x: Float[Tensor, "B C ..."], stride: Sequence[int]) -> Float[Tensor, "N C ..."]:
+def separated(x: Shaped[Tensor, "B C ..."], stride: Sequence[int]) -> Shaped[Tensor, "N C ..."]:
     """Signals of every `stride`-th element, one for each offset, as items of the batch; inverse of `interleaved`.
 
     Every axis must be a multiple of its stride.

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.commands.train.training import Training, cost_of, time_of
+from vqfusion.commands.train.training import Training, cost_of, is_first_process, time_of
 from vqfusion.config import PriorTrainingConfig
 from vqfusion.train import restoration
 
@@ -19,6 +19,7 @@ class RestorationTraining(Training[PriorTrainingConfig]):
 
     section: ClassVar[str] = "prior"
     room: ClassVar[ModuleType] = restoration
+    verdict = ""
 
     @property
     def smallest_batch(self) -> int:
@@ -57,8 +58,24 @@ class RestorationTraining(Training[PriorTrainingConfig]):
 
         given = (self.config, self.folder, make_accelerator(self.device), self.data, on_metrics, begin)
         prior = train(*given, teacher=self.teacher)
-        return {
+        made = {
             "device": str(prior.device),
             "modality": self.config.prior.modality,
             "parameters": count_parameters(prior),
         }
+        if self.config.prior.clean or not is_first_process():
+            return made
+        from vqfusion.commands.noisy_page import judge_training
+
+        found = judge_training(prior, self.config, self.data, self.folder)
+        self.verdict = str(found["verdict"])
+        return made | {
+            "works": found["works"],
+            "verdict": found["verdict"],
+            "page": str(self.folder / "report.html"),
+            "method": found["noise_model"]["method"],
+        }
+
+    def next_steps(self) -> list[str]:
+        said = [] if self.config.prior.clean else [self.verdict, f"see {self.folder / 'report.html'}"]
+        return [*said, *super().next_steps()]

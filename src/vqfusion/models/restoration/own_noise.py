@@ -2,11 +2,17 @@
 
 from dataclasses import replace
 
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
 from vqfusion.diffusion.gaussian.noise_curve import noise_curve
 from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.models.restoration.fitted import FittedSample
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.nn.blind_spot import separated, trimmed
+
+HELD_OUT = 64  # one element in this many is never compared with in training
 
 
 def with_own_noise(fitted: FittedSample, prior: Prior) -> FittedSample:
@@ -24,3 +30,9 @@ def with_own_noise(fitted: FittedSample, prior: Prior) -> FittedSample:
     levels = estimate_noise(parts).unflatten(0, (-1, len(fitted.y))).median(0).values
     scale = fitted.scale.float().expand(max(len(fitted.scale), len(levels)))
     return replace(fitted, sigma=levels * scale[: len(levels)])
+
+
+def held_out(shape: tuple[int, ...], number: int) -> Bool[Tensor, "C ..."]:
+    """Elements of signal `number` that training never compares with, one in `HELD_OUT`, the same in all channels."""
+    generator = torch.Generator().manual_seed(7_919 * number + 1)
+    return (torch.rand(tuple(shape[1:]), generator=generator) < 1 / HELD_OUT).expand(tuple(shape))

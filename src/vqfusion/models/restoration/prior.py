@@ -147,8 +147,14 @@ class Prior(nn.Module, Pretrained):
             return self._clean(x, levels)
         parts = separated(x, noise.stride)
         own = separated(levels, noise.stride) if levels.ndim > 1 else levels.repeat(len(parts) // len(x))
-        made = self.without_themselves(parts) if noise.method == "blind_spot" else self._clean(parts, own)
-        return interleaved(made, noise.stride)
+        return interleaved(self.of_part(parts, own), noise.stride)
+
+    def of_part(self, x: Float[Tensor, "B C ..."], levels: Tensor) -> Float[Tensor, "B C ..."]:
+        """Denoise signals of every `stride`-th element, whose axes are multiples of the network's."""
+        noise = self.config.noise
+        if noise is not None and noise.method == "blind_spot":
+            return self.without_themselves(x)
+        return self._clean(x, levels if self.told else torch.zeros_like(levels))
 
     def without_themselves(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
         """Estimate every element from the others, in one pass for each element of a cell of blind spots."""

@@ -58,10 +58,13 @@ class ResidualBand:
         steps: int = 400,
         batch: int = 8192,
         seed: int = 0,
+        surplus: float | None = None,
     ) -> "ResidualBand":
         """Fit the network to `local_features` of elements and the errors of their estimates.
 
-        Maximum likelihood of a Laplace distribution: log s + |r| / s, so that s is the expected magnitude.
+        Maximum likelihood of a Laplace distribution: log s + |r| / s, so that s is the expected magnitude. With
+        `surplus`, `residuals` are unbiased estimates u of the squared errors, which may be negative, and s^2 their
+        expectation: log(s^2 + surplus) + (u + surplus) / (s^2 + surplus), whose minimum is unbiased too.
 
         Args:
             features: Features of each element.
@@ -69,6 +72,7 @@ class ResidualBand:
             steps: Optimizer steps.
             batch: Elements per step.
             seed: Random seed.
+            surplus: Positive number that limits the weight of small expectations, such as the variance of the noise.
 
         Returns:
             The band.
@@ -77,7 +81,7 @@ class ResidualBand:
         middle, scale = features.mean(0), features.std(0).clamp(min=1e-6)
         inputs = features.shape[1]
         hidden = torch.randn(HIDDEN, inputs, generator=generator) / inputs**0.5
-        start = residuals.abs().mean().log()
+        start = residuals.abs().mean().log() if surplus is None else residuals.mean().clamp(min=1e-8).log() / 2
         parts = [hidden, torch.zeros(HIDDEN), torch.zeros(HIDDEN), start.reshape(()).float()]
         parts = [part.requires_grad_() for part in parts]
         optimizer = torch.optim.Adam(parts, 1e-2)
@@ -85,7 +89,12 @@ class ResidualBand:
         for _ in range(steps):
             chosen = torch.randint(len(features), (batch,), generator=generator)
             width = cls._network(features[chosen].float(), [middle.float(), scale.float(), *parts])
-            loss = (width.log() + residuals[chosen].abs().float() / width).mean()
+            own = residuals[chosen].float()
+            if surplus is None:
+                loss = (width.log() + own.abs() / width).mean()
+            else:
+                total = width.square() / surplus + 1
+                loss = (total.log() + (own / surplus + 1) / total).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

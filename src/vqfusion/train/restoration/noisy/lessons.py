@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from vqfusion.config import PriorTrainingConfig
 from vqfusion.diffusion.gaussian.odd_areas import clipped_ends
+from vqfusion.models.restoration.own_noise import held_out
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.nn.blind_spot import corners, separated, spots
 from vqfusion.train.codec.crops import random_box
@@ -21,7 +22,6 @@ from vqfusion.train.restoration.noisy.signals import NoisySignals
 NEAR, FAR = (0.4, 1.6), 8.0  # ratio of the noise that is added to the noise that is there: mostly, and at most
 SELDOM = 0.15  # fraction of the items with a ratio above NEAR, for samplers, and of those without a level
 CONSISTENT = 1.0  # weight of the regulariser of Huang et al. (2021), eq. 6
-HELD_OUT = 64  # one element in this many is never compared with
 
 
 class Lesson(NamedTuple):
@@ -106,7 +106,7 @@ def halves(
 def lessons(data: NoisySignals, chosen: Chosen, training: PriorTrainingConfig) -> Callable[[int, int, int], Lesson]:
     """Batches of random crops, determined by the step.
 
-    One element in `HELD_OUT`, at places that depend on the signal only, is never compared with, so that errors there
+    A few elements (`held_out`), at places that depend on the signal only, is never compared with, so that errors there
     can be measured after training.
     """
     weights = [compared(signal, i) for i, signal in enumerate(data.signals)]
@@ -129,12 +129,6 @@ def compared(signal: Float[Tensor, "C ..."], number: int) -> Float[Tensor, "C ..
     """1 where a signal may be compared with, 0 at its held-out and its clipped elements."""
     low, high = clipped_ends(signal)
     return ((signal > low) & (signal < high) & ~held_out(signal.shape, number)).float()
-
-
-def held_out(shape: tuple[int, ...], number: int) -> Tensor:
-    """Elements of signal `number` that training never compares with, True for one in `HELD_OUT`, in all channels."""
-    generator = torch.Generator().manual_seed(7_919 * number + 1)
-    return (torch.rand(tuple(shape[1:]), generator=generator) < 1 / HELD_OUT).expand(tuple(shape))
 
 
 def _item(
