@@ -1,6 +1,7 @@
 """Denoisers that need no training, for comparison on single noisy signals."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from vqfusion.nn.blind_spot import WINDOW
 
-Denoiser = Callable[[Float[Tensor, "B C ..."], float], Float[Tensor, "B C ..."]]
+Denoiser = Callable[..., Float[Tensor, "B C ..."]]  # called with noisy signals and `sigma`
 
 STRENGTH = 0.8  # of non-local means, in noise levels
 
@@ -38,7 +39,7 @@ def baselines(rank: int) -> dict[str, Denoiser]:
     except ImportError:
         return found
     if rank == 2:
-        found["BM3D"] = lambda y, sigma: _each(y, lambda a: bm3d(a, sigma))
+        found["BM3D"] = lambda y, sigma: _each(y, partial(bm3d, sigma_psd=sigma))
     return found
 
 

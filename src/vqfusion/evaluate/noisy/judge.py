@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -214,10 +215,10 @@ def _stein(denoise: Denoiser, part: Part, generator: torch.Generator) -> float:
 
 def _at_hidden(prior: Prior, denoise: Denoiser | None, part: Part) -> Tensor:
     """Squared differences of estimates from held-out elements, which were replaced by medians of their surroundings."""
-    made = _blind(lambda y: prior.of_part(y, part.sigma), part)
-    if denoise is not None:
-        sigma = float(part.sigma.square().mean().sqrt())
-        made = _blind(lambda y: denoise(y, sigma), part)
+    if denoise is None:
+        made = _blind(partial(prior.of_part, levels=part.sigma), part)
+    else:
+        made = _blind(partial(denoise, sigma=float(part.sigma.square().mean().sqrt())), part)
     return (made - part.y).square()[part.hidden]
 
 
@@ -278,8 +279,7 @@ def _noisy_coverage(prior: Prior, parts: Sequence[Part], deviation: Tensor) -> f
     for part in parts:
         own = deviation[place : place + part.y.numel()].reshape(part.y.shape)
         place += part.y.numel()
-        made = _blind(lambda y, part=part: prior.of_part(y, part.sigma), part)
-        misses.append((made - part.y)[part.hidden])
+        misses.append((_blind(partial(prior.of_part, levels=part.sigma), part) - part.y)[part.hidden])
         widths.append(own[part.hidden])
         noises.append(part.sigma[part.hidden])
     miss, width, noise = torch.cat(misses), torch.cat(widths), torch.cat(noises)
