@@ -162,13 +162,14 @@ def _views(prior: "Prior", signal: "Tensor", name: str) -> str:
     import torch
 
     from vqfusion.models.restoration.any_size import AnySizePrior
+    from vqfusion.models.restoration.own_noise import own_level
 
     y = signal[None, :, : 8 * SIDE] if signal.ndim == 2 else signal[None]
     for axis in range(2, y.ndim if signal.ndim > 2 else 2):
         length = min(SIDE, y.shape[axis])
         y = y.narrow(axis, (y.shape[axis] - length) // 2, length)
     with torch.no_grad():
-        sigma = _level(prior, y)
+        sigma = own_level(prior, y)
         made = AnySizePrior(prior).denoise(y, sigma)
     before, after = y[0], made[0]
     if signal.ndim == 4:
@@ -189,17 +190,3 @@ def _views(prior: "Prior", signal: "Tensor", name: str) -> str:
     captions = (f"{name}: before", "after", "taken away")
     kept = [x if len(x) in (1, 3) else x[:1] for x in shown]
     return page.row("four", [page.picture(x, caption) for x, caption in zip(kept, captions, strict=True)])
-
-
-def _level(prior: "Prior", y: "Tensor") -> "Tensor":
-    """Noise level of a signal in the units of the prior, as `denoise` estimates it."""
-    from vqfusion.diffusion.gaussian.noise_curve import noise_curve
-    from vqfusion.diffusion.gaussian.noise_level import estimate_noise
-    from vqfusion.nn.blind_spot import separated, trimmed
-
-    noise = prior.config.noise
-    assert noise is not None
-    curve = noise_curve([y[0]]) if noise.dependent else None
-    if curve is not None:
-        return curve.sigma(y)
-    return estimate_noise(separated(trimmed(y, noise.stride), noise.stride)[:1])

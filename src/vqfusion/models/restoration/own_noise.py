@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vqfusion.diffusion.gaussian.noise_curve import noise_curve
@@ -21,15 +21,22 @@ def with_own_noise(fitted: FittedSample, prior: Prior) -> FittedSample:
     The level follows the brightness where it did in training. Noise that neighbours share is no reason to tell another
     level, because the prior was trained on it; it is judged in elements that are a stride apart.
     """
+    level = own_level(prior, fitted.y)
+    if level.ndim > 1:
+        return replace(fitted, levels=level)
+    scale = fitted.scale.float().expand(max(len(fitted.scale), len(level)))
+    return replace(fitted, sigma=level * scale[: len(level)])
+
+
+def own_level(prior: Prior, y: Float[Tensor, "B C ..."]) -> Tensor:
+    """Noise level of signals in the units of such a prior: one for each `[B]`, or a map of the shape of `y`."""
     noise = prior.config.noise
     assert noise is not None
-    parts = separated(trimmed(fitted.y, noise.stride), noise.stride)
+    parts = separated(trimmed(y, noise.stride), noise.stride)
     curve = noise_curve(list(parts.flatten(0, 1)[:, None])) if noise.dependent else None
     if curve is not None:
-        return replace(fitted, levels=curve.sigma(fitted.y))
-    levels = estimate_noise(parts).unflatten(0, (-1, len(fitted.y))).median(0).values
-    scale = fitted.scale.float().expand(max(len(fitted.scale), len(levels)))
-    return replace(fitted, sigma=levels * scale[: len(levels)])
+        return curve.sigma(y)
+    return estimate_noise(parts).unflatten(0, (-1, len(y))).median(0).values
 
 
 def held_out(shape: tuple[int, ...], number: int) -> Bool[Tensor, "C ..."]:
