@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from vqfusion.diffusion.noise import Generators, draw_noise, seeded
@@ -29,6 +30,7 @@ from vqfusion.models.restoration.noise_seen import noise_seen
 from vqfusion.models.restoration.regions import region_classes
 from vqfusion.models.restoration.residual_statistics import statistics
 from vqfusion.models.restoration.restored import Restored
+from vqfusion.nn.restoration import box_mean
 
 Mode = Literal["mean", "sample", "interval"]
 Method = Literal["auto", "ddnm", "ddrm", "diffpir", "dps"]
@@ -57,6 +59,8 @@ OTHER = Schedule(0.1, 0.02, 8, 0.5)
 PICTURE = Schedule(0.2, 0.01, 12, 0.5)  # for holes in pictures and for their enlargement
 # for priors that know holes and uneven noise: told a level, they take away the noise that they see and smooth less
 TRAINED = Schedule(1.0, 0.2, 12, 0.7)
+FILLED = Schedule(1.0, 0.1, 12, 0.5)  # for their masks, from what one call fills in
+SCATTERED, NEAR = 0.4, 4  # first level where every lost value has known ones within so many positions
 # all numbers were chosen on pictures that were not in training: docs/restoration.md, docs/restoring.md
 
 
@@ -163,10 +167,10 @@ def _mean(question: Question, steps: int | None) -> Tensor:
         return question.prior.denoise(question.y, sigma.flatten().expand(len(question.y)))
     if isinstance(operator, Denoise) and "uneven" in learned:
         return question.prior.denoise(question.y, sigma.expand(len(question.y), *sigma.shape[1:]))
-    if isinstance(operator, Mask) and "holes" in learned and steps == 1:
-        seen = (operator.weights(question.y) > 0).expand_as(question.y)
-        answer = question.prior.denoise(question.y, torch.where(seen, sigma, torch.inf))
-        return torch.where(seen & (sigma == 0), question.y, answer)
+    if isinstance(operator, Mask) and "holes" in learned:
+        first = torch.where(_scattered(question), SCATTERED, FILLED.first)
+        start = _filled(question)
+        return start if steps == 1 else _climbed(question, start, FILLED, steps, first)
     schedule = SCHEDULES.get(operator.kind, OTHER)
     if question.y.ndim == 4 and isinstance(operator, Mask | Downsample):
         schedule = PICTURE
@@ -175,8 +179,28 @@ def _mean(question: Question, steps: int | None) -> Tensor:
     if isinstance(operator, JPEG):
         first = operator.level * (3 if "holes" in learned else 1)  # see TRAINED
         schedule = Schedule(first, first / 2, 2, 0.0)
-    start = operator.first_guess(question.y)
-    highest = sigma.flatten(1).amax(1).clamp(min=schedule.first).expand(len(start))
+    return _climbed(question, operator.first_guess(question.y), schedule, steps)
+
+
+def _filled(question: Question) -> Tensor:
+    """What one call of a prior that knows holes makes of those of a mask."""
+    seen = (question.operator.weights(question.y) > 0).expand_as(question.y)
+    answer = question.prior.denoise(question.y, torch.where(seen, question.sigma, torch.inf))
+    return torch.where(seen & (question.sigma == 0), question.y, answer)
+
+
+def _scattered(question: Question) -> Bool[Tensor, " B"]:
+    """Items of which every lost value has known ones near it."""
+    seen = (question.operator.weights(question.y) > 0).expand_as(question.y)
+    return (box_mean(seen.to(question.y.dtype), NEAR) > 0).flatten(1).all(dim=1)
+
+
+def _climbed(
+    question: Question, start: Tensor, schedule: Schedule, steps: int | None, first: Tensor | None = None
+) -> Tensor:
+    """Plug-and-play from a start through the levels of a schedule, from a first level of its own for each item."""
+    lowest = torch.full((len(start),), schedule.first, device=start.device) if first is None else first
+    highest = torch.maximum(question.sigma.flatten(1).amax(1).expand(len(start)), lowest.to(start.dtype))
     levels = noise_levels(highest, torch.full_like(highest, schedule.last), steps or schedule.steps)
     return plug_and_play(question, start, levels, sloped(SLOPE), schedule.momentum)
 
