@@ -1,20 +1,18 @@
 """Restoration of a batch of signals from measurements, with one prior, any operator, and error bars."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from vqfusion.diffusion.noise import Generators, draw_noise, seeded
-from vqfusion.diffusion.operators import JPEG, Denoise, Downsample, Mask, Operator
+from vqfusion.diffusion.operators import Denoise, Operator
 from vqfusion.diffusion.operators.noise_models import broadcast_level
 from vqfusion.diffusion.posterior.gradient import dps
 from vqfusion.diffusion.posterior.null_space import ddnm, ddrm
-from vqfusion.diffusion.posterior.proximal import diffpir, plug_and_play
+from vqfusion.diffusion.posterior.proximal import diffpir
 from vqfusion.diffusion.posterior.question import (
     CountedPrior,
     Question,
@@ -24,13 +22,13 @@ from vqfusion.diffusion.posterior.question import (
     sloped,
 )
 from vqfusion.errors import UserError
+from vqfusion.models.restoration.best_estimate import SLOPE, best_estimate
 from vqfusion.models.restoration.intervals import EVERYTHING, Calibration
 from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.noise_seen import noise_seen
 from vqfusion.models.restoration.regions import region_classes
 from vqfusion.models.restoration.residual_statistics import statistics
 from vqfusion.models.restoration.restored import Restored
-from vqfusion.nn.restoration import box_mean
 
 Mode = Literal["mean", "sample", "interval"]
 Method = Literal["auto", "ddnm", "ddrm", "diffpir", "dps"]
@@ -39,29 +37,7 @@ Sampler = Callable[[Question, Tensor, Tensor, Generators], Tensor]
 
 STEPS = 20
 ELEMENTS_AT_ONCE = 2**20  # largest batch of samples of one signal, in elements
-SLOPE = 0.011  # slope of the error of a denoiser of photographs, see `sloped`
 LAST = 0.004  # last noise level of a sampler, about 1 / 255
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Noise levels of plug-and-play from `first` to `last`, in sample units; number of steps and momentum."""
-
-    first: float
-    last: float
-    steps: int
-    momentum: float
-
-
-HOLES = Schedule(0.05, 0.01, 12, 0.7)
-SCHEDULES = {"mask": HOLES, "gaps": HOLES, "stft_mask": HOLES}
-OTHER = Schedule(0.1, 0.02, 8, 0.5)
-PICTURE = Schedule(0.2, 0.01, 12, 0.5)  # for holes in pictures and for their enlargement
-# for priors that know holes and uneven noise: told a level, they take away the noise that they see and smooth less
-TRAINED = Schedule(1.0, 0.2, 12, 0.7)
-FILLED = Schedule(1.0, 0.1, 12, 0.5)  # for their masks, from what one call fills in
-SCATTERED, NEAR = 0.4, 4  # first level where every lost value has known ones within so many positions
-# all numbers were chosen on pictures that were not in training: docs/restoration.md, docs/restoring.md
 
 
 @torch.no_grad()
@@ -127,7 +103,7 @@ def restore_batch(
     banded = mode == "interval" and calibration is not None and calibration.band is not None
     drawn: Tensor | None = None
     if mode == "mean" or banded:
-        mean = problem.back(_mean(question, steps))
+        mean = problem.back(best_estimate(question, steps))
     else:
         drawn = problem.back(_samples(question, method, samples, steps or STEPS, _generators(generator, len(y))))
         mean = drawn.mean(0)
@@ -158,51 +134,6 @@ def _untouched(y: Tensor, mode: str, samples: int, sigma: Tensor, warnings: list
     drawn = None if mode == "mean" else y[:, None].expand(-1, samples, *y.shape[1:]).clone()
     lower, upper = (y.clone(), y.clone()) if mode == "interval" else (None, None)
     return Restored(y.clone(), drawn, lower, upper, sigma, 0, tuple(warnings))
-
-
-def _mean(question: Question, steps: int | None) -> Tensor:
-    """Estimate with the least squared error."""
-    operator, sigma, learned = question.operator, question.sigma, getattr(question.prior, "learned", ())
-    if isinstance(operator, Denoise) and sigma[0].numel() == 1:
-        return question.prior.denoise(question.y, sigma.flatten().expand(len(question.y)))
-    if isinstance(operator, Denoise) and "uneven" in learned:
-        return question.prior.denoise(question.y, sigma.expand(len(question.y), *sigma.shape[1:]))
-    if isinstance(operator, Mask) and "holes" in learned:
-        first = torch.where(_scattered(question), SCATTERED, FILLED.first)
-        start = _filled(question)
-        return start if steps == 1 else _climbed(question, start, FILLED, steps, first)
-    schedule = SCHEDULES.get(operator.kind, OTHER)
-    if question.y.ndim == 4 and isinstance(operator, Mask | Downsample):
-        schedule = PICTURE
-    if "holes" in learned:
-        schedule = TRAINED
-    if isinstance(operator, JPEG):
-        first = operator.level * (3 if "holes" in learned else 1)  # see TRAINED
-        schedule = Schedule(first, first / 2, 2, 0.0)
-    return _climbed(question, operator.first_guess(question.y), schedule, steps)
-
-
-def _filled(question: Question) -> Tensor:
-    """What one call of a prior that knows holes makes of those of a mask."""
-    seen = (question.operator.weights(question.y) > 0).expand_as(question.y)
-    answer = question.prior.denoise(question.y, torch.where(seen, question.sigma, torch.inf))
-    return torch.where(seen & (question.sigma == 0), question.y, answer)
-
-
-def _scattered(question: Question) -> Bool[Tensor, " B"]:
-    """Items of which every lost value has known ones near it."""
-    seen = (question.operator.weights(question.y) > 0).expand_as(question.y)
-    return (box_mean(seen.to(question.y.dtype), NEAR) > 0).flatten(1).all(dim=1)
-
-
-def _climbed(
-    question: Question, start: Tensor, schedule: Schedule, steps: int | None, first: Tensor | None = None
-) -> Tensor:
-    """Plug-and-play from a start through the levels of a schedule, from a first level of its own for each item."""
-    lowest = torch.full((len(start),), schedule.first, device=start.device) if first is None else first
-    highest = torch.maximum(question.sigma.flatten(1).amax(1).expand(len(start)), lowest.to(start.dtype))
-    levels = noise_levels(highest, torch.full_like(highest, schedule.last), steps or schedule.steps)
-    return plug_and_play(question, start, levels, sloped(SLOPE), schedule.momentum)
 
 
 def _samples(question: Question, method: str, samples: int, steps: int, generators: Generators) -> Tensor:

@@ -69,6 +69,11 @@ class Prior(nn.Module, Pretrained):
         )
 
     @property
+    def learned(self) -> tuple[str, ...]:
+        """What it learned besides white noise of one level."""
+        return self.config.learned
+
+    @property
     def sigma_range(self) -> tuple[float, float]:
         """Smallest and largest noise level that it was trained for."""
         return self.config.sigma_range
