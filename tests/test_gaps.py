@@ -166,6 +166,13 @@ def test_skewed_channels_stay_within_what_was_seen():
     assert made.lower.min() >= 0 and made.samples.min() >= 0 and made.samples.max() <= np.nanmax(rain)
 
 
+def test_what_was_never_negative_stays_so():
+    level = np.abs(simulated(model(1, channels=1), 120)).T
+    level[0, 50:62] = np.nan
+    made = fill_table(level, samples=5)
+    assert made.lower.min() >= 0 and made.samples.min() >= 0
+
+
 def test_odd_tables():
     nan = np.nan
     made = fill_table(np.array([[1.0, nan], [nan, 3.0]]), samples=2)

@@ -171,8 +171,8 @@ _ROWS = (
         tokenizer="vqfusion.tokenizers.series:SeriesTokenizer",
         keeps=True,
         own_units=True,
-        prior="sound",
-        prior_recipe="sound-prior",
+        prior="series",
+        prior_recipe="series-prior",
     ),
 )
 

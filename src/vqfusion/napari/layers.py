@@ -63,6 +63,7 @@ def trained(layer: np.ndarray, folder: str | Path, steps: int = 1000, model_name
     Returns:
         Folder of the model, for `model` of `denoised`.
     """
+    from vqfusion.config import PriorTrainingConfig
     from vqfusion.train.recipes import recipe
     from vqfusion.train.restoration.trainer import train
 
@@ -72,7 +73,9 @@ def trained(layer: np.ndarray, folder: str | Path, steps: int = 1000, model_name
     np.save(data / "layer.npy", _stack(layer))
     lines = f"name: {model_name}\ndata: data\nprior: {{clean: false}}\nstage: {{steps: {steps}}}\n"
     plan.write_text(lines, encoding="utf-8")
-    train(recipe(str(plan)), folder / model_name, show=False)
+    training = recipe(str(plan))
+    assert isinstance(training, PriorTrainingConfig)
+    train(training, folder / model_name, show=False)
     _opened.cache_clear()
     return folder / model_name
 

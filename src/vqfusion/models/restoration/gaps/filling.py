@@ -150,11 +150,12 @@ class _Group:
         return Filled(mean, median, lower, upper, drawn, few)
 
     def _placed(self, z: Float[np.ndarray, " n"], missing: Conditional) -> Table:
-        """The table with these numbers, on the scales, in its gaps."""
+        """The table with these numbers, on the scales, in its gaps; what was never negative is not negative there."""
         made = self.values.copy()
         for channel, scale in enumerate(self.scales):
             among = missing.channels == channel
-            made[missing.times[among], channel] = scale.back(z[among])
+            least = 0.0 if np.nanmin(self.values[:, channel]) >= 0 else -np.inf
+            made[missing.times[among], channel] = np.maximum(scale.back(z[among]), least)
         return made.T
 
     def _ranks_are_nearer(self) -> bool:
