@@ -5,6 +5,10 @@ class UserError(ValueError):
     """A mistake that the user can fix; the command line prints the message as one line and exits with code 2."""
 
 
+class TooLarge(UserError):
+    """What was asked for is over a limit, on memory or on something else that is counted."""
+
+
 class Note(UserWarning):
     """A warning about a result that is returned all the same; the command line prints it as one line."""
 

@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from vqfusion.errors import UserError
@@ -33,6 +34,26 @@ def plain_name(name: str) -> str:
     if RESERVED.match(name) or len(os.fsencode(name)) > 100:
         raise ValueError(f"{name[:40]!r} is no plain name: choose another of up to 100 bytes")
     return name
+
+
+_CONFINED: ContextVar[Path | None] = ContextVar("confined", default=None)
+
+
+@contextmanager
+def confined(folder: Path) -> Iterator[None]:
+    """Context in which samples are read from, and files written to, this folder only, whatever a stranger named."""
+    token = _CONFINED.set(folder.resolve())
+    try:
+        yield
+    finally:
+        _CONFINED.reset(token)
+
+
+def require_allowed(path: str | Path) -> None:
+    """Raise UserError where a `confined` context does not allow this file."""
+    folder = _CONFINED.get()
+    if folder is not None and not Path(path).resolve().is_relative_to(folder):
+        raise UserError(f"{path}: is the name of a file, which is not read here; give its content")
 
 
 def write_bytes(path: str | Path, data: bytes, overwrite: bool = True) -> None:
@@ -60,6 +81,7 @@ def new_file(path: str | Path, overwrite: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     part: Path | None = None
+    require_allowed(path)
     make_folder(path.parent)
     try:
         handle, name = tempfile.mkstemp(SUFFIX, PREFIX, path.parent)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from vqfusion.errors import UserError
+from vqfusion.errors import TooLarge, UserError
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 FALLBACK = 16 * 2**30  # where the memory of the system is unknown
@@ -44,7 +44,7 @@ class Limit:
         """Raise UserError where `what` needs more than the limit."""
         most = self.most
         if needed > most:
-            raise UserError(
+            raise TooLarge(
                 f"{what} needs {self._words(needed)} and {self._words(most)} is the most; make it smaller, or set the "
                 f"environment variable {self.variable}"
             )

@@ -110,7 +110,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         return jobs
 
     def refusal(self, model: str, kind: str) -> str | None:
-        if kind in ("prior", "system"):
+        if kind in self.task.kinds:
             return None
         return f"model {model!r} is a {kind} model and restores nothing; choose a prior as --model"
 
@@ -128,7 +128,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         """Read the input; gaps are kept where they can be filled in."""
         if job.read is not None:
             return job.read
-        return job.item.read(keep=not MODALITIES[job.modality].own_units or isinstance(self.task, Inpaint))
+        return job.item.read(keep=self.task.keeps(job.modality))
 
     def finish(self, job: RestorationJob, given: "Sample | None", answer: Answer, i: int) -> None:
         assert given is not None

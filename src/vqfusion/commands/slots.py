@@ -42,7 +42,7 @@ class SlotWay(Way[Task, Job]):
         return [Job(item=item, model=self.model, paths=own) for item, own in zip(items, paths, strict=True)]
 
     def refusal(self, model: str, kind: str) -> str | None:
-        if kind in ("system", "latent-diffusion"):
+        if kind in self.task.kinds:
             return None
         from vqfusion.models.kinds import KINDS
 

@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vqfusion.watch import told
+
 MOST_ELEMENTS = 2**21  # positions of a signal per network call
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -77,7 +79,7 @@ def _run_item(network: nn.Module, x: Tensor, down: int, up: int, side: int) -> T
     statistics = measure_statistics(network, crops, min(0.25, halo / min(crops.shape[2:])))
     out: Tensor | None = None
     with held_statistics(network, statistics):
-        for box in _boxes(size, tile):
+        for box in told(list(_boxes(size, tile))):
             wide = tuple((max(0, a - halo), min(n, b + halo)) for (a, b), n in zip(box, size, strict=True))
             part = network(x[_slices(wide)])
             if out is None:
@@ -117,11 +119,13 @@ def run_local(
         return function(x, slice(0, len(x)))
     if positions <= most:
         each = most // positions
-        return torch.cat([function(x[i : i + each], slice(i, min(i + each, len(x)))) for i in range(0, len(x), each)])
+        return torch.cat(
+            [function(x[i : i + each], slice(i, min(i + each, len(x)))) for i in told(range(0, len(x), each))]
+        )
     halo = -(-radius // multiple) * multiple
     out: Tensor | None = None
-    for i in range(len(x)):
-        for box in itertools.product(*_parts(size, halo, multiple, most)):
+    for i in told(range(len(x))):
+        for box in told(list(itertools.product(*_parts(size, halo, multiple, most)))):
             wide = tuple((max(0, a - halo), min(n, b + halo)) for (a, b), n in zip(box, size, strict=True))
             part = function(x[i : i + 1][_slices(wide)], slice(i, i + 1))
             if out is None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vqfusion.models.fusion.system import System
     from vqfusion.models.sampling import Sampling
     from vqfusion.tasks.task import Samples
+    from vqfusion.types import Sample
 
 GROUP = "group"  # column of cases that is no slot
 
@@ -31,16 +32,22 @@ class Decide(Task):
     name: ClassVar[str] = "decide"
     accepts: ClassVar[tuple[str, ...]] = ()
     gives: ClassVar[str] = "label"
-    calibration: str = option(MISSING, "CSV of cases with a known truth, or a JSON file that --keep wrote")
-    given: tuple[str, ...] = option((), "what is known of one case, as slot=file or slot=text; repeat for more slots")
-    cases: str | None = option(None, "CSV of many cases to decide about, like the one of --calibration")
+    calibration: str = option(
+        MISSING, "CSV of cases with a known truth, or a JSON file that --keep wrote", place="file"
+    )
+    given: "tuple[str | tuple[str, Sample], ...]" = option(
+        (), "what is known of one case, as slot=file or slot=text; repeat for more slots", place="slots"
+    )
+    cases: str | None = option(
+        None, "CSV of many cases to decide about, like the one of --calibration", place="file"
+    )
     target: str = option("label", "label slot to decide about")
-    costs: str | None = option(None, "CSV of costs: a header action,NAME,... and a row for each action")
+    costs: str | None = option(None, "CSV of costs: a header action,NAME,... and a row for each action", place="file")
     coverage: float = option(0.9, "probability that the set of names holds the truth")
     abstain: float = option(0.0, "share of the cases to leave undecided, the least sure ones")
     acquire: int = option(0, "samples to judge which missing slot is worth acquiring; 0 does not")
     group: str | None = option(None, "group of the case: speaker, patient or site")
-    keep: str | None = option(None, "JSON file to keep the calibration in")
+    keep: str | None = option(None, "JSON file to keep the calibration in", place="written")
 
     def __post_init__(self) -> None:
         if bool(self.given) == bool(self.cases):

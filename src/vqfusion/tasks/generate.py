@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.data.io import read
 from vqfusion.errors import UserError
-from vqfusion.modalities import in_words, is_listed
+from vqfusion.modalities import MODALITIES, in_words, is_listed
 from vqfusion.tasks.task import (
     LABEL_SLOTS,
     ONE,
@@ -73,7 +73,9 @@ class AnyToAny(Task):
     accepts: ClassVar[tuple[str, ...]] = ()
     gives: ClassVar[str] = ""
     target: str = option(MISSING, "the slot to ask for: image, audio, text:de, label, ...")
-    given: tuple[str, ...] = option((), "what is given, as slot=file or slot=text; repeat for more slots")
+    given: "tuple[str | tuple[str, Sample], ...]" = option(
+        (), "what is given, as slot=file or slot=text; repeat for more slots", place="slots"
+    )
 
     @property
     def result(self) -> str:
@@ -87,8 +89,10 @@ class AnyToAny(Task):
         return self.generate(system, given, self.target, sampling)
 
 
-def read_given(system: "System", parts: Sequence[str], folder: str | None = None) -> "dict[str, Sample]":
-    """Parse `slot=value` to samples by slot; a value that is an existing file, or `-`, is read.
+def read_given(
+    system: "System", parts: "Sequence[str | tuple[str, Sample]]", folder: str | None = None
+) -> "dict[str, Sample]":
+    """Samples by slot, from pairs of both or from `slot=value`: a value that is an existing file, or `-`, is read.
 
     Args:
         system: The model.
@@ -110,11 +114,11 @@ def read_given(system: "System", parts: Sequence[str], folder: str | None = None
     return given
 
 
-def _read(system: "System", part: str, folder: str | None) -> "tuple[str, Sample]":
+def _read(system: "System", part: "str | tuple[str, Sample]", folder: str | None) -> "tuple[str, Sample]":
     from vqfusion.data.io.text import as_text
 
-    slot, separator, value = part.partition("=")
-    if not separator or not value:
+    slot, separator, value = part.partition("=") if isinstance(part, str) else (part[0], "=", part[1].data)
+    if isinstance(part, str) and not (separator and value):
         raise UserError(f"--given {part!r} is not slot=file or slot=text, as in --given text:en=broccoli")
     if slot not in system.slots:
         known = ", ".join(system.slots) or TOKENIZERS_ONLY
@@ -122,6 +126,10 @@ def _read(system: "System", part: str, folder: str | None) -> "tuple[str, Sample
     modality = modality_of(slot)
     if is_listed(modality):
         return slot, named(system, slot, value)
+    if not isinstance(part, str):
+        if part[1].modality != modality:
+            raise UserError(f"slot {slot!r} takes {MODALITIES[modality].noun}, not {part[1].modality}")
+        return part
     path = value if folder is None or value == "-" else os.path.join(folder, value)
     if in_words(modality) and value != "-" and not os.path.isfile(path):
         return slot, as_text(value)

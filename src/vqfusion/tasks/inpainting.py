@@ -34,7 +34,11 @@ class Inpaint(Restoration):
         None,
         "file of the same size, white, 1 or painted on a transparent layer where to fill in; volumes and series may "
         "hold NaN there instead",
+        place="file",
     )
+
+    def keeps(self, modality: str) -> bool:
+        return True  # gaps are what is filled in
 
     def in_codes(self, system: "System", sample: "list[Sample]", sampling: "Sampling") -> Answer:
         if self.mask is None:

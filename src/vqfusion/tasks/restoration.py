@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
 from vqfusion.tasks.task import ONE, Answer, Finding, Task, as_list, option, together
+from vqfusion.watch import told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +38,7 @@ class Restoration(Task):
     """Base of all restoration tasks."""
 
     way: ClassVar[str] = "restoration"
+    kinds: ClassVar[tuple[str, ...]] = ("prior", "system")
 
     mode: str | None = option(None, "mean (nearest, the default), sample (realistic) or interval (error bars)")
     interval: float | None = option(None, "error bars: the share of true values that they hold, such as 0.9")
@@ -47,7 +49,9 @@ class Restoration(Task):
         "sound; default: estimated by denoise and enhance, none for upscale and inpaint",
     )
     self_ensemble: bool = option(False, "mean over mirrored copies: 8 times the time (sound: 2), a little nearer")
-    report: str | None = option(None, "folder for a page with before, after, difference and uncertainty")
+    report: str | None = option(
+        None, "folder for a page with before, after, difference and uncertainty", place="written"
+    )
 
     def __post_init__(self) -> None:
         if self.mode not in (None, *MODES):
@@ -62,6 +66,9 @@ class Restoration(Task):
             raise UserError("--self-ensemble: intervals are calibrated for the answer without it; leave one out")
         _ = self.level  # raises before any work where it is not a number
 
+    def keeps(self, modality: str) -> bool:
+        return not MODALITIES[modality].own_units
+
     @property
     def read_out(self) -> str:
         """The mode: as requested, else "interval" where a coverage is given, else "mean"."""
@@ -75,7 +82,8 @@ class Restoration(Task):
     def __call__(self, system: "System | Prior", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
         model: Any = system
         if model.kind == "prior":
-            return together([self.restored(model, one, sampling.of_item(i)) for i, one in enumerate(as_list(sample))])
+            given = as_list(sample)
+            return together([self.restored(model, given[i], sampling.of_item(i)) for i in told(range(len(given)))])
         asked = [flag for flag, is_asked in self.beyond_codes.items() if is_asked]
         if asked:
             raise UserError(

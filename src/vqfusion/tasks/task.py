@@ -94,18 +94,20 @@ class Answer:
         return html_of_rows(self.samples) + names + html_of_rows([[Sample("text", line)] for line in self.warnings])
 
 
-def option(default: Any, help: str, flag: str | None = None) -> Any:
+def option(default: Any, help: str, flag: str | None = None, place: str | None = None) -> Any:
     """Field of a task that is an option of its command.
 
     Args:
         default: Default value; `dataclasses.MISSING` makes the option required.
         help: Help text.
         flag: Name of the option where the field name cannot be used, as for `--from`.
+        place: What the option names on the disk of the user: "file" (which is read), "written" (file or folder)
+            or "slots" (files by slot). A server takes contents instead of names, and writes nothing.
 
     Returns:
         The dataclass field.
     """
-    metadata = {"help": help, "flag": flag}
+    metadata = {"help": help, "flag": flag, "place": place}
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
@@ -123,6 +125,7 @@ class Task(ABC):
         needs_input: Whether an input is required.
         way: How the command runs the task: `slots` (a model over codes) or `restoration` (a prior, one input at a
             time).
+        kinds: Kinds of models that can do it, see `vqfusion.models.kinds.KINDS`.
     """
 
     name: ClassVar[str]
@@ -130,11 +133,16 @@ class Task(ABC):
     gives: ClassVar[str]
     needs_input: ClassVar[bool] = True
     way: ClassVar[str] = "slots"
+    kinds: ClassVar[tuple[str, ...]] = ("system", "latent-diffusion")
 
     @property
     def result(self) -> str:
         """Modality of the result with these options."""
         return self.gives
+
+    def keeps(self, modality: str) -> bool:
+        """Whether an input is read with what its file holds beside the values, see `vqfusion.read`."""
+        return False
 
     @abstractmethod
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:

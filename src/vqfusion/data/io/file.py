@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vqfusion.errors import UserError
+from vqfusion.files import require_allowed
 from vqfusion.modalities import MODALITIES
 
 MAX_BYTES = 2**30
@@ -136,6 +137,7 @@ def read_bytes(source: str | Path | bytes) -> bytes:
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
     else:
         path = Path(source)
+        require_allowed(path)
         try:
             if path.is_dir():
                 raise UserError(f"{path}: is a folder; give a file")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vqfusion.diffusion.gaussian.walk import Walk, as_sampler
+from vqfusion.watch import told
 
 LONGEST_STRETCH = 2.0  # a step longer than this times the one before does not use earlier predictions
 
@@ -24,7 +25,7 @@ def dpmpp_2m(walk: Walk) -> Tensor:
     A step much longer than the one before, or to sigma = 0, is of first order (DDIM). Arguments as in `Sampler`.
     """
     x, before = walk.start, None
-    for i in range(walk.steps):
+    for i in told(range(walk.steps)):
         x0 = walk.read(x, i, "x0")
         mixed = x0
         if before is not None and _trusts_history(walk.log_ratio, i):
@@ -44,7 +45,7 @@ def unipc(walk: Walk, order: int = 2) -> Tensor:
     """
     x = walk.start
     known: list[tuple[float, Tensor]] = []  # (log ratio, x_0), newest first
-    for i in range(walk.steps):
+    for i in told(range(walk.steps)):
         if not known:
             known = [(walk.log_ratio[i], walk.read(x, i, "x0"))]
         length = order if len(known) == 1 or _trusts_history(walk.log_ratio, i) else 1

@@ -17,6 +17,7 @@ from vqfusion.diffusion.gaussian.path import GaussianPath
 from vqfusion.diffusion.gaussian.walk import SampledSignal, Sampler, Walk, as_sampler
 from vqfusion.diffusion.noise import Generators, draw_noise
 from vqfusion.types import Denoiser
+from vqfusion.watch import told
 
 
 @as_sampler
@@ -29,7 +30,7 @@ def ddim(walk: Walk, eta: float = 0.0) -> Tensor:
     if eta and walk.generators is None:
         raise ValueError("a sampler that draws noise at every step needs generators, one for each item")
     x = walk.start
-    for i in range(walk.steps):
+    for i in told(range(walk.steps)):
         x0 = walk.read(x, i, "x0")
         if not eta:
             x = walk.first_order(x, x0, i)
@@ -54,7 +55,7 @@ def euler(walk: Walk) -> Tensor:
     Steps are taken in the clock of the path: t on the flow path, sigma on `edm`, else the angle of (alpha, sigma).
     """
     x = walk.start
-    for i in range(walk.steps):
+    for i in told(range(walk.steps)):
         slope = walk.read(x, i, "velocity") / walk.d_clock[i]
         x = x + (walk.clock[i + 1] - walk.clock[i]) * slope
     return x
@@ -67,7 +68,7 @@ def heun(walk: Walk) -> Tensor:
     A step to sigma = 0 is one of Euler's method. Arguments as in `Sampler`.
     """
     x = walk.start
-    for i in range(walk.steps):
+    for i in told(range(walk.steps)):
         step = walk.clock[i + 1] - walk.clock[i]
         slope = walk.read(x, i, "velocity") / walk.d_clock[i]
         guess = x + step * slope

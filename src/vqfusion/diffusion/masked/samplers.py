@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vqfusion.diffusion.masked.path import draw_categorical
+from vqfusion.watch import told
 
 # ids [B, N], mask [B, N] that is True for hidden tokens -> logits [B, N, K]
 TokenDenoiser = Callable[[Int[Tensor, "B N"], Bool[Tensor, "B N"]], Float[Tensor, "B N K"]]
@@ -66,7 +67,7 @@ def sample_masked(
     steps = max(1, min(steps, int(total.max()) if len(total) else 1))
     log_probability = torch.zeros(len(ids), dtype=torch.float64)
     nfe = 0
-    for step in range(steps):
+    for step in told(range(steps)):
         if not hidden.any():
             break
         logits = denoiser(ids, hidden)

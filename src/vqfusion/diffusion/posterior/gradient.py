@@ -7,6 +7,7 @@ from torch import Tensor
 from vqfusion.diffusion.gaussian.path import scale
 from vqfusion.diffusion.noise import Generators
 from vqfusion.diffusion.posterior.question import Question, Variance, share_of_noise, step_down
+from vqfusion.watch import told
 
 NOISE = share_of_noise()
 
@@ -41,7 +42,7 @@ def dps(
         ValueError: The prior is not differentiable.
     """
     x = start
-    for now, after in zip(levels[:-1], levels[1:], strict=True):
+    for now, after in told(list(zip(levels[:-1], levels[1:], strict=True))):
         spread = variance(now)
         with torch.enable_grad():
             place = x.detach().requires_grad_()

@@ -12,6 +12,7 @@ from vqfusion.diffusion.gaussian.path import scale
 from vqfusion.diffusion.noise import Generators, draw_noise
 from vqfusion.diffusion.operators import Spectrum
 from vqfusion.diffusion.posterior.question import Question, step_down, step_noises
+from vqfusion.watch import told
 
 
 def ddnm(
@@ -39,14 +40,14 @@ def ddnm(
     """
     operator, y, x = question.operator, question.y, start
     if not bool((question.sigma > 0).any()):
-        for now, after in zip(levels[:-1], levels[1:], strict=True):
+        for now, after in told(list(zip(levels[:-1], levels[1:], strict=True))):
             estimate = question.prior.denoise(x, now)
             estimate = estimate + operator.pseudo_inverse(y - operator.A(estimate))
             x = step_down(x, estimate, now, after, eta, generators)
         return x
     sigma, spectrum = question.item_sigma("ddnm"), operator.spectrum(tuple(start.shape[1:]), start)
     seen, spread, measured = _measured(spectrum, y, sigma)
-    for now, after in zip(levels[:-1], levels[1:], strict=True):
+    for now, after in told(list(zip(levels[:-1], levels[1:], strict=True))):
         estimate = question.prior.denoise(x, now)
         keep, fresh = step_noises(now, after, eta)
         weight = _wide(1 - keep / now, x)  # weight of the estimate in the next x
@@ -92,7 +93,7 @@ def ddrm(
 
     first = _wide(levels[0], start)
     state = torch.where((seen > 0) & (spread <= first), around(measured, first), spectrum.to(start))
-    for now, after in zip(levels[:-1], levels[1:], strict=True):
+    for now, after in told(list(zip(levels[:-1], levels[1:], strict=True))):
         estimate = spectrum.to(question.prior.denoise(spectrum.back(state), now))
         level, before = _wide(after, start), _wide(now, start)
         noise = spectrum.to(draw_noise(start.shape[1:], generators, start.dtype, start.device))

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vqfusion.diffusion.noise import Generators
 from vqfusion.diffusion.posterior.question import Question, Variance, share_of_noise, step_down
+from vqfusion.watch import told
 
 NOISE = share_of_noise()
 
@@ -35,7 +36,7 @@ def diffpir(
         The samples.
     """
     x = start
-    for now, after in zip(levels[:-1], levels[1:], strict=True):
+    for now, after in told(list(zip(levels[:-1], levels[1:], strict=True))):
         estimate = question.prior.denoise(x, now)
         damping = question.damping(variance(now))
         estimate = question.operator.proximal(estimate, question.y, damping)
@@ -67,7 +68,7 @@ def plug_and_play(
         The estimates.
     """
     estimate, before = start, start
-    for now in levels[:-1]:
+    for now in told(list(levels[:-1])):
         ahead = estimate + momentum * (estimate - before)
         met = question.operator.proximal(ahead, question.y, question.damping(variance(now)))
         estimate, before = question.prior.denoise(met, now), estimate

@@ -15,6 +15,7 @@ from torch import Tensor
 from vqfusion.diffusion.gaussian.path import scale
 from vqfusion.diffusion.noise import Generators, draw_noise
 from vqfusion.diffusion.operators import Operator
+from vqfusion.watch import told
 
 RHO = 7.0
 Levels = float | Float[Tensor, " B"] | Float[Tensor, "B D ..."]
@@ -189,6 +190,6 @@ def ancestral(
         The samples.
     """
     x = y
-    for now, after in zip(levels[:-1], levels[1:], strict=True):
+    for now, after in told(list(zip(levels[:-1], levels[1:], strict=True))):
         x = step_down(x, prior.denoise(x, now), now, after, 1.0, generators)
     return x

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from vqfusion.config import ChainConfig
@@ -25,6 +26,7 @@ from vqfusion.models.sampling import Distribution, Generated, Sampling
 from vqfusion.nn.pretrained import Pretrained, Stored
 from vqfusion.tokenizers.familiarity import UNLIKE
 from vqfusion.types import Sample
+from vqfusion.watch import told
 
 ROWS = 64  # batch size
 
@@ -144,7 +146,7 @@ class System(Pretrained):
         sizes = given_shapes(target, slot, items, count)
         rows: list[list[Sample]] = []
         nfe = 0
-        for at in range(0, count, max(1, ROWS // sampling.samples)):
+        for at in told(range(0, count, max(1, ROWS // sampling.samples))):
             part = range(at, min(count, at + max(1, ROWS // sampling.samples)))
             prefix = self._prefix({name: [ids[i] for i in part] for name, ids in items.items()}, len(part))
             starts, shapes = [fixed[i] for i in part], [sizes[i] for i in part]
@@ -169,12 +171,29 @@ class System(Pretrained):
             temperature = max((fitted.get(SlotName.parse(slot).modality, 1.0) for slot in given), default=1.0)
         items, count = encode_given(self.tokenizers, given, None)
         out = []
-        for at in range(0, count, ROWS):
+        for at in told(range(0, count, ROWS)):
             part = {name: ids[at : at + ROWS] for name, ids in items.items()}
             log_p = slot_distribution(self.fusion, target, self._prefix(part, min(ROWS, count - at)))
             for row in (log_p / temperature).softmax(dim=-1).tolist():
                 out.append(Distribution(sorted(zip(names, row, strict=True), key=lambda pair: -pair[1])))
         return out
+
+    @torch.no_grad()
+    def embed(self, given: Given) -> Float[Tensor, "B D"]:
+        """One vector for each item: the mean over its tokens of what the last layer passes on, of unit length.
+
+        Args:
+            given: Samples by slot, as in `generate`.
+
+        Returns:
+            The vectors; the cosine of the angle between two says how alike the items are to the model.
+        """
+        items, count = encode_given(self.tokenizers, given, None)
+        rows = []
+        for i in told(range(count)):  # one by one, so that no item depends on the padding of others
+            values = self._prefix({name: [ids[i]] for name, ids in items.items()}, 1).values[-1]
+            rows.append(values[0, :, 1:].mean(dim=1).flatten())
+        return torch.nn.functional.normalize(torch.stack(rows).float(), dim=1).cpu()
 
     def likelihood(
         self,

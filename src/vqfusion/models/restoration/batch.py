@@ -29,6 +29,7 @@ from vqfusion.models.restoration.noise_seen import noise_seen
 from vqfusion.models.restoration.regions import region_classes
 from vqfusion.models.restoration.residual_statistics import statistics
 from vqfusion.models.restoration.restored import Restored
+from vqfusion.watch import told
 
 Mode = Literal["mean", "sample", "interval"]
 Method = Literal["auto", "ddnm", "ddrm", "diffpir", "dps"]
@@ -141,9 +142,9 @@ def _samples(question: Question, method: str, samples: int, steps: int, generato
     seeds = [torch.randint(2**62, (samples,), generator=g, device=g.device).tolist() for g in generators]
     sampler, size = _sampler(question, method, steps), question.y[0].numel()
     if len(generators) > 1:
-        return torch.stack([sampler(question, _seeded([own[k] for own in seeds])) for k in range(samples)])
+        return torch.stack([sampler(question, _seeded([own[k] for own in seeds])) for k in told(range(samples))])
     at_once, made = max(1, ELEMENTS_AT_ONCE // size), []
-    for start in range(0, samples, at_once):
+    for start in told(range(0, samples, at_once)):
         chosen = seeds[0][start : start + at_once]
         wide = Question(
             question.prior, question.operator, question.y.expand(len(chosen), *question.y.shape[1:]), question.sigma
