@@ -54,6 +54,18 @@ FLAGS = {
         "--seed",
         "--split",
     ],
+    "serve": [
+        "--device",
+        "--host",
+        "--limit",
+        "--model",
+        "--open",
+        "--port",
+        "--quiet",
+        "--token",
+        "--workers",
+    ],
+    "mcp": ["--device", "--limit", "--model"],
     "train": ["--device", "--dry-run", "--json", "--output", "--seed", "--start", "--tensorboard"],
 }
 COMMANDS = typer.main.get_command(app).commands

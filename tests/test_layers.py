@@ -12,7 +12,7 @@ from vqfusion import modalities
 
 SOURCE = Path(__file__).parents[1] / "src" / "vqfusion"
 
-BASE = {"types", "config", "errors", "files", "limits", "modalities", "deprecated", "lazy"}
+BASE = {"types", "config", "errors", "files", "limits", "modalities", "deprecated", "lazy", "watch"}
 PARTS = BASE | {"nn", "data"}
 FLOORS = {
     "errors": set(),
@@ -20,6 +20,7 @@ FLOORS = {
     "lazy": {"deprecated"},
     "files": {"errors"},
     "limits": {"errors"},
+    "watch": set(),
     "modalities": {"errors"},
     "types": {"errors", "modalities"},
     "config": {"errors", "files", "limits", "modalities", "deprecated"},
@@ -36,7 +37,8 @@ FLOORS = {
     "pages": BASE,
     "hub": PARTS | {"models"},
     "demo": PARTS | {"tokenizers", "diffusion", "models", "evaluate", "hub", "pages"},
-    "commands": PARTS | {"models", "tasks", "train", "evaluate", "inspect", "compress", "pages", "demo", "hub"},
+    "web": PARTS | {"models", "tasks", "hub", "pages"},
+    "commands": PARTS | {"models", "tasks", "train", "evaluate", "inspect", "compress", "pages", "demo", "hub", "web"},
     "napari": PARTS | {"models", "tasks", "train", "hub"},
     "sklearn": PARTS | {"models", "tokenizers", "diffusion", "hub"},
     "cli": {"errors", "commands"},

@@ -18,17 +18,19 @@ SOURCE, PICTURE = ROOT / "src" / "vqfusion", ROOT / "docs" / "architecture.svg"
 FLOORS = (
     (("cli",),),
     (("commands",),),
-    (("demo",), ("hub",), ("sklearn",), ("napari",)),
+    (("demo",), ("web",), ("sklearn",), ("napari",)),
+    (("hub",),),
     (("tasks",), ("train",), ("evaluate",), ("inspect",), ("compress",)),
     (("models",),),
     (("tokenizers",), ("diffusion",)),
     (("nn",), ("data",), ("pages",)),
-    (("config", "types", "modalities", "files", "limits", "errors", "deprecated", "lazy"),),
+    (("config", "types", "modalities", "files", "limits", "errors", "deprecated", "lazy", "watch"),),
 )
 SAID = {
     "cli": "one guard around the command",
     "commands": "what the command line does behind its verbs",
     "demo": "every verb on one page",
+    "web": "every task as a service and on a page",
     "hub": "name of a model to folder",
     "sklearn": "estimators for scikit-learn",
     "napari": "plugin for the viewer",

@@ -1,4 +1,4 @@
-"""The command-line application: one command for each task, and those that train, evaluate and manage models."""
+"""The command-line application: one command for each task, and those that train, evaluate, serve and manage models."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -11,6 +11,7 @@ from vqfusion.commands.export import export
 from vqfusion.commands.inspect import inspect
 from vqfusion.commands.look import data, doctor
 from vqfusion.commands.measure import evaluate
+from vqfusion.commands.serve import mcp, serve
 from vqfusion.commands.train.train import train
 from vqfusion.commands.verbs import add_verbs
 
@@ -30,6 +31,8 @@ OTHER_VERBS: dict[str, Callable[..., None]] = {
     "inspect": inspect,
     "export": export,
     "eval": evaluate,
+    "serve": serve,
+    "mcp": mcp,
     "data": data,
     "doctor": doctor,
 }

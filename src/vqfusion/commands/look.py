@@ -20,6 +20,8 @@ EXTRAS = {
     "track": ("tensorboard",),
     "volume": ("nibabel", "tifffile"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
+    "web": ("fastapi", "uvicorn", "python_multipart", "prometheus_client"),
+    "mcp": ("mcp",),
 }
 
 
