@@ -51,31 +51,27 @@ def best_estimate(question: Question, steps: int | None) -> Float[Tensor, "B C .
     if isinstance(operator, Denoise) and "uneven" in learned:
         return question.prior.denoise(question.y, sigma.expand(len(question.y), *sigma.shape[1:]))
     if isinstance(operator, Mask) and "holes" in learned:
-        first = torch.where(_scattered(question), SCATTERED, FILLED.first)
-        start = _filled(question)
-        return start if steps == 1 else _climbed(question, start, FILLED, steps, first)
+        seen = (operator.weights(question.y) > 0).expand_as(question.y)
+        start = _filled(question, seen)
+        if steps == 1:
+            return start
+        near = (box_mean(seen.to(question.y.dtype), NEAR) > 0).flatten(1).all(dim=1)
+        return _climbed(question, start, FILLED, steps, torch.where(near, SCATTERED, FILLED.first))
     schedule = SCHEDULES.get(operator.kind, OTHER)
     if question.y.ndim == 4 and isinstance(operator, Mask | Downsample):
         schedule = PICTURE
     if "holes" in learned:
         schedule = TRAINED
     if isinstance(operator, JPEG):
-        first = operator.level * (3 if "holes" in learned else 1)  # see TRAINED
-        schedule = Schedule(first, first / 2, 2, 0.0)
+        level = operator.level * (3 if "holes" in learned else 1)  # see TRAINED
+        schedule = Schedule(level, level / 2, 2, 0.0)
     return _climbed(question, operator.first_guess(question.y), schedule, steps)
 
 
-def _filled(question: Question) -> Tensor:
+def _filled(question: Question, seen: Bool[Tensor, "B C ..."]) -> Tensor:
     """What one call of a prior that knows holes makes of those of a mask."""
-    seen = (question.operator.weights(question.y) > 0).expand_as(question.y)
     answer = question.prior.denoise(question.y, torch.where(seen, question.sigma, torch.inf))
     return torch.where(seen & (question.sigma == 0), question.y, answer)
-
-
-def _scattered(question: Question) -> Bool[Tensor, " B"]:
-    """Items of which every lost value has known ones near it."""
-    seen = (question.operator.weights(question.y) > 0).expand_as(question.y)
-    return (box_mean(seen.to(question.y.dtype), NEAR) > 0).flatten(1).all(dim=1)
 
 
 def _climbed(

@@ -154,7 +154,7 @@ class Prior(nn.Module, Pretrained):
         own = separated(levels, noise.stride) if levels.ndim > 1 else levels.repeat(len(parts) // len(x))
         return interleaved(self.of_part(parts, own), noise.stride)
 
-    def of_part(self, x: Float[Tensor, "B C ..."], levels: Tensor) -> Float[Tensor, "B C ..."]:
+    def of_part(self, x: Float[Tensor, "B C ..."], levels: Float[Tensor, "..."]) -> Float[Tensor, "B C ..."]:
         """Denoise signals of every `stride`-th element, whose axes are multiples of the network's."""
         noise = self.config.noise
         if noise is not None and noise.method == "blind_spot":

@@ -58,7 +58,17 @@ def statistic_interval(
 def calibrate_statistic(
     samples: Float[Tensor, "B K C ..."], truth: Float[Tensor, "B C ..."], statistic: Statistic, coverage: float = 0.9
 ) -> Calibration:
-    """Calibrate the intervals of a statistic on signals whose truth is known; arguments as in `statistic_interval`."""
+    """Calibrate the intervals of a statistic on signals whose truth is known.
+
+    Args:
+        samples: Samples of each signal, `Restored.samples` of a batch.
+        truth: The signals themselves.
+        statistic: The statistic.
+        coverage: Fraction of the true values to contain.
+
+    Returns:
+        What `statistic_interval` takes.
+    """
     lower, upper, centre = (part[:, None] for part in _quantiles(samples, statistic, coverage))
     return Calibration.fit(lower, upper, statistic(truth)[:, None], centre=centre, coverage=coverage)
 
