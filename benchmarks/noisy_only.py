@@ -1,13 +1,16 @@
 """Training without clean data against the same network with clean data, BM3D and non-local means.
 
-    VQFUSION_DATA=... python benchmarks/noisy_only.py train400 --steps 2000 [--correlated 0.7]
-    VQFUSION_DATA=... python benchmarks/noisy_only.py microscopy --steps 1500
-    VQFUSION_DATA=... python benchmarks/noisy_only.py frames --steps 1000
+    VQFUSION_DATA=... python benchmarks/noisy_only.py train400 --steps 1000 --folder RUN
+    VQFUSION_DATA=... python benchmarks/noisy_only.py train400 --steps 1000 --folder RUN --clean
+    VQFUSION_DATA=... python benchmarks/noisy_only.py train400 --steps 400 --folder RUN --correlated 0.7
+    VQFUSION_DATA=... python benchmarks/noisy_only.py train400 --steps 400 --folder RUN --correlated 0.7 \\
+        --method blind_spot --plain
 
 `train400`: noise of 25 / 255 is added once to each of 360 pictures (each has one noisy version, and the clean ones are
 never seen by the first network); Set12 with noise of seed 0 is the test. The second network learns from the clean
-pictures, with the same number of steps and processor seconds as the log says. Results are added to
-`benchmarks/results/noisy_only.json`.
+pictures, with the same number of steps; the processor seconds are in the results, which are added to
+`benchmarks/results/noisy_only.json`. The row of microscopy there is the `report.json` of `vqfusion train` (prior:
+{clean: false}, 350 steps) on a folder with that picture of `microscopy_ccby` alone.
 """
 
 import argparse

@@ -154,6 +154,14 @@ def test_good_runs_raise_no_alarm():
     assert sum(not one.works for one in said) == 0, [one.words for one in said if not one.works]
 
 
+def test_a_level_that_is_too_high_is_said(good):
+    from dataclasses import replace
+
+    facts = judge(Known(good[0]), [good[2]])[0]
+    low = replace(facts, hidden=facts.hidden | {"prior": 0.7})
+    assert "level was estimated too high" in verdict(low, Known(good[0]).noise).words
+
+
 def test_normal_coverage_is_that_of_the_normal_distribution():
     assert _normal_coverage(1.0) == pytest.approx(0.9, abs=1e-4)
     assert _normal_coverage(4.0) == pytest.approx(0.5892, abs=1e-3)

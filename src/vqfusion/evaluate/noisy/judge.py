@@ -28,6 +28,9 @@ COVERAGE = 0.9
 COARSE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 NEAR, NEAR_SURPLUS = 5, 0.3  # window over which squared errors are averaged for the regression, and its surplus
 DAMPED = 0.25  # power of the widths of the regression that is used: it takes noise for differences
+BLOCK = {1: 256, 2: 24, 3: 12}  # side of the blocks whose means tell a standard error, by rank
+LITTLE = 0.02  # power of the detail / variance of the noise below which a step along it is of no account
+LEVEL_OFF = 0.02  # standard error of the variance of the noise
 SCALES = (3, 7)  # windows whose mean is subtracted to see the detail of an estimate
 
 
@@ -124,16 +127,15 @@ def judge(prior: Prior, signals: Sequence[Float[Tensor, "C ..."]], seed: int = 0
             parts.append(part)
             correlations.append(noise_correlation(part.y[0]).correlation[:, 0])
     if not parts:
-        raise UserError(f"all signals are smaller than {2 * SIDES[rank]} values a side: too small to be judged")
+        raise UserError(f"no signal has noise and {2 * SIDES[rank]} values a side: nothing can be judged")
     variance = sum(float(part.sigma.square().sum()) for part in parts) / seen
     lost, lost_error = zip(*(_lost(parts, k) for k in range(len(SCALES))), strict=True)
     risk = {"prior": sum(float(part.squared_error.sum()) for part in parts) / seen / variance}
-    hidden: dict[str, list[float]] = {}
+    hidden: dict[str, float] = {}
     for name, denoise in baselines(rank).items():
         risk[name] = sum(_stein(denoise, part, generator) for part in parts) / seen / variance
     for name, method in {"prior": None, **baselines(rank)}.items():
-        sums = [_at_hidden(prior, method, part) for part in parts]
-        hidden[name] = [float(torch.cat(sums).mean()) / variance]
+        hidden[name] = float(torch.cat([_at_hidden(prior, method, part) for part in parts]).mean()) / variance
     residuals = [part.y - part.mean for part in parts]
     widest = max(residuals, key=Tensor.numel)
     calibration, covered, error, noisy = _intervals(prior, parts, variance)
@@ -142,7 +144,7 @@ def judge(prior: Prior, signals: Sequence[Float[Tensor, "C ..."]], seed: int = 0
         elements=seen,
         residual=sum(float(r.square().sum()) for r in residuals) / seen / variance,
         risk=risk,
-        hidden={name: values[0] for name, values in hidden.items()},
+        hidden=hidden,
         white=whiteness(widest / widest.std()),
         bands=tuple(spectrum(widest).tolist()),
         noise=tuple(torch.stack(correlations).median(0).values.tolist()),
@@ -193,15 +195,24 @@ def _detail(x: Tensor, window: int) -> Tensor:
 def _lost(parts: Sequence[Part], k: int) -> tuple[float, float]:
     """Best step along the detail h of the estimate, E[(x - f) h] / E[h^2], and its standard error.
 
-    E[(x - f) h] = E[(y - f) h] - sigma^2 E[dh/dy] by Stein's lemma; for the posterior mean it is 0 for every h.
+    E[(x - f) h] = E[(y - f) h] - sigma^2 E[dh/dy] by Stein's lemma; for the posterior mean it is 0 for every h. The
+    standard error is that of means of blocks, since neighbours are alike, and of the level.
     """
-    products = torch.cat([
-        ((one.y - one.mean) * one.detail[k] - one.sigma.square() * one.own_detail[k]).flatten() for one in parts
-    ])  # fmt: skip
+    products, blocks, answers = [], [], []
+    for one in parts:
+        answered = one.sigma.square() * one.own_detail[k]
+        product = (one.y - one.mean) * one.detail[k] - answered
+        side = min(BLOCK[one.y.ndim - 2], *one.y.shape[2:])
+        blocks.append(COARSE[one.y.ndim - 2](product, side).flatten())
+        products.append(product.flatten())
+        answers.append(answered.flatten())
     power = torch.cat([one.detail[k].square().flatten() for one in parts]).mean().clamp(min=1e-20)
     noise = torch.cat([one.sigma.square().flatten() for one in parts]).mean()
-    scale = torch.maximum(power, 0.002 * noise)  # almost no detail: a step along it is of no account
-    return float(products.mean() / scale), float(products.std() / len(products) ** 0.5 / scale)
+    scale = torch.maximum(power, LITTLE * noise)
+    means = torch.cat(blocks)
+    of_mean = means.std(correction=0) / max(1, len(means) - 1) ** 0.5
+    error = torch.hypot(of_mean, LEVEL_OFF * torch.cat(answers).mean())
+    return float(torch.cat(products).mean() / scale), float(error / scale)
 
 
 def _stein(denoise: Denoiser, part: Part, generator: torch.Generator) -> float:
@@ -238,8 +249,7 @@ def _intervals(
     """
     features, errors, smooth, first = [], [], [], []
     for part in parts:
-        level = part.sigma if part.sigma.unique().numel() > 1 else part.sigma.flatten()[:1]
-        features.append(local_features(part.mean, part.y, level).flatten(0, -2))
+        features.append(local_features(part.mean, part.y, part.sigma).flatten(0, -2))
         errors.append(part.squared_error.flatten())
         near = COARSE[part.y.ndim - 2](part.squared_error, NEAR, 1, NEAR // 2, count_include_pad=False)
         smooth.append(near.flatten())
@@ -252,8 +262,7 @@ def _intervals(
     with torch.enable_grad():
         band = ResidualBand.fit(x[fits], near[fits], steps=300, surplus=NEAR_SURPLUS * variance)
     band = replace(band, out=tuple(DAMPED * one for one in band.out), out_bias=DAMPED * band.out_bias)
-    parts_of_band = [torch.as_tensor(part).to(x) for part in band._parts()]
-    width = band._network(x, parts_of_band)
+    width = band._network(x, [torch.as_tensor(part).to(x) for part in band._parts()])
     scale = float(u[fits].mean() / width[fits].square().mean()) ** 0.5
     expected = float((scale * width[~fits]).square().mean())
     ratio = float(u[~fits].mean()) / expected
@@ -272,8 +281,7 @@ def _normal_coverage(ratio: float) -> float:
 def _noisy_coverage(prior: Prior, parts: Sequence[Part], deviation: Tensor) -> float | None:
     """Share of held-out noisy elements within their 90 % intervals, by a conformal factor from every second of them.
 
-    A held-out element is estimated without itself, so that the deviation of its estimate is larger than that of the
-    others by a factor, which is chosen on one half such that the intervals, convolved with the noise, hold 90 %.
+    Estimated without themselves, they have larger errors by a factor, chosen so that one half of them holds 90 %.
     """
     misses, widths, noises, place = [], [], [], 0
     for part in parts:

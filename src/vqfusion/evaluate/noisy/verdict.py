@@ -5,6 +5,7 @@ from typing import Any
 
 from vqfusion.config import OwnNoiseConfig
 from vqfusion.evaluate.noisy.judge import Facts
+from vqfusion.models.restoration.own_noise import HELD_OUT
 
 # limits, chosen on made-up signals and train400: docs/microscopy.md
 LOST, MADE = 0.15, -0.15  # further share of detail that would bring the estimate nearer to the truth
@@ -13,6 +14,7 @@ SHARED = 0.22  # correlation of the noise between neighbours
 LEFT = 0.03  # positive autocorrelation of the residual at a distance
 LEAST_GAIN = 0.97  # risk of the prior / that of the best baseline that needs no training
 COPIED = 0.5  # residual / variance of the noise
+BELOW = 3.0  # standard errors by which held-out elements differ less than the noise alone would make them
 OFF = 0.04  # difference of the coverage from 90 %
 
 
@@ -68,6 +70,11 @@ def verdict(facts: Facts, noise: OwnNoiseConfig) -> Verdict:
                 "structure would be nearer to the truth: train longer, or on more data"
             )
             break
+    if facts.hidden["prior"] < 1 - BELOW * (2 * HELD_OUT / facts.elements) ** 0.5:
+        wrong.append(
+            "the noise level was estimated too high, so that errors and shares here are uncertain: held-out noisy "
+            f"values differ by {facts.hidden['prior']:.2f} of its variance, and noise alone would make that 1"
+        )
     far = max((value for row in facts.white.along for value in row[1:]), default=0.0)
     if far > LEFT and not shared and not facts.white.is_white:
         wrong.append(f"the residual holds structure (autocorrelation {far:.3f} at a distance): it is not noise alone")
