@@ -18,6 +18,7 @@ from vqfusion.commands.verbs import add_verbs
 from vqfusion.tasks import TASKS, Task
 from vqfusion.tasks.task import option
 
+UNLIKE = "vqfusion: the picture is unlike those that this model was trained on, so the answer is a guess\n"
 QUICK = ("--steps", "2")
 CODES = ("--model", "emoji", *QUICK)  # restoration by the model over codes
 
@@ -83,9 +84,10 @@ def test_speak_writes_in_the_format_of_the_suffix(cli, suffix):
 )
 def test_a_text_goes_to_the_terminal_or_to_a_file(cli, arguments):
     picture("a.png"), sound("a.wav")
+    told = UNLIKE if "a.png" in " ".join(arguments) else ""
     code, out, err = cli(*arguments, *QUICK)
-    assert code == 0 and err == "" and out.count("\n") == 1
-    assert cli(*arguments, *QUICK, "-o", "b.txt") == (0, "b.txt\n", "")
+    assert code == 0 and err == told and out.count("\n") == 1
+    assert cli(*arguments, *QUICK, "-o", "b.txt") == (0, "b.txt\n", told)
     assert Path("b.txt").read_text() == out
 
 
@@ -231,7 +233,7 @@ def test_any_reads_standard_input_too(cli, monkeypatch):
 
 def test_any_goes_from_a_picture_to_a_sound(cli):
     arguments = ("any", "--given", f"image={picture('a.png')}", "--target", "audio", *QUICK)
-    assert cli(*arguments) == (0, "any.wav\n", "")
+    assert cli(*arguments) == (0, "any.wav\n", UNLIKE)
 
 
 def test_a_new_task_is_one_class():

@@ -190,8 +190,10 @@ def buildable(folder: Path) -> Iterator[None]:
     """Context that turns errors of building a model from what a config stores into one line that names the folder."""
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        if str(folder) in str(error):
+            raise
+        raise UserError(f"{folder}/config.json: no network can be built from it ({error})") from None
     except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise UserError(f"{folder}/config.json: no network can be built from it ({reason})") from None

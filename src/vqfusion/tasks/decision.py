@@ -38,9 +38,7 @@ class Decide(Task):
     given: "tuple[str | tuple[str, Sample], ...]" = option(
         (), "what is known of one case, as slot=file or slot=text; repeat for more slots", place="slots"
     )
-    cases: str | None = option(
-        None, "CSV of many cases to decide about, like the one of --calibration", place="file"
-    )
+    cases: str | None = option(None, "CSV of many cases to decide about, like the one of --calibration", place="file")
     target: str = option("label", "label slot to decide about")
     costs: str | None = option(None, "CSV of costs: a header action,NAME,... and a row for each action", place="file")
     coverage: float = option(0.9, "probability that the set of names holds the truth")

@@ -50,7 +50,7 @@ class ImageTokenizer(SignalTokenizer):
     @torch.no_grad()
     def border_latents(self, sample: Sample, image_size: int) -> Float[Tensor, "1 D"]:
         """Mean latents at the border of a picture that is fitted to `image_size` pixels a side."""
-        picture = fit_picture(sample.data, image_size)[None].to(self.device)
+        picture = fit_picture(sample.data.float(), image_size)[None].to(self.device)
         return at_border(self.vqvae.encoder(self.prepare(picture))).cpu()
 
     def cut(self, made: Sample, size: tuple[int, ...], sample_rate_hz: int | None) -> Sample:

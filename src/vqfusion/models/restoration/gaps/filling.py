@@ -69,7 +69,7 @@ def fill_table(
         values: Table, NaN where missing.
         samples: Number of joint samples.
         coverage: Share of the true values within the intervals.
-        seed: Random seed.
+        seed: Random seed of the samples; the estimate and its intervals do not depend on it.
         learned: Estimates of a prior.
 
     Returns:
@@ -86,10 +86,10 @@ def fill_table(
     parts = [made.copy() for _ in range(4)]
     drawn = np.repeat(made[None], samples, axis=0)
     lines: list[str] = []
-    with_gaps = np.flatnonzero(~constant)
+    with_gaps, drawing = np.flatnonzero(~constant), np.random.default_rng(seed)
     for group in _together(values, with_gaps) if missing[~constant].any() else ():
         if missing[group].any():
-            one = _Group(values[group].T, np.random.default_rng(seed), learned).filled(samples, coverage)
+            one = _Group(values[group].T, np.random.default_rng(0), learned).filled(samples, coverage, drawing)
             for whole, part in zip(parts, (one.mean, one.median, one.lower, one.upper), strict=True):
                 whole[group] = np.where(missing[group], part, values[group])
             drawn[:, group] = one.samples
@@ -128,12 +128,12 @@ class _Group:
         if len(values) >= SHORTEST and self._ranks_are_nearer():
             self.scales, self.others = self.others, self.scales
 
-    def filled(self, samples: int, coverage: float) -> Filled:
+    def filled(self, samples: int, coverage: float, drawing: np.random.Generator) -> Filled:
         """Distribution of the missing values."""
         rehearsal = self._rehearsal()
         missing, estimates = self._asked(*self._fitted(self.seen), self.seen)
         groups = gap_groups(~self.seen)[missing.times, missing.channels]
-        normal = (missing.draw(samples, self.generator) - missing.mean) / missing.deviation
+        normal = (missing.draw(samples, drawing) - missing.mean) / missing.deviation
         tail = float(ndtri((1 + coverage) / 2))
         centre, distances = np.zeros(len(groups)), np.zeros((samples + len(CENTRES) + 3, len(groups)))
         for group, channel in set(zip(groups.tolist(), missing.channels.tolist(), strict=True)):

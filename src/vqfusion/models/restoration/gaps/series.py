@@ -50,7 +50,7 @@ def fill_series(
         seen: True at values to keep; by default all that are not NaN.
         samples: Number of joint samples.
         coverage: Share of the true values within the intervals.
-        seed: Random seed.
+        seed: Random seed of the samples; the estimate and its intervals do not depend on it.
         prior: Prior of series with one channel that has learned holes, as a further estimate; others are ignored.
 
     Returns:
