@@ -75,7 +75,7 @@ def test_bpe_compresses_what_it_learned_and_is_deterministic(text, tmp_path):
     text.save(tmp_path / "t.json")
     assert TextTokenizer.load(tmp_path / "t.json").fingerprint() == text.fingerprint()
     (tmp_path / "t.json").write_text("{")
-    with pytest.raises(UserError, match="not a readable BPE"):
+    with pytest.raises(UserError, match="t.json: not readable as JSON"):
         TextTokenizer.load(tmp_path / "t.json")
 
 
