@@ -388,7 +388,7 @@ def test_a_chain_of_tokenizers_alone_trains_saves_encodes_and_is_inspected(cli):
         write(Sample("series", torch.stack([(5 * t + i).sin(), t * i]), rate_hz=100.0), f"in/{i}.csv")
     config = chain("series", "in").model_dump(mode="json")
     Path("my.yaml").write_text(
-        json.dumps({key: config[key] for key in ("name", "data", "tokenizers", "tokenizer_stages")})
+        json.dumps({"name": "mine", **{key: config[key] for key in ("data", "tokenizers", "tokenizer_stages")}})
     )
     code, out, err = cli("train", "my.yaml", "--dry-run", "--json", "--device", "cpu")
     assert code == 0 and [one["name"] for one in json.loads(out)["networks"]] == ["tokenizer series"], err
@@ -413,7 +413,7 @@ def test_a_chain_of_tokenizers_alone_trains_saves_encodes_and_is_inspected(cli):
     back, original = read("back.csv"), read("in/3.csv")
     assert back.data.shape == original.data.shape and back.rate_hz == 100.0
     assert back.channel_names == original.channel_names
-    assert cli("decode", "y.vqf")[2].startswith("vqfusion: y.vqf: was made with model 'series', which is not here")
+    assert cli("decode", "y.vqf")[2].startswith("vqfusion: y.vqf: was made with model 'mine', which is not here")
     code, out, err = cli("inspect", "run", "--json")
     assert code == 0, err
     [row] = json.loads(out)["tokenizers"]
