@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 from vqfusion.errors import UserError
@@ -26,7 +27,7 @@ def take(path: Path) -> int:
     try:
         _lock(descriptor)
     except OSError as error:
-        holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+        holder = _holder(descriptor)
         os.close(descriptor)
         if error.errno in TAKEN:
             raise UserError(
@@ -42,6 +43,15 @@ def release(descriptor: int) -> None:
     """Release a lock; the empty file stays, so that nobody can lock a new file of the same name meanwhile."""
     os.ftruncate(descriptor, 0)
     os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    """Who has the lock; waits up to a second for the name, which is written after the lock was taken."""
+    for _ in range(20):
+        if name := os.read(descriptor, 200).decode(errors="replace").strip():
+            return name
+        time.sleep(0.05)
+    return "another process"
 
 
 def _lock(descriptor: int) -> None:
