@@ -280,3 +280,13 @@ def test_a_decimal_comma_between_quotes_is_no_thousand():
     Path("a.csv").write_text("time,x\n" + rows)
     assert filled().data[0, :3].tolist() == [0.5, 0.501, 0.502]
     assert Path("b.csv").read_text() == ("time,x\n" + rows).replace('12,""', '12,"0,512"')
+
+
+def test_noise_far_below_the_range_is_left_to_the_last_digit(cli):
+    """One cell of 1e9 among small ones: what the prior can tell is far more than the noise that is told."""
+    cells = [0, 1, 2, 3, 4, 10**9, 6, 7, 8, 9, 10, 11]
+    Path("a.csv").write_text("time,a\n" + "".join(f"{t},{cell}\n" for t, cell in enumerate(cells)))
+    for sigma, said in (("0.1", "left as it is"), ("0", "")):
+        code, _, err = cli("denoise", "a.csv", "--sigma", sigma, "-o", "b.csv", "--force")
+        assert code == 0 and said in err
+        assert Path("b.csv").read_text().split() == Path("a.csv").read_text().split()

@@ -38,6 +38,7 @@ Sampler = Callable[[Question, Tensor, Tensor, Generators], Tensor]
 
 STEPS = 20
 ELEMENTS_AT_ONCE = 2**20  # largest batch of samples of one signal, in elements
+FAINT = 0.1  # of the least level that a prior was trained for: noise below it is left as it is
 LAST = 0.004  # last noise level of a sampler, about 1 / 255
 
 
@@ -94,6 +95,14 @@ def restore_batch(
     like = problem.y.new_empty(1, *problem.operator.signal_shape(problem.y))
     problem.operator.check_rank(like)
     sigma, warnings = _level(problem.operator, problem.y)
+    if isinstance(problem.operator, Denoise) and bool(
+        ((faint := sigma < FAINT * counted.sigma_range[0]) & (sigma > 0)).any()
+    ):
+        sigma = sigma.masked_fill(faint, 0.0)
+        warnings.append(
+            f"noise under {FAINT * counted.sigma_range[0]:.2g} of the range of the values is below what this prior can "
+            "tell, and left as it is; where a few outliers make the range, take them out first"
+        )
     question = Question(asked, problem.operator, problem.y, broadcast_level(sigma, like))
     if float(sigma.max()) > counted.sigma_range[1]:
         warnings.append(
