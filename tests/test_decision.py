@@ -193,6 +193,8 @@ def test_costs_decide_and_a_bad_table_is_one_line(tmp_path):
     costs = Costs.read(path, NAMES)
     assert costs.best(torch.tensor([0.9, 0.05, 0.05])) == ("go", pytest.approx(0.6))
     assert costs.best(torch.tensor([0.5, 0.3, 0.2])) == ("stay", pytest.approx(1.0))
+    path.write_bytes("\ufeffaction;storm;calm;rain\r\ngo;10;0;2\r\nstay;1;1;1\r\n".encode())
+    assert torch.equal(Costs.read(path, NAMES).table, costs.table), "as a spreadsheet saves it"
     for text, what in (
         ("action,storm,calm\ngo,1,2\n", "no column for rain"),
         ("action,storm,calm,rain,snow\ngo,1,2,3,4\n", "'snow' is not a name"),
@@ -200,6 +202,8 @@ def test_costs_decide_and_a_bad_table_is_one_line(tmp_path):
         ("action,storm,calm,rain\ngo,1,2,much\n", "'much' is not a number"),
         ("action,storm,calm,rain\n", "a row for each action"),
         ("action,storm,calm,rain\ngo,1,2,3\ngo,1,2,3\n", "two rows"),
+        ("action,storm,calm,rain,storm\ngo,1,2,3,4\n", "two columns are called 'storm'"),
+        ("action,storm,calm,rain\n\n# prices\n'go',1,2,\"a\nb\"\n", "line 4: the cost .a.*b. is"),
     ):
         path.write_text(text)
         with pytest.raises(UserError, match=what):

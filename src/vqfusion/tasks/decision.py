@@ -1,11 +1,11 @@
 """Task that decides about a label from whatever modalities are at hand."""
 
-import csv
 import os
 from dataclasses import MISSING, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, ClassVar
 
+from vqfusion.data.io.delimited import read_rows
 from vqfusion.errors import UserError
 from vqfusion.tasks.generate import read_given
 from vqfusion.tasks.task import ONE, Answer, Task, option, task
@@ -105,24 +105,15 @@ def read_cases(system: "System", path: str, target: str, known: bool = True) -> 
     """
     from vqfusion.models.decision import Case
 
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a CSV of cases ({error})") from None
-    if len(rows) < 2:
-        raise UserError(f"{path}: a header with slots and a row for each case are needed")
-    header = [cell.strip() for cell in rows[0]]
+    header, rows = read_rows(path, "a header with slots and a row for each case")
     wrong = [name for name in header if name not in (*system.slots, target, GROUP)]
     if wrong:
         raise UserError(f"{path}: column {wrong[0]!r} is not a slot of this model; it has {', '.join(system.slots)}")
     if known and target not in header:
         raise UserError(f"{path}: no column {target!r} with the truth of each case")
     folder, cases = os.path.dirname(path), []
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise UserError(f"{path}, line {number}: {len(row)} cells where the header has {len(header)}")
-        cells = {name: cell.strip() for name, cell in zip(header, row, strict=True) if cell.strip()}
+    for number, row in rows:
+        cells = {name: cell for name, cell in zip(header, row, strict=True) if cell}
         truth, group = cells.pop(target, None), cells.pop(GROUP, None)
         try:
             given = read_given(system, [f"{slot}={value}" for slot, value in cells.items()], folder)

@@ -1,6 +1,9 @@
 """Text of a table as lines of cells: encoding, delimiter, line ends, comments."""
 
+import csv
+import io
 import re
+from pathlib import Path
 
 from vqfusion.errors import UserError
 
@@ -68,3 +71,41 @@ def line_numbers(lines: list[tuple[list[str], str]], rows: list[int]) -> list[in
         numbers.append(number)
         number += bool(end) + sum(cell.count("\n") for cell in cells)
     return [numbers[row] for row in rows]
+
+
+def read_rows(path: str | Path, needed: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and rows of a table of words: cells without spaces around them, empty lines and comments left out.
+
+    Args:
+        path: The file.
+        needed: What it must hold, for the message.
+
+    Returns:
+        The header, and the number of each line in the file with its cells.
+
+    Raises:
+        UserError: The file cannot be read, has no row, a column twice, or a row of another length than the header.
+    """
+    try:
+        text = decoded(Path(path).read_bytes(), str(path))[0]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    reader, rows = (
+        csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text)),
+        list[tuple[int, list[str]]](),
+    )
+    line = 1
+    for cells in reader:
+        if any(cell.strip() for cell in cells) and not is_aside(cells, line - 1):
+            rows.append((line, [cell.strip() for cell in cells]))
+        line = reader.line_num + 1
+    if len(rows) < 2:
+        raise UserError(f"{path}: {needed} are needed")
+    (_, header), *rows = rows
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: two columns are called {twice[0]!r}")
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise UserError(f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}")
+    return header, rows

@@ -1,6 +1,5 @@
 """Costs of actions by truth, and the action of least expected cost."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vqfusion.data.io.delimited import read_rows
 from vqfusion.errors import UserError
 
 
@@ -46,14 +46,7 @@ class Costs:
         Raises:
             UserError: The file cannot be read, a name has no column, or a cost is no number.
         """
-        try:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read as a CSV of costs ({error})") from None
-        if len(rows) < 2:
-            raise UserError(f"{path}: a header `action,NAME,...` and a row for each action are needed")
-        header = [cell.strip() for cell in rows[0]]
+        header, rows = read_rows(path, "a header `action,NAME,...` and a row for each action")
         missing = [name for name in names if name not in header[1:]]
         if missing:
             raise UserError(f"{path}: no column for {', '.join(missing[:5])}; every name that can be true needs one")
@@ -61,11 +54,9 @@ class Costs:
         if unknown:
             raise UserError(f"{path}: {unknown[0]!r} is not a name of this label; they are {', '.join(names[:12])}")
         table, actions = [], []
-        for number, row in enumerate(rows[1:], start=2):
-            if len(row) != len(header):
-                raise UserError(f"{path}, line {number}: {len(row)} cells where the header has {len(header)}")
-            actions.append(row[0].strip())
-            table.append([_cost(row[header.index(name)], path, number) for name in names])
+        for line, row in rows:
+            actions.append(row[0])
+            table.append([_cost(row[header.index(name)], path, line) for name in names])
         if len(set(actions)) < len(actions):
             raise UserError(f"{path}: an action has two rows; give each once")
         return cls(tuple(actions), tuple(names), torch.tensor(table, dtype=torch.float64))
@@ -87,5 +78,5 @@ def _cost(cell: str, path: str | Path, line: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"{path}, line {line}: the cost {cell.strip()!r} is not a number")
+        raise UserError(f"{path}, line {line}: the cost {cell!r} is not a number")
     return value

@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -181,7 +181,7 @@ class Decider:
             for i, p in zip(numbers, calibration.probabilities(plain), strict=True):
                 decision = self._decided(cases[i], p, calibration, coverage, abstain)
                 gains = self._gains(cases[i], acquire, seed) if acquire else ()
-                decisions[i] = Decision(**{**vars(decision), "acquire": gains})
+                decisions[i] = replace(decision, acquire=gains)
         return [one for one in decisions if one is not None]
 
     def _decided(
