@@ -216,3 +216,10 @@ def test_mistakes_are_one_line(mistake, words):
     with pytest.raises(UserError, match=words) as caught:
         mistake(truth, Calibration.fit(truth - 1, truth + 1, truth * 2))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(9,), (9, 8), (6, 7, 8)])
+def test_features_of_signals_smaller_than_their_windows(size):
+    mean = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0))
+    features = local_features(mean, mean, torch.tensor([0.1]))
+    assert features.shape == (*mean.shape, FEATURES) and bool(features.isfinite().all())

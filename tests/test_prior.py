@@ -19,8 +19,9 @@ from vqfusion.errors import UserError
 from vqfusion.hub import ZOO
 from vqfusion.models.restoration.mirrored import MirroredPrior
 from vqfusion.models.restoration.prior import NoisyBatch, Prior, reflect_to_multiple
-from vqfusion.nn.restoration import RestorationNet, box_mean, filled, fold_positions, unfold_positions
+from vqfusion.nn.restoration import RestorationNet, filled, fold_positions, unfold_positions
 from vqfusion.nn.weights import load_weights, save_json
+from vqfusion.nn.windows import box_mean, local_mean
 from vqfusion.train.loop.power_average import averaged
 from vqfusion.train.loop.signals import Interrupted
 from vqfusion.train.recipes import recipe
@@ -198,6 +199,10 @@ def test_a_mean_over_boxes_is_that_of_the_library(pool):
     x = torch.rand(2, 3, *(12, 9, 10)[:rank], generator=torch.Generator().manual_seed(0))
     for reach in (1, 4):
         assert torch.allclose(box_mean(x, reach), pool(x, 2 * reach + 1, 1, reach), atol=1e-6)
+        inside = pool(x, 2 * reach + 1, 1, reach, count_include_pad=False)
+        assert torch.allclose(local_mean(x, 2 * reach + 1), inside, atol=1e-6)
+    whole = x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
+    assert torch.allclose(local_mean(x, 25), whole.expand_as(x), atol=1e-6), "a window beyond all borders"
 
 
 def test_the_answer_has_a_gradient():

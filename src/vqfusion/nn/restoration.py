@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqfusion.nn.blocks import CONVOLUTION
+from vqfusion.nn.windows import box_mean
 
 FILL_REACH = 16  # positions to each side
 
@@ -171,15 +172,6 @@ def filled(x: Float[Tensor, "B C ..."], lost: Bool[Tensor, "B C ..."]) -> Float[
         found = lost & (share > 1e-6)
         x = torch.where(found, box_mean(known, reach) / share.clamp(min=1e-6), x)
         lost, reach = lost & ~found, 2 * reach
-    return x
-
-
-def box_mean(x: Float[Tensor, "B C ..."], reach: int) -> Float[Tensor, "B C ..."]:
-    """Mean over boxes of 2 * reach + 1 positions a side, zeros beyond the borders; one axis after the other."""
-    for axis in range(2, x.ndim):
-        rows = x.movedim(axis, -1)
-        means = F.avg_pool1d(rows.reshape(1, -1, rows.shape[-1]), 2 * reach + 1, 1, reach)
-        x = means.reshape(rows.shape).movedim(-1, axis)
     return x
 
 

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from vqfusion.diffusion.gaussian.noise_level import SIDES, block_places, patches
 from vqfusion.diffusion.gaussian.noise_likeness import BLOCKS, MOST, STEP, mean_and_slopes
 from vqfusion.diffusion.gaussian.odd_areas import clipped_ends, constant_areas
+from vqfusion.nn.windows import local_mean
 
 BINS, FEWEST = 12, 40  # classes of brightness, and patches that one needs
 QUANTILE, NORMAL = 0.2, -0.8416  # of the energies in a class, and of the standard normal distribution
 GROWTH = 2.0  # ratio of the variances at both ends from which on noise counts as growing
 ORDERED = 0.8  # correlation of brightness and variance from which on it does
 NEAR = {1: 9, 2: 5, 3: 3}  # side of the window whose mean is the brightness
-POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,7 @@ class NoiseCurve:
 
     def sigma(self, y: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
         """Standard deviation at each element of noisy signals, at the mean brightness of its surroundings."""
-        rank = y.ndim - 2
-        near = NEAR[rank]
-        mean = POOL[rank](y, near, 1, near // 2, count_include_pad=False)
-        return (self.floor + self.gain * mean).clamp(min=self.least).sqrt()
+        return (self.floor + self.gain * local_mean(y, NEAR[y.ndim - 2])).clamp(min=self.least).sqrt()
 
 
 def noise_curve(signals: Sequence[Float[Tensor, "C ..."]]) -> NoiseCurve | None:

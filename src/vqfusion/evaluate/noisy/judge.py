@@ -20,12 +20,12 @@ from vqfusion.models.restoration.own_noise import HELD_OUT, held_out
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.models.restoration.residual_band import ResidualBand, local_features
 from vqfusion.nn.blind_spot import blinded, separated, trimmed
+from vqfusion.nn.windows import local_mean
 
 MOST = 2**18  # elements that are judged
 PROBE = 0.1  # step of the divergence, in noise levels
 NORMAL = 1.6449  # half-width of the 90 % interval of a normal distribution, in deviations
 COVERAGE = 0.9
-COARSE = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 NEAR, NEAR_SURPLUS = 5, 0.3  # window over which squared errors are averaged for the regression, and its surplus
 DAMPED = 0.25  # power of the widths of the regression that is used: it takes noise for differences
 BLOCK = {1: 256, 2: 24, 3: 12}  # side of the blocks whose means tell a standard error, by rank
@@ -189,7 +189,7 @@ def _part(prior: Prior, signal: Tensor, number: int, room: int, generator: torch
 
 def _detail(x: Tensor, window: int) -> Tensor:
     """A signal without its local mean."""
-    return x - COARSE[x.ndim - 2](x, window, 1, window // 2, count_include_pad=False)
+    return x - local_mean(x, window)
 
 
 def _lost(parts: Sequence[Part], k: int) -> tuple[float, float]:
@@ -202,8 +202,8 @@ def _lost(parts: Sequence[Part], k: int) -> tuple[float, float]:
     for one in parts:
         answered = one.sigma.square() * one.own_detail[k]
         product = (one.y - one.mean) * one.detail[k] - answered
-        side = min(BLOCK[one.y.ndim - 2], *one.y.shape[2:])
-        blocks.append(COARSE[one.y.ndim - 2](product, side).flatten())
+        side, pool = min(BLOCK[one.y.ndim - 2], *one.y.shape[2:]), (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
+        blocks.append(pool[one.y.ndim - 3](product, side).flatten())
         products.append(product.flatten())
         answers.append(answered.flatten())
     power = torch.cat([one.detail[k].square().flatten() for one in parts]).mean().clamp(min=1e-20)
@@ -251,7 +251,7 @@ def _intervals(
     for part in parts:
         features.append(local_features(part.mean, part.y, part.sigma).flatten(0, -2))
         errors.append(part.squared_error.flatten())
-        near = COARSE[part.y.ndim - 2](part.squared_error, NEAR, 1, NEAR // 2, count_include_pad=False)
+        near = local_mean(part.squared_error, NEAR)
         smooth.append(near.flatten())
         rows = torch.arange(part.y.shape[2]) // 8 % 2 == 0  # bands of 8 elements alternate
         first.append(rows.reshape(1, 1, -1, *[1] * (part.y.ndim - 3)).expand(part.y.shape).flatten())

@@ -9,7 +9,7 @@ from torch import Tensor
 from vqfusion.diffusion.operators import JPEG, Denoise, Downsample, Mask
 from vqfusion.diffusion.posterior.proximal import plug_and_play
 from vqfusion.diffusion.posterior.question import Question, noise_levels, sloped
-from vqfusion.nn.restoration import box_mean
+from vqfusion.nn.windows import box_mean
 
 SLOPE = 0.011  # slope of the error of a denoiser of photographs, see `sloped`
 

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from vqfusion.models.restoration.residual_band import local_gradients, local_mean
+from vqfusion.models.restoration.residual_band import local_gradients
+from vqfusion.nn.windows import local_mean
 
 REGIONS = ("clipped", "dark", "bright", "flat", "edge", "texture")
 LEVELS = (12 / 255, 30 / 255)  # noise levels between which signals are told apart

@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqfusion.nn.windows import local_mean
+
 WINDOWS = (3, 7, 15)  # elements a side
 HIDDEN = 24
 FEATURES = 2 * len(WINDOWS) + 4
-POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,6 @@ def local_features(
         features.append(_log(local_mean((mean - local_mean(mean, window)).square(), window).sqrt()))
         features.append(_log(local_mean((guess - mean).square(), window).sqrt()))
     return torch.stack(features, dim=-1)
-
-
-def local_mean(x: Float[Tensor, "B C ..."], window: int) -> Float[Tensor, "B C ..."]:
-    """Mean over windows of this side about each element, at the borders over what is there."""
-    return POOLS[x.ndim - 2](x, window, stride=1, padding=window // 2, count_include_pad=False)
 
 
 def local_gradients(x: Float[Tensor, "B C ..."]) -> list[Float[Tensor, "B C ..."]]:

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vqfusion.diffusion.operators import Operator
-from vqfusion.models.restoration.residual_band import local_mean
+from vqfusion.nn.windows import local_mean
 
 WINDOW, WIDE = 7, 15  # elements a side
 FROM_ENDS = 2.0  # noise levels from the least and the largest value, nearer than which noise may have been clipped

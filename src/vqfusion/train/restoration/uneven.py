@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from vqfusion.nn.windows import local_mean
 from vqfusion.train.restoration.holes import boxes, uniform
 
 
@@ -49,8 +50,7 @@ def uneven_noise(
 
         true = deviation(clean)
         noisy = clean + true * noise
-        pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
-        return noisy, true, deviation(pool(noisy[None], 5, 1, 2, count_include_pad=False)[0])
+        return noisy, true, deviation(local_mean(noisy[None], 5)[0])
     grid = torch.randn(1, 1, *(2 + int(3 * uniform(generator)) for _ in size), generator=generator)
     mode = ("linear", "bilinear", "trilinear")[rank - 1]
     field = torch.exp(0.6 * F.interpolate(grid, tuple(size), mode=mode, align_corners=True)[0])
