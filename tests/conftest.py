@@ -18,6 +18,18 @@ def system():
     return vqfusion.load("emoji")
 
 
+@pytest.fixture(scope="session")
+def prior(tmp_path_factory):
+    """Folder of a tiny prior of pictures, which has learned nothing."""
+    from vqfusion.config import PriorConfig
+    from vqfusion.models.restoration.prior import Prior
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    Prior(PriorConfig(widths=(4, 4), depths=(1, 1), sigma_range=(0.01, 1.0))).eval().save_pretrained(folder)
+    return str(folder)
+
+
 @pytest.fixture
 def cli(capsys, tmp_path, monkeypatch):
     """Run the command in this process, in a fresh folder: `code, out, err = cli("describe", "x.png")`."""

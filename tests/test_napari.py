@@ -4,23 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 import vqfusion
-from vqfusion import Prior, UserError
-from vqfusion.config import PriorConfig
+from vqfusion import UserError
 from vqfusion.napari import denoised, interval, trained
 
 MANIFEST = Path(vqfusion.__file__).parent / "napari" / "napari.yaml"
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("prior")
-    Prior(PriorConfig(widths=(4, 4), depths=(1, 1), sigma_range=(0.01, 1.0))).eval().save_pretrained(folder)
-    return str(folder)
 
 
 def test_the_manifest_names_what_is_there():

@@ -2,25 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from vqfusion import Prior, UserError
-from vqfusion.config import PriorConfig
+from vqfusion import UserError
 from vqfusion.sklearn import CodeFeatures, Denoiser, SeriesImputer
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory):
-    """Folder of a tiny prior of pictures."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("prior")
-    Prior(PriorConfig(widths=(4, 4), depths=(1, 1), sigma_range=(0.01, 1.0))).eval().save_pretrained(folder)
-    return str(folder)
 
 
 def failures(estimator) -> list[str]:
