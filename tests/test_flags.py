@@ -65,10 +65,15 @@ FLAGS = {
         "--token",
         "--workers",
     ],
+    "models": ["--json"],
+    "models push": ["--json", "--licence", "--private"],
+    "models pull": ["--json"],
+    "models export": ["--force", "--json", "--licence", "--output"],
     "mcp": ["--device", "--limit", "--model"],
     "train": ["--device", "--dry-run", "--json", "--output", "--seed", "--start", "--tensorboard"],
 }
 COMMANDS = typer.main.get_command(app).commands
+COMMANDS |= {f"models {name}": command for name, command in COMMANDS["models"].commands.items()}
 
 
 def test_the_verbs_are_these():

@@ -1,6 +1,7 @@
-"""push_to_hub against a small server of our own that speaks the hub's protocol, in a process with no other network."""
+"""Publishing and fetching, against a small server that speaks the hub's protocol, in a process without network."""
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from vqfusion.models.restoration.prior import Prior
 from vqfusion.nn.card import card
 from vqfusion.tokenizers.quantizers import FiniteScalarQuantizer
 
+COMMIT = "3" * 40
 PUSH = """
 import sys, vqfusion
 model = vqfusion.load(sys.argv[1], "cpu")
@@ -39,7 +41,30 @@ class Hub(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        self.answer({"sha": "0" * 40, "siblings": [], "id": "ada/small"})
+        if "/resolve/" in self.path:
+            return self.file(body=True)
+        held = [{"rfilename": name, "size": len(data)} for name, data in self.files.items()]
+        if "/tree/" in self.path:
+            return self.answer(
+                [{"type": "file", "path": one["rfilename"], "size": one["size"], "oid": "0" * 40} for one in held]
+            )
+        return self.answer({"sha": COMMIT, "siblings": held, "id": "ada/small"})
+
+    def do_HEAD(self):
+        self.file(body=False)
+
+    def file(self, body):
+        """One file of the only commit there is."""
+        data = self.files.get(self.path.partition("?")[0].rpartition("/")[2])
+        if data is None:
+            return self.answer({}, 404)
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -78,10 +103,21 @@ def hub():
     server.server_close()
 
 
-def push(code, folder, endpoint, home):
+def environment(endpoint, home):
     env = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
     env |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    return subprocess.run([sys.executable, "-c", code, folder], env=env, capture_output=True, text=True)
+    return env | {"HF_HUB_DISABLE_XET": "1"}
+
+
+def push(code, folder, endpoint, home):
+    command = [sys.executable, "-c", code, folder]
+    return subprocess.run(command, env=environment(endpoint, home), capture_output=True, text=True)
+
+
+def models(hub, home, *arguments, **more):
+    """`vqfusion models ...` in a process of its own."""
+    command = [sys.executable, "-m", "vqfusion", "models", *map(str, arguments)]
+    return subprocess.run(command, env=environment(hub, home) | more, capture_output=True, text=True)
 
 
 def test_a_pushed_model_is_whole_and_has_its_card(hub, tmp_path):
@@ -126,3 +162,31 @@ def test_the_card_of_a_shipped_model_has_its_scores(system):
         "vqfusion.load('ada/emoji')",
     ):
         assert words in page, page[:1500]
+
+
+@pytest.mark.slow
+def test_push_then_pull_by_the_command(hub, tmp_path):
+    tmp_path.chmod(0o755)
+    ours = Prior(PriorConfig(widths=(4, 8), depths=(1, 1)))
+    ours.save_pretrained(tmp_path / "own")
+    home = tmp_path / "home"
+    done = models(
+        hub, home, "push", tmp_path / "own", "ada/small", "--licence", "cc-by-4.0", "--json", HF_TOKEN="hf_test"
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["url"].endswith("1" * 40)
+    assert "license: cc-by-4.0" in Hub.files["README.md"].decode()
+    Hub.files["run.py"] = b"raise SystemExit"  # what does not belong to a model is not fetched
+    done = models(hub, home, "pull", "ada/small")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == f"ada/small@{COMMIT}"
+    folder = home / "hub" / "models--ada--small" / "snapshots" / COMMIT
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "prior.safetensors"]
+    assert vqfusion.load(str(folder), "cpu").config == ours.config
+    done = models("http://127.0.0.1:9", home, "pull", f"ada/small@{COMMIT}", "--json")  # a commit needs no hub
+    assert done.returncode == 0 and json.loads(done.stdout)["licence"] == "cc-by-4.0", done.stderr
+    done = models(hub, tmp_path / "other", "pull", "ada/small", VQFUSION_MAX_MODEL_BYTES="1K")
+    assert done.returncode == 2 and "VQFUSION_MAX_MODEL_BYTES" in done.stderr
+    del Hub.files["config.json"]
+    done = models(hub, tmp_path / "other", "pull", "ada/small")
+    assert done.returncode == 2 and "holds no vqfusion model on the hub" in done.stderr

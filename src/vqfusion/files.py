@@ -115,6 +115,11 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"{folder}: the folder cannot be written to; choose another")
 
 
+def cache_folder() -> Path:
+    """Folder for what can be made again: `$XDG_CACHE_HOME/vqfusion` or `~/.cache/vqfusion`; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqfusion"
+
+
 def own_folder(folder: Path) -> Path:
     """Create a folder for the user alone, for programs that are stored there and run again.
 

@@ -82,6 +82,7 @@ CONFIG_BYTES = Limit("VQFUSION_MAX_CONFIG_BYTES", lambda: 16 * 2**20)
 SAMPLES = Limit("VQFUSION_MAX_SAMPLES", lambda: 10_000, "results")
 STEPS = Limit("VQFUSION_MAX_STEPS", lambda: 10_000, "steps")
 CODES = Limit("VQFUSION_MAX_CODES", lambda: 2**21, "codes")  # a picture of 134 million pixels at one for 8 x 8
+MODEL = Limit("VQFUSION_MAX_MODEL_BYTES", lambda: 8 * 2**30)  # files of one model that is fetched or unpacked
 
 BLOCK = 4096  # bytes of Python objects per layer, beside its weights
 

@@ -11,6 +11,7 @@ from vqfusion.commands.export import export
 from vqfusion.commands.inspect import inspect
 from vqfusion.commands.look import data, doctor
 from vqfusion.commands.measure import evaluate
+from vqfusion.commands.models import models
 from vqfusion.commands.serve import mcp, serve
 from vqfusion.commands.train.train import train
 from vqfusion.commands.verbs import add_verbs
@@ -38,6 +39,7 @@ OTHER_VERBS: dict[str, Callable[..., None]] = {
 }
 for name, verb in OTHER_VERBS.items():
     app.command(name, rich_help_panel="Models and data")(verb)
+app.add_typer(models, name="models", rich_help_panel="Models and data")
 
 
 def _version(wanted: bool) -> bool:

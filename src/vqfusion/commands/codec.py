@@ -76,7 +76,7 @@ def decode(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUTS", help=".vqf files, folders or - for standard input")],
     output: Output = None,
     model: Annotated[
-        str | None, typer.Option(help="name in the zoo, folder, or owner/name; default: the one that the file names")
+        str | None, typer.Option(help="name, folder, zip or owner/name; default: the one that the file names")
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="take the model that a file names from a folder or the hub")

@@ -13,7 +13,7 @@ from vqfusion.errors import UserError
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="name in the zoo, folder, or owner/name on the hub")] = "photo",
+    model: Annotated[str, typer.Argument(help="name in the zoo, folder, zip, or owner/name on the hub")] = "photo",
     output: Annotated[str | None, output_option("folder; default: <model>-onnx")] = None,
     force: Force = False,
     as_json: Json = False,

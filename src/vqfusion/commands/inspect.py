@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="name in the zoo, folder, or owner/name on the hub")] = "emoji",
+    model: Annotated[str, typer.Argument(help="name in the zoo, folder, zip, or owner/name on the hub")] = "emoji",
     data: Annotated[str | None, typer.Option(help="data set, folder or manifest; default: the model's own")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many samples for each tokenizer")] = 256,
     output: Annotated[str | None, output_option("page; default: <model>.inspect.html")] = None,

@@ -14,9 +14,9 @@ def output_option(what: str) -> typer.models.OptionInfo:
 
 
 Output = Annotated[str | None, output_option("file, or folder for several inputs")]
-Model = Annotated[str, typer.Option(help="name in the zoo, folder, or owner/name on the hub")]
+Model = Annotated[str, typer.Option(help="name in the zoo, folder, zip, or owner/name on the hub")]
 FittingModel = Annotated[
-    str | None, typer.Option(help="name, folder or owner/name; default: the prior for such inputs")
+    str | None, typer.Option(help="name, folder, zip or owner/name; default: the prior for such inputs")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")]
 Seed = Annotated[int, typer.Option(min=0, help="same seed, same result")]

@@ -92,7 +92,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         CONFIG_BYTES.require(path.stat().st_size, str(path))
-        data = _constructed(path)
+        data = construct(path.read_text(encoding="utf-8"), str(path))
     except RecursionError:
         raise UserError(f"{path}: not valid YAML (nested too deeply)") from None
     except yaml.YAMLError as error:
@@ -110,14 +110,14 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def _constructed(path: Path) -> Any:
-    """Content of a YAML file; UserError where aliases and merge keys would expand it beyond all measure."""
-    loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+def construct(text: str, where: str) -> Any:
+    """Content of YAML text; UserError where aliases and merge keys would expand it beyond all measure."""
+    loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        CONFIG_VALUES.require(_values(node, {}), str(path))
+        CONFIG_VALUES.require(_values(node, {}), where)
         return loader.construct_document(node)
     finally:
         loader.dispose()

@@ -12,7 +12,9 @@ from torch import nn
 
 from vqfusion.config import Config, validated
 from vqfusion.errors import UserError
-from vqfusion.nn.card import CARD, card, own_card, write_card
+from vqfusion.nn.bundle import export_zip, write_bundle
+from vqfusion.nn.card import write_card
+from vqfusion.nn.remote import local_folder, publish
 from vqfusion.nn.weights import (
     half_precision,
     load_into,
@@ -105,15 +107,19 @@ class Pretrained:
         save_json(where / "config.json", contract)
         write_card(self, where)
 
-    def push_to_hub(self, repo_id: str, private: bool = False, token: str | None = None) -> str:
+    def push_to_hub(
+        self, repo_id: str, private: bool = False, token: str | None = None, licence: str | None = None
+    ) -> str:
         """Publish the model on the Hugging Face hub, with its model card; `vqfusion.load(repo_id)` opens it.
 
-        A card that was written by hand in the folder of the model is kept.
+        Scores and calibrated intervals in the folder that the model was loaded from go along where the weights are
+        still those. A card that was written by hand in that folder is kept.
 
         Args:
             repo_id: `owner/name`; the repository is created where it is missing.
             private: Whether a new repository is visible to its owner only.
             token: Access token with write permission; None uses that of `hf auth login`.
+            licence: Licence of the weights for the generated card, as the hub writes it: `cc-by-4.0`, `mit`.
 
         Returns:
             URL of the commit.
@@ -121,30 +127,31 @@ class Pretrained:
         Raises:
             UserError: The upload failed: no such owner, no permission, no connection.
         """
-        from huggingface_hub import HfApi
-
         with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            known = self.folder or Path(folder)
-            page = own_card(known) or card(self, known, repo_id)
-            (Path(folder) / CARD).write_text(page, encoding="utf-8")
-            try:
-                api = HfApi(token=token)
-                api.create_repo(repo_id, private=private, exist_ok=True)
-                return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message="Model"))
-            except Exception as error:  # the client raises errors of several libraries
-                reason = " ".join(str(error).split())[:160]
-                raise UserError(
-                    f"{repo_id}: the hub did not take the model ({type(error).__name__}: {reason}); check the name, "
-                    "the connection and `hf auth login`"
-                ) from None
+            write_bundle(self, Path(folder), repo_id, licence)
+            return publish(Path(folder), repo_id, private, token)
+
+    def export(self, path: str | Path, licence: str | None = None, overwrite: bool = False) -> None:
+        """Write the model to one zip file, which `vqfusion.load` and `--model` open.
+
+        It holds what `push_to_hub` publishes.
+
+        Args:
+            path: File to make; its name ends in `.zip`.
+            licence: Licence of the weights for the generated card, such as `cc-by-4.0`.
+            overwrite: Replace an existing file.
+
+        Raises:
+            UserError: The file exists or cannot be written, or its name has another suffix.
+        """
+        export_zip(self, Path(path), licence, overwrite)
 
     @classmethod
     def from_pretrained(cls: type[AnyPretrained], folder: str | Path, device: str | None = "cpu") -> AnyPretrained:
-        """Load what `save_pretrained` wrote, in evaluation mode.
+        """Load what `save_pretrained`, `export` or `push_to_hub` wrote, in evaluation mode.
 
         Args:
-            folder: Folder of the model.
+            folder: Folder of the model, its zip, or `owner/name` or `owner/name@revision` on the Hugging Face hub.
             device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes CUDA where available.
 
         Returns:
@@ -153,6 +160,7 @@ class Pretrained:
         Raises:
             UserError: The folder holds another kind of model, or is damaged.
         """
+        folder = local_folder(folder)
         stored = read_stored(folder)
         if stored.kind != cls.kind:
             raise UserError(f"{folder}: holds a {stored.kind}, not a {cls.kind}; vqfusion.load opens every kind")

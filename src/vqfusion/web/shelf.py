@@ -32,7 +32,7 @@ class Shelf:
         for one in given:
             name, _, place = one.rpartition("=")
             folder = find_model(place)
-            name = name or Path(place).name
+            name = name or Path(place).name.removesuffix(".zip")
             if name in self.folders:
                 raise UserError(f"--model {one}: there is a model {name!r} already; give it as another-name={place}")
             self.folders[name] = folder

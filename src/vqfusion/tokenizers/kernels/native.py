@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vqfusion.files import own_folder
+from vqfusion.files import cache_folder, own_folder
 
 SOURCE = files("vqfusion.tokenizers.kernels") / "nearest_code.cpp"
 COMPILERS = ("c++", "g++", "clang++")
@@ -38,7 +38,7 @@ def load() -> Callable[[Tensor, Tensor], Tensor]:
         UserError: Other users can write to the cache folder.
     """
     source = SOURCE.read_bytes()
-    path = own_folder(_cache()) / f"nearest_code-{_digest(source)}.so"
+    path = own_folder(cache_folder()) / f"nearest_code-{_digest(source)}.so"
     if not path.exists():
         _compile(source, path)
     try:
@@ -70,10 +70,6 @@ def load() -> Callable[[Tensor, Tensor], Tensor]:
         return indices
 
     return search
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vqfusion"
 
 
 def _digest(source: bytes) -> str:
