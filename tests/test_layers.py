@@ -170,6 +170,7 @@ def test_restoring_loads_no_model_over_codes(tmp_path):
 NAMING = {
     "commands/inspect_page.py",
     "train/fusion/draws.py",
+    "train/fusion/mix.py",
     "train/fusion/own_data.py",
     "train/fusion/preview.py",
     "train/fusion/recipe.py",

@@ -121,7 +121,7 @@ def test_training_scans_its_folder_once_and_decodes_each_picture_once(cli, tmp_p
         return read(path, *arguments)
 
     monkeypatch.setattr(folder, "read", counting)
-    monkeypatch.setattr(folder, "open_folder", lambda path: scanned.append(path) or scan(path))
+    monkeypatch.setattr(folder, "open_folder", lambda *given: scanned.append(given) or scan(*given))
     code, _, err = cli("train", tmp_path / "my.yaml", "-o", "run", "--device", "cpu")
     assert code == 0, err
     assert len(scanned) == 1 and set(decoded.values()) == {1}

@@ -42,7 +42,7 @@ def inspect(
         from vqfusion.models.codec.codec import Codec
 
         codec = Codec.from_pretrained(find_model(model), device)
-        dataset = open_dataset(data or codec.config.data)
+        dataset = open_dataset(data) if data else open_dataset(codec.config.data, codec.config.reading)
         split = "val" if dataset.select(split="val") and data is None else None
         shown: list[Shown] = []
         left_out: dict[str, str] = {}

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from vqfusion.data import Dataset
 
 EXTRAS = {
-    "eval": ("jiwer", "pocketsphinx", "pystoi", "skimage"),
-    "data": ("espeakng_loader",),
+    "eval": ("jiwer", "pocketsphinx", "pystoi", "sacrebleu", "skimage"),
+    "data": ("espeakng_loader", "pyarrow"),
     "track": ("tensorboard",),
     "volume": ("nibabel", "tifffile"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
@@ -26,7 +26,7 @@ EXTRAS = {
 
 
 def data(
-    name: Annotated[str, typer.Argument(help="emoji, digits, solids, waves, a folder, or a .jsonl manifest")],
+    name: Annotated[str, typer.Argument(help="emoji, digits, solids, waves, a folder, a .jsonl manifest, or a table")],
     as_json: Json = False,
 ) -> None:
     """Show what a data set holds: records, splits, slots and licence."""

@@ -12,6 +12,7 @@ from vqfusion.config.models import (
     PriorConfig,
     SlotConfig,
 )
+from vqfusion.config.reading import ReadingConfig
 from vqfusion.config.tokenizers import (
     AudioTokenizerConfig,
     ImageTokenizerConfig,
@@ -46,6 +47,7 @@ __all__ = [
     "PriorTrainingConfig",
     "QuantizerConfig",
     "QuantizerName",
+    "ReadingConfig",
     "SeriesTokenizerConfig",
     "ShortConfig",
     "SlotConfig",

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from vqfusion.config.base import Config, Count, NotNegative, PlainName, Seed, Share, TokenizerName, Whole
 from vqfusion.config.models import FusionConfig
+from vqfusion.config.reading import ReadingConfig
 from vqfusion.config.tokenizers import TokenizerConfig
 from vqfusion.config.training import StageConfig, check_batch
 from vqfusion.limits import MEMORY
@@ -49,12 +50,13 @@ class DrawConfig(Config):
     all_keys: bool = False
 
 
-class ChainConfig(Config):
+class ChainConfig(ReadingConfig):
     """A whole system from raw data: data set, tokenizers, Fusion, and how each is trained.
 
     Attributes:
         name: Name of the model.
-        data: Folder, manifest, or name of a built-in data set.
+        data: Folder, manifest, table, or name of a built-in data set; `ReadingConfig` has the keys that say what its
+            columns and names mean.
         seed: Random seed.
         limit_keys: Number of keys of the training split that Fusion learns from; all by default. Tokenizers learn from
             everything.
@@ -120,12 +122,13 @@ class ChainConfig(Config):
         return any(name.endswith(f"@{view}") for name in self.fusion.slots)
 
 
-class ShortConfig(Config):
+class ShortConfig(ReadingConfig):
     """Short form of a chain for one's own data; the rest follows from the data and the size.
 
     Attributes:
         name: Name of the model.
-        data: Folder, manifest, or name of a built-in data set.
+        data: Folder, manifest, table, or name of a built-in data set; `ReadingConfig` has the keys that say what its
+            columns and names mean.
         size: Size of all networks.
         image_size: Pictures are resized to this many pixels a side.
         languages: Languages of the texts.
@@ -135,7 +138,9 @@ class ShortConfig(Config):
         seed: Random seed.
         limit_keys: Number of keys of the training split that Fusion learns from.
         slots: Slots to train; all that the data have by default.
-        draws: The training mix; without one, every modality is learned from every other.
+        tasks: What it is for: verbs such as `transcribe` and `speak`, or slots such as `label -> image`; by default
+            every slot is learned from every other.
+        draws: The training mix, in place of `tasks`.
     """
 
     name: PlainName
@@ -149,7 +154,14 @@ class ShortConfig(Config):
     seed: Seed = 0
     limit_keys: Count | None = None
     slots: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
     draws: tuple[DrawConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_mix(self) -> "ShortConfig":
+        if self.tasks and self.draws:
+            raise ValueError("tasks and draws both say what is learned; leave one out")
+        return self
 
     @model_validator(mode="after")
     def _batch_fits_in_memory(self) -> "ShortConfig":

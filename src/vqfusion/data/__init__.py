@@ -2,6 +2,10 @@
 
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vqfusion.config.reading import ReadingConfig
 
 _HOME = {
     "Record": "record", "Dataset": "record",
@@ -19,13 +23,14 @@ ELSEWHERE = ("photos", "mni152", "brains", "speech", "train400", "sensors")
 __all__ = ["open_dataset", *_HOME]
 
 
-def open_dataset(name: str | Path):
+def open_dataset(name: str | Path, reading: "ReadingConfig | None" = None):
     """Open a data set.
 
     Args:
-        name: "emoji", "digits", "solids" (volumes), "waves" (series), a manifest that ends in .jsonl, or a folder.
-            "photos", "mni152", "brains" (volumes), "speech", "train400" and "sensors" (series) are read from where
-            other packages put them.
+        name: "emoji", "digits", "solids" (volumes), "waves" (series), a manifest that ends in .jsonl, a table (.csv,
+            .tsv, .parquet), or a folder of files or of tables. "photos", "mni152", "brains" (volumes), "speech",
+            "train400" and "sensors" (series) are read from where other packages put them.
+        reading: What columns, folders and file names mean, for one's own data.
 
     Returns:
         The data set.
@@ -33,17 +38,29 @@ def open_dataset(name: str | Path):
     Raises:
         UserError: It is none of these, or what it needs is missing.
     """
+    from vqfusion.config.reading import ReadingConfig
     from vqfusion.errors import UserError
 
+    reading = reading or ReadingConfig()
     if name in BUILT_IN + ELSEWHERE:
+        if reading != ReadingConfig():
+            raise UserError(f"data set {name!r} is built in: columns, folders, files and group are for your own data")
         return getattr(importlib.import_module(f"{__name__}.{name}"), f"open_{name}")()
     path = Path(name)
     if path.is_dir():
-        return importlib.import_module(f"{__name__}.folder").open_folder(path)
-    if path.is_file() and path.suffix.lower() == ".jsonl":
+        return importlib.import_module(f"{__name__}.folder").open_folder(path, reading)
+    table = importlib.import_module(f"{__name__}.table")
+    plain = not (reading.columns or reading.group)
+    if path.is_file() and path.suffix.lower() == ".jsonl" and plain:
         return importlib.import_module(f"{__name__}.manifest").open_manifest(path)
+    if path.is_file() and path.suffix.lower() in (".jsonl", *table.SUFFIXES):
+        if reading.folders or reading.files:
+            raise UserError(f"{path}: is a table; `folders` and `files` are for folders of files")
+        return importlib.import_module(f"{__name__}.columns").open_tables({path: None}, reading, path.stem)
     known = ", ".join(BUILT_IN + ELSEWHERE)
-    raise UserError(f"no data set {str(name)!r}: give {known}, a folder or a .jsonl manifest")
+    raise UserError(
+        f"no data set {str(name)!r}: give {known}, a folder, a .jsonl manifest, or a table (.csv, .tsv, .parquet)"
+    )
 
 
 def __getattr__(name: str):

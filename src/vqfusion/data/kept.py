@@ -38,6 +38,24 @@ def kept(dataset: Dataset, image_size: int, sample_rate_hz: int | None = None) -
     return replace(dataset, records=[replace(one, sources=once(one.sources)) for one in dataset.records])
 
 
+class Shape(NamedTuple):
+    """Size of a signal along its axes, and its sample rate."""
+
+    sizes: tuple[int, ...]
+    sample_rate_hz: int | None
+
+
+def shape_of(sample: Sample) -> Shape:
+    """Shape of a sample as it is; () for texts and names."""
+    return Shape(tuple(sample.data.shape[1:]) if isinstance(sample.data, Tensor) else (), sample.sample_rate_hz)
+
+
+def original_shape(source: Source) -> Shape:
+    """Shape of what a source reads, before it was made as small as a training takes it."""
+    sample = source()
+    return getattr(source, "was", None) or shape_of(sample)
+
+
 @dataclass
 class _Room:
     """Bytes that may still be filled."""
@@ -55,15 +73,17 @@ class _Room:
 class _Once:
     """A source whose sample is decoded at the first call and kept from then on, a picture as bytes."""
 
-    __slots__ = ("image_size", "kept", "room", "sample_rate_hz", "source")
+    __slots__ = ("image_size", "kept", "room", "sample_rate_hz", "source", "was")
 
     def __init__(self, source: Source, room: _Room, image_size: int, sample_rate_hz: int | None):
         self.source, self.room, self.image_size, self.sample_rate_hz = source, room, image_size, sample_rate_hz
         self.kept: Sample | _Bytes | None = None
+        self.was: Shape | None = None
 
     def __call__(self) -> Sample:
         if self.kept is None:
-            small = self._small(self.source())
+            sample = self.source()
+            self.was, small = shape_of(sample), self._small(sample)
             if not self.room.take(_size(small.data)):
                 return small.sample if isinstance(small, _Bytes) else small
             self.kept = small

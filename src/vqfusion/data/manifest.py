@@ -44,7 +44,8 @@ def open_manifest(path: str | Path) -> Dataset:
     return Dataset(path.stem, records)
 
 
-def _record(line: bytes, folder: Path) -> Record:
+def object_in(line: bytes) -> dict[str, Any]:
+    """The object in a line of JSON; UserError where there is none, or its texts are no Unicode."""
     try:
         row = json.loads(line.decode("utf-8-sig"))
         json.dumps(row, ensure_ascii=False).encode()
@@ -60,6 +61,11 @@ def _record(line: bytes, folder: Path) -> Record:
         raise UserError("holds a number of too many digits") from None
     if not isinstance(row, dict):
         raise UserError("is not an object of slots; write {...}")
+    return row
+
+
+def _record(line: bytes, folder: Path) -> Record:
+    row = object_in(line)
     key, split = row.pop("key", None), row.pop("split", None)
     if not row:
         raise UserError("has no slots")
@@ -89,5 +95,6 @@ def _source(slot: str, value: Any, folder: Path) -> Source:
     if kind in LABELS:
         return partial(Sample, "label", value.strip())
     raise UserError(
-        f"unknown slot {SHORT.repr(slot)}; use {', '.join(SIGNALS)}, text:xx (xx a language), {', '.join(LABELS)}"
+        f"unknown slot {SHORT.repr(slot)}; use {', '.join(SIGNALS)}, text:xx (xx a language), {', '.join(LABELS)}, or "
+        "say in the YAML file what it is: `columns: {mood: emotion}`"
     )

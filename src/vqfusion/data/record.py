@@ -67,6 +67,7 @@ class Dataset:
         held_out_pairs: Pairs of languages that never occur as given and target in training.
         licence: Licence and attribution.
         keywords: Further words for a concept, as `keywords[key][language]`, where the set has them.
+        remarks: What reading it found, as topic and sentence: how it was divided, what was dropped or not used.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Dataset:
     held_out_pairs: frozenset[frozenset[str]] = frozenset()
     licence: str = ""
     keywords: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict, repr=False)
+    remarks: tuple[tuple[str, str], ...] = ()
 
     def select(self, split: str | None = None, held_out: str | None = None, slots: Iterable[str] = ()) -> list[Record]:
         """Records of a split, of a held-out kind and with certain slots.

@@ -59,10 +59,12 @@ def data_of(system: "System", dataset: "Dataset | str | None") -> "Dataset":
     """Data set to evaluate a system on: the given one, by default its own; UserError where it is missing."""
     from vqfusion.data import open_dataset
 
-    if dataset is not None:
-        return open_dataset(dataset) if isinstance(dataset, str) else dataset
+    if isinstance(dataset, str) and dataset != system.config.data:
+        return open_dataset(dataset)
+    if dataset is not None and not isinstance(dataset, str):
+        return dataset
     try:
-        return open_dataset(system.config.data)
+        return open_dataset(system.config.data, system.config.reading)
     except UserError as error:
         raise UserError(
             f"model {system.config.name!r} is judged on the data that it was trained on, and {error}; "

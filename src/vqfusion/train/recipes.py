@@ -14,7 +14,7 @@ KINDS = (fusion, restoration, latent)
 
 
 def recipe(
-    name: str, opened: Callable[[str], Dataset] = open_dataset
+    name: str, opened: Callable[..., Dataset] = open_dataset
 ) -> ChainConfig | PriorTrainingConfig | LatentTrainingConfig:
     """The config of a named recipe or of a YAML file.
 

@@ -28,6 +28,12 @@ class FusionTraining(Training[ChainConfig]):
             sizes += [draw.batch or chain.fusion_stage.batch for draw in chain.draws]
         return min(sizes, default=1)
 
+    def summary(self) -> list[tuple[str, str]]:
+        from vqfusion.data import BUILT_IN, ELSEWHERE
+        from vqfusion.data.summary import summary
+
+        return [] if self.config.data in BUILT_IN + ELSEWHERE else summary(self.data)
+
     def estimates(self) -> "Sequence[Estimate]":
         from vqfusion.train.fusion.estimate import estimate
         from vqfusion.train.loop.accelerator import make_accelerator

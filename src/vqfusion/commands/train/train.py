@@ -4,7 +4,6 @@ The same command resumes a training that was stopped.
 """
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,10 +61,10 @@ def _training(
     from vqfusion.commands.train.latent import LatentTraining
     from vqfusion.commands.train.restoration import RestorationTraining
     from vqfusion.config import LatentTrainingConfig, PriorTrainingConfig
-    from vqfusion.data import open_dataset
+    from vqfusion.data.opened import Opened
     from vqfusion.train.recipes import recipe as find
 
-    opened = cache(open_dataset)
+    opened = Opened()
     config = find(recipe, opened)
     if seed is not None:
         config = config.model_copy(update={"seed": seed})

@@ -42,7 +42,7 @@ class Training(ABC, Generic[AnyTraining]):
         folder: Path,
         device: str | None,
         start: str | None,
-        opened: "Callable[[str], Dataset]",
+        opened: "Callable[..., Dataset]",
     ):
         self.config: AnyTraining = config
         self.folder = folder
@@ -88,6 +88,10 @@ class Training(ABC, Generic[AnyTraining]):
         """Suggested commands for the trained model."""
         return [f"use it with --model {self.folder}"]
 
+    def summary(self) -> list[tuple[str, str]]:
+        """Rows on what was read, how it was divided, and what was dropped and why."""
+        return []
+
     def train(self, tensorboard: bool) -> dict[str, Any]:
         """Train and return the report."""
         from vqfusion.hub import find_model
@@ -98,10 +102,25 @@ class Training(ABC, Generic[AnyTraining]):
         begin = find_model(self.start) if self.start else None
         on_metrics = track(self.folder / "tensorboard") if tensorboard else None
         started = time.monotonic()
+        self.tell_data()
         with stoppable():
             made = self.run(begin, on_metrics)
         report = {"recipe": self.config.name, "output": str(self.folder), "seed": self.config.seed}
         return report | made | {"seconds": round(time.monotonic() - started, 3)}
+
+    def tell_data(self) -> None:
+        """Print the summary of the data before a new training."""
+        from rich.console import Console
+        from rich.table import Table
+
+        from vqfusion.train.loop.run import NEW
+
+        if not is_first_process() or self.run_folder().state() != NEW or not (rows := self.summary()):
+            return
+        table = Table(show_header=False, title=f"data {self.config.data}", title_justify="left")
+        for row in rows:
+            table.add_row(*row)
+        Console(stderr=True, markup=False, emoji=False).print(table)
 
     def cost(self) -> "Sequence[Estimate]":
         """The cost of every network; UserError where the training would not begin."""
@@ -122,6 +141,7 @@ class Training(ABC, Generic[AnyTraining]):
             "state": state,
             "networks": [asdict(one) | {"peak_bytes": one.peak_bytes, "seconds": one.seconds} for one in costs],
             "seconds": sum(one.seconds for one in costs),
+            "data": [list(row) for row in self.summary()],
             self.section: self.config.model_dump(mode="json"),
         }
 
@@ -132,6 +152,8 @@ class Training(ABC, Generic[AnyTraining]):
 
         table = Table(show_header=False, title=f"recipe {self.config.name}", title_justify="left")
         table.add_row("data", f"{self.config.data}, seed {self.config.seed}")
+        for row in self.summary():
+            table.add_row(*row)
         table.add_row("run", f"{self.folder} ({self.run_folder().state()})")
         for row in self.rows(costs):
             table.add_row(*row)

@@ -23,10 +23,10 @@ from vqfusion.train.fusion.views import made_from
 NO_TOKENS = torch.empty(0, dtype=torch.int64)
 
 
-def open_data(training: ChainConfig, opened: Callable[[str], Dataset] = open_dataset) -> Dataset:
+def open_data(training: ChainConfig, opened: Callable[..., Dataset] = open_dataset) -> Dataset:
     """The data set of a training, each sample of which is decoded once, as large as the training takes it."""
     rates = {one.sample_rate_hz for one in training.tokenizers.values() if isinstance(one, AudioTokenizerConfig)}
-    return kept(opened(training.data), training.image_size, rates.pop() if len(rates) == 1 else None)
+    return kept(opened(training.data, training.reading), training.image_size, rates.pop() if len(rates) == 1 else None)
 
 
 def check(training: ChainConfig, data: Dataset) -> None:

@@ -1,6 +1,7 @@
 """Full config of a chain from a short one: slots from the data, networks from one size setting."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from vqfusion.config import (
@@ -22,6 +23,7 @@ from vqfusion.data import Dataset
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
 from vqfusion.models.fusion.slots import SlotName
+from vqfusion.train.fusion.mix import default_tasks, mix
 
 # size: dim, layers, heads of Fusion; widths of the picture networks; width of the sound networks; BPE vocabulary
 SIZES = {
@@ -29,6 +31,7 @@ SIZES = {
     "small": (192, 4, 3, (24, 48, 96), 160, 1024),
     "base": (256, 6, 4, (32, 64, 128), 256, 4096),
 }
+MANY_NAMES = 100  # more names than this, of which hardly one repeats, are no classes
 TEXT_TOKENS, SOUND_CODES, SOUND_PATCH = 32, 192, 4
 
 
@@ -95,9 +98,16 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
     if all(slot.shape == (1,) for slot in slots.values()):  # a label alone is nothing to learn
         slots = {}
         tokenizers = {n: one for n, one in tokenizers.items() if one.kind != "label"}
+    draws = short.draws or (mix(slots, short.tasks or default_tasks(slots)) if slots else ())
+    if not short.draws:
+        slots = _used(slots, draws)
+        unused = {name for name in tokenizers if name not in {slot.tokenizer for slot in slots.values()}}
+        tokenizers = {name: one for name, one in tokenizers.items() if name not in unused or _stands_alone(name)}
+        stages = {name: stage for name, stage in stages.items() if name in tokenizers}
     return ChainConfig(
         name=short.name,
         data=short.data,
+        **short.reading.model_dump(),
         seed=short.seed,
         limit_keys=short.limit_keys,
         image_size=short.image_size,
@@ -114,30 +124,19 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
             ema_decay=0.998,
             draws_per_step=2,
         ),
-        draws=short.draws or default_draws(slots),
+        draws=draws,
     )
 
 
-def default_draws(slots: dict[str, SlotConfig]) -> tuple[DrawConfig, ...]:
-    """Draws of every slot, with its length, alone and from every other; pictures and sound most often.
+def _used(slots: dict[str, SlotConfig], draws: tuple[DrawConfig, ...]) -> dict[str, SlotConfig]:
+    """Slots that some draw gives or asks for."""
+    asked = {slot for draw in draws for group in (draw.given, draw.target, *draw.also) for slot in group}
+    return {name: slot for name, slot in slots.items() if name in asked}
 
-    Half of the examples of pictures and sounds given something else have a fully hidden target.
-    """
-    contents = [name for name, slot in slots.items() if not slot.is_length]
-    draws = []
-    for target in contents:
-        modality = SlotName.parse(target).modality
-        weight = {"image": 3.0, "audio": 3.0, "text": 2.0}.get(modality, 1.0)
-        length = f"length:{SlotName.parse(target).language or target}"
-        sources = [()] + [(given,) for given in contents if given != target]
-        for given in sources:
-            share, drop = (weight, 0.1) if given else (weight / 4, 0.0)
-            also = ((length,),) if slots[target].variable else ()
-            whole = 0.5 if given and modality in ("image", "audio") else 0.0
-            draws.append(
-                DrawConfig(given=given, target=(target,), also=also, weight=share, drop_given=drop, all_hidden=whole)
-            )
-    return tuple(draws)
+
+def _stands_alone(tokenizer: str) -> bool:
+    """Whether a tokenizer is of a modality that gets no slot, so that it is trained by itself."""
+    return tokenizer in MODALITIES and MODALITIES[tokenizer].own_units
 
 
 def _usable(short: ShortConfig, dataset: Dataset) -> list[str]:
@@ -156,9 +155,27 @@ def _usable(short: ShortConfig, dataset: Dataset) -> list[str]:
             f"it has; in a folder, captions in another language are NAME.{absent[0]}.txt"
         )
     chosen = [n for n in present if not n.startswith("text:") or n.split(":")[1] in short.languages]
+    chosen = [name for name in chosen if not _is_named(name) or _tells_apart(name, dataset)]
     if not chosen:
         raise UserError(f"data set {dataset.name!r} holds nothing to learn from; it has {', '.join(present)}")
     return chosen
+
+
+def _is_named(slot: str) -> bool:
+    """Whether a slot holds names."""
+    modality = SlotName.parse(slot).modality
+    return modality not in MODALITIES or MODALITIES[modality].listed
+
+
+def _tells_apart(slot: str, dataset: Dataset) -> bool:
+    """Whether a slot has more than one name; UserError where nearly every record has one of its own."""
+    counts = Counter(record.load(slot).data for record in dataset.select("train", slots=(slot,)))
+    if len(counts) > MANY_NAMES and 2 * len(counts) > counts.total():
+        raise UserError(
+            f"data set {dataset.name!r}: {slot!r} has {len(counts):,} names in {counts.total():,} records, too many to "
+            f"learn; a column of sentences is `text:en`, and one that is not to be learned is left out of `columns`"
+        )
+    return len(counts) > 1
 
 
 def one_token_slot(tokenizer: str) -> SlotConfig:

@@ -196,7 +196,7 @@ RECIPES: dict[str, Callable[[], ChainConfig]] = {
 }
 
 
-def training_of(data: dict[str, Any], path: Path, opened: Callable[[str], Dataset] = open_dataset) -> ChainConfig:
+def training_of(data: dict[str, Any], path: Path, opened: Callable[..., Dataset] = open_dataset) -> ChainConfig:
     """The chain of a YAML file: the full config if it has a section `fusion` or `tokenizers`, else the short form.
 
     A relative `data` path is taken from the folder of the file. The short form follows from what the data hold.
@@ -220,4 +220,4 @@ def training_of(data: dict[str, Any], path: Path, opened: Callable[[str], Datase
         return chain.model_copy(update={"data": beside(path, chain.data)})
     short = validated(ShortConfig, data, str(path))
     short = short.model_copy(update={"data": beside(path, short.data)})
-    return expand(short, opened(short.data))
+    return expand(short, opened(short.data, short.reading))

@@ -148,9 +148,7 @@ NOISY = {  # by rank: widths and depths of the network, side and number of the c
 }
 
 
-def training_of(
-    data: dict[str, Any], path: Path, opened: Callable[[str], Dataset] = open_dataset
-) -> PriorTrainingConfig:
+def training_of(data: dict[str, Any], path: Path, opened: Callable[..., Dataset] = open_dataset) -> PriorTrainingConfig:
     """The training of a YAML file with a section `prior`; a relative `data` path is taken from the file's folder.
 
     What is not said is as in the recipe of the same modality, but for `data`; under `stage` single values may be
@@ -185,7 +183,7 @@ def training_of(
     return training.model_copy(update={"data": beside(path, training.data)})
 
 
-def _noisy_training_of(data: dict[str, Any], path: Path, opened: Callable[[str], Dataset]) -> PriorTrainingConfig:
+def _noisy_training_of(data: dict[str, Any], path: Path, opened: Callable[..., Dataset]) -> PriorTrainingConfig:
     """The training without clean data of a YAML file; modality, channels and sample rate are those of the data."""
     if not isinstance(data.get("data"), str):
         raise UserError(f"{path}: data: name the folder of the noisy files")
