@@ -6,7 +6,7 @@ MODEL := emoji
 MINUTES := 60
 JOBS ?= 2
 
-.PHONY: demo test quick coverage check fuzz soak bench zoo
+.PHONY: demo test quick coverage check docs docs-slow fuzz soak bench zoo
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -30,6 +30,13 @@ quick: $(READY)  ## the tests without the slow ones, while you write
 
 coverage: $(READY)  ## every test, and the share of the lines that they run
 	$(BIN)/pytest -n $(JOBS) --cov
+
+docs: $(READY)  ## the documentation as a site in build/site, without a warning
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+	@echo "python3 -m http.server -d build/site 8001    # then http://127.0.0.1:8001/"
+
+docs-slow: $(READY)  ## run every block of code in the documentation
+	$(BIN)/python tests/doc_pages.py
 
 fuzz: $(READY)  ## mutated inputs through the command, for MINUTES of the processor; SEED=7 repeats a run
 	$(BIN)/python tests/fuzz/fuzzer.py --seconds $$((60 * $(MINUTES))) $(if $(SEED),--seed $(SEED))

@@ -22,6 +22,7 @@ EXTRAS = {
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "web": ("fastapi", "uvicorn", "python_multipart", "prometheus_client"),
     "mcp": ("mcp",),
+    "docs": ("mkdocs", "mkdocstrings"),
 }
 
 

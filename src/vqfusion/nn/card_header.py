@@ -75,7 +75,7 @@ def header_of(kind: str, name: str, licence: str | None, data: str | None, rows:
 
 def plain_line(text: str) -> str:
     """Text that may stand in a card: one line, without characters that Markdown or HTML would read."""
-    return re.sub(r"[^\w .,:/()+-]", "", " ".join(text.split()))[:100]
+    return re.sub(r"[^\w .,:;%/()+-]", "", " ".join(text.split()))[:100]
 
 
 def _score(data: dict[str, Any]) -> str:
