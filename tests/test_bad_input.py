@@ -1,6 +1,7 @@
 """Whatever people hand over, they get one clear line, exit code 2, and keep their files."""
 
 import hashlib
+import io
 import json
 import os
 import resource
@@ -19,6 +20,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from vqfusion import VQVAE, UserError, load
 from vqfusion.cli import main
 from vqfusion.hub import ZOO
 from vqfusion.models.codec.vqf import VqfFile
@@ -642,3 +644,21 @@ def test_a_closed_pipe_is_no_mistake(tmp_path):
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err
     assert err == ""
+
+
+@pytest.mark.parametrize("number", ["Infinity", "1e999", "NaN"])
+def test_numbers_of_a_model_are_finite(tmp_path, number):
+    VQVAE(rank=2, channels=1, widths=(4,), depths=(0,), codebook_size=8, dim=4).save_pretrained(tmp_path)
+    (tmp_path / "unfinished.json").write_text(f'{{"stage": "model", "step": {number}, "steps": 5}}')
+    with pytest.raises(UserError, match="no finite number"):
+        load(str(tmp_path))
+
+
+def test_a_place_before_the_start_of_a_damaged_sound_is_one_line(tmp_path, capfd):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros((2000, 2)), 16000, "PCM_16", format="AIFF")
+    damaged = bytearray(buffer.getvalue() + bytes(2183))
+    damaged[38:54] = bytes.fromhex("53000000000000f87f00000000000000")
+    (tmp_path / "a.aiff").write_bytes(damaged)
+    assert main(["denoise", str(tmp_path / "a.aiff")]) == 2
+    assert "Traceback" not in capfd.readouterr().err

@@ -130,15 +130,15 @@ def test_same_name_in_several_folders(cli, tiny):
 
 
 def test_other_kinds_in_a_folder_are_named_in_one_line(cli, tiny):
-    for name in ("in/a.gif", "in/sub/b.heic", "in/notes.txt", "in/.DS_Store"):
+    for name in ("in/a.svg", "in/sub/b.heic", "in/notes.txt", "in/.DS_Store"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_bytes(b"GIF89a")
     code, _, err = cli("denoise", "in")
-    assert code == 2 and "it holds in/a.gif, in/notes.txt, in/sub/b.heic" in err
+    assert code == 2 and "it holds in/a.svg, in/notes.txt, in/sub/b.heic" in err
     picture("in/c.png")
     code, _, err = cli("denoise", "in", "-o", "out", "--sigma", "0.1", "--model", tiny)
     assert code == 0 and err.count("\n") == 1
-    assert err.strip().endswith(": in/a.gif, in/notes.txt, in/sub/b.heic") and "DS_Store" not in err
+    assert err.strip().endswith(": in/a.svg, in/notes.txt, in/sub/b.heic") and "DS_Store" not in err
     code, out, err = cli("denoise", "in", "-o", "out", "--sigma", "0.1", "--model", tiny, "--force", "--json")
     assert (code, err) == (0, "") and json.loads(out)["left_out"] == ["in/a.gif", "in/notes.txt", "in/sub/b.heic"]
     for i in range(20):

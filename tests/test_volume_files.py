@@ -206,7 +206,7 @@ def test_channels_and_times_are_no_depth(cli, prior):
     made, turned = (tifffile.imread(f"{name}-made.tif").astype(int) for name in ("two", "one"))
     assert np.abs(made[1] - turned[0]).max() <= 1, "a channel does not depend on the place or values of another"
     code, _, err = cli("upscale", "two.tif", "--model", prior, "-o", "large.tif")
-    assert code == 2 and "single slices" in err
+    assert code == 2 and "single plane" in err
 
 
 def test_images_beside_the_first_are_named():

@@ -29,6 +29,7 @@ class Modality:
         own_units: Whether values may be in any unit; otherwise their range is fixed.
         in_words: Whether samples may be typed on the command line; such a modality has one slot per language.
         prior: Shipped model that restores this modality.
+        plane_prior: Shipped model that restores a sample of a single plane.
         prior_recipe: Recipe that trains such a model.
     """
 
@@ -46,6 +47,7 @@ class Modality:
     own_units: bool = False
     in_words: bool = False
     prior: str | None = None
+    plane_prior: str | None = None
     prior_recipe: str | None = None
 
     @property
@@ -93,8 +95,8 @@ _ROWS = (
         plural="pictures",
         unit="pixel",
         rank=2,
-        suffixes=(".png", ".jpg", ".jpeg", ".webp"),
-        written=(".png", ".jpg", ".jpeg", ".webp"),
+        suffixes=(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2", ".ppm", ".pgm"),
+        written=(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".jp2", ".ppm"),
         reader="vqfusion.data.io.picture:read_picture",
         writer="vqfusion.data.io.picture:write_picture",
         tokenizer="vqfusion.tokenizers.image:ImageTokenizer",
@@ -156,6 +158,7 @@ _ROWS = (
         keeps=True,
         own_units=True,
         prior="volume",
+        plane_prior="photo",
         prior_recipe="volume-prior",
     ),
     Modality(

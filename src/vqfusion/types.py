@@ -61,6 +61,12 @@ class Sample:
         said = [f"{name}={value}" for name, value in units.items() if value is not None]
         return f"Sample({', '.join([repr(self.modality), data, *said])})"
 
+    @property
+    def is_plane(self) -> bool:
+        """Whether this is a volume with a depth of 1."""
+        kind = MODALITIES.get(self.modality)
+        return kind is not None and kind.rank == 3 and self.data.shape[1] == 1
+
     def save(self, path: str | Path, force: bool = False) -> None:
         """Write it to a file in the format of the suffix; UserError if the file exists, without `force`."""
         imported("vqfusion.data.io:write")(self, path, force)

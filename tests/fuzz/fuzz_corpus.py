@@ -45,13 +45,14 @@ def _pictures(models: Path) -> Iterator[Seed]:
     commands = (*_restored(models / "image"), f"inpaint {{}} --mask {{}} --model {models / 'image'}")
     for name, mode, form in (
         ("png", "RGB", "PNG"), ("png-alpha", "RGBA", "PNG"), ("png-grey", "L", "PNG"), ("jpeg", "RGB", "JPEG"),
-        ("webp", "RGBA", "WEBP"),
+        ("webp", "RGBA", "WEBP"), ("tif", "RGB", "TIFF"), ("tif-alpha", "RGBA", "TIFF"), ("bmp", "RGB", "BMP"),
+        ("gif", "P", "GIF"), ("avif", "RGBA", "AVIF"), ("jp2", "RGB", "JPEG2000"), ("ppm", "RGB", "PPM"),
     ):  # fmt: skip
         buffer = io.BytesIO()
         picture = Image.fromarray(pixels).convert(mode)
         exif = Image.Exif()
         exif[0x0112] = 6
-        picture.save(buffer, form, exif=exif, dpi=(72, 72))
+        picture.save(buffer, form, **({"exif": exif} if form not in ("GIF", "TIFF") else {}), dpi=(72, 72))
         yield Seed(name, "." + name.partition("-")[0], buffer.getvalue(), commands, ".png")
 
 

@@ -17,7 +17,7 @@ from vqfusion.files import write_bytes
 from vqfusion.modalities import MODALITIES
 from vqfusion.tasks import Answer
 from vqfusion.tasks.inpainting import Inpaint
-from vqfusion.tasks.restoration import PRIORS, Restoration
+from vqfusion.tasks.restoration import Restoration, prior_for
 
 if TYPE_CHECKING:
     from vqfusion.commands.restoration_page import Shown
@@ -55,6 +55,8 @@ class RestorationWay(Way[Restoration, RestorationJob]):
         return self.request.output, self.task.report
 
     def plan(self, inputs: Inputs, failures: Failures) -> list[RestorationJob]:
+        from vqfusion.data.io.plane import is_plane
+
         task, request = self.task, self.request
         self.page = Path(task.report) if task.report else None
         self.rows: list[dict[str, Any]] = []
@@ -88,7 +90,8 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             if self.page is not None and row.rank > 1:
                 what = VIEWS if bounds else VIEWS[:-1]
                 views = {view: self.page / f"{item.name}-{view}.png" for view in what}
-            model = request.model or PRIORS[kind]
+            model = request.model or prior_for(kind, read[i].is_plane if i in read else is_plane(item.source))
+            assert model is not None  # the task accepts no other modalities
             jobs.append(
                 RestorationJob(
                     item=item,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,7 +95,7 @@ def save_json(path: Path, data: dict[str, Any]) -> None:
 def load_json(path: Path) -> dict[str, Any]:
     """Mapping in a JSON file; UserError where the file is missing or damaged."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; is this the folder of a vqfusion model?") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -102,6 +103,13 @@ def load_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path}: not the config of a vqfusion model")
     return data
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
 
 
 def load_into(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> None:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 MODES = ("mean", "sample", "interval")
 METHODS = ("auto", "ddnm", "ddrm", "diffpir", "dps")
-PRIORS = {name: row.prior for name, row in MODALITIES.items() if row.prior}  # in the zoo, by modality
 COVERAGE, INTERVAL_SAMPLES = 0.9, 16
 
 
@@ -216,6 +215,12 @@ class Restoration(Task):
                 f"this prior learned from noisy data by the method {noise.method}, without noise levels: it denoises, "
                 "with --mode mean or --interval, and does nothing else"
             )
+
+
+def prior_for(modality: str, plane: bool = False) -> str | None:
+    """Name of the shipped prior for a modality, or for one plane of it; None where there is none."""
+    row = MODALITIES[modality]
+    return row.plane_prior if plane and row.plane_prior else row.prior
 
 
 def parse_level(given: str | float | None) -> float | None:

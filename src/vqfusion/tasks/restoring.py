@@ -144,20 +144,33 @@ class Upscale(Restoration):
     def operator(self, fitted: "FittedSample") -> "Operator":
         from vqfusion.diffusion.operators import Downsample
 
-        if fitted.sample.data.shape[1] == 1 and fitted.sample.data.ndim == 4:
-            raise UserError("upscale needs depth, and these are single slices; save them as pictures (.png)")
+        if fitted.sample.is_plane and fitted.y.ndim == 5:
+            raise UserError("this prior enlarges depth too, and this is a single plane; choose --model photo")
         return Downsample(self.factor, sigma=fitted.level(self.level or 0.0))
 
     def finished(self, made: "Sample", given: "Sample") -> "Sample":
-        """Resize transparency; divide the voxel size, and keep the outer faces of a volume in place."""
+        """Resize transparency; divide the voxel size, and keep the outer faces of a volume in place.
+
+        A prior of pictures enlarges the planes of a volume and not its depth.
+        """
         if made.extras is not None:
             made = replace(made, extras=made.extras.resized(*made.data.shape[1:]))
         spacing, affine = made.spacing_mm, made.affine
         if spacing is not None:
-            spacing = tuple(size / self.factor for size in spacing)
+            sizes = zip(spacing, made.data.shape[1:], given.data.shape[1:], strict=True)
+            spacing = tuple(size * old / new for size, new, old in sizes)
         if affine is not None:
-            move = (1 / self.factor - 1) / 2  # shift of the first voxel's centre, in old voxels
-            rows = [[*(value / self.factor for value in row[:3]), row[3] + move * sum(row[:3])] for row in affine[:3]]
+            finer = [
+                new / old for new, old in zip(made.data.shape[:0:-1], given.data.shape[:0:-1], strict=True)
+            ]  # i, j, k
+            move = [(1 / more - 1) / 2 for more in finer]  # shift of the first voxel's centre, in old voxels
+            rows = [
+                [
+                    *(value / more for value, more in zip(row[:3], finer, strict=True)),
+                    row[3] + sum(shift * value for shift, value in zip(move, row[:3], strict=True)),
+                ]
+                for row in affine[:3]
+            ]
             affine = (*(tuple(row) for row in rows), affine[3])
         return replace(made, spacing_mm=spacing, affine=affine)
 

@@ -100,7 +100,7 @@ def _ask(asked: Asked, shelf: Shelf, bounds: Bounds, suffix: str, folder: Path) 
     samples = [_read(one, task.accepts, task.keeps, bounds) for one in asked.inputs]
     for one in samples:
         bounds.check(one, getattr(task, "factor", 1))
-    model = options.model or function.model_for(samples[0].modality if samples else None)
+    model = options.model or function.model_for(*((samples[0].modality, samples[0].is_plane) if samples else (None,)))
     shelf.check(model, task.kinds)
     sampling = Sampling(
         samples=options.samples, seed=options.seed, steps=options.steps, items=item_numbers(samples, set())

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from vqfusion.hub import DEFAULT_MODEL
 from vqfusion.modalities import MODALITIES
 from vqfusion.tasks import TASKS, Task
-from vqfusion.tasks.restoration import PRIORS
+from vqfusion.tasks.restoration import prior_for
 from vqfusion.web.refusal import Refusal
 
 CONTENT = {
@@ -76,9 +76,10 @@ class Function:
         """Names of the files without which it cannot be called."""
         return [field.name for field in fields(self.task) if field.name in self.files and field.default is MISSING]
 
-    def model_for(self, modality: str | None) -> str:
+    def model_for(self, modality: str | None, plane: bool = False) -> str:
         """Name of the model that is used where none is asked for."""
-        return PRIORS.get(modality or "", DEFAULT_MODEL) if self.task.way == "restoration" else DEFAULT_MODEL
+        restores = modality is not None and self.task.way == "restoration"
+        return (prior_for(modality, plane) if modality and restores else None) or DEFAULT_MODEL
 
     def parse(self, values: dict[str, Any]) -> Common:
         """Check options; Refusal with one line that names the first one that is wrong."""

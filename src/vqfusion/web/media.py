@@ -6,6 +6,7 @@ from vqfusion.data.io.file import suffix_of
 
 TYPES = {
     ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp",
+    ".bmp": "image/bmp", ".avif": "image/avif", ".jp2": "image/jp2", ".ppm": "image/x-portable-pixmap",
     ".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".opus": "audio/ogg", ".mp3": "audio/mpeg",
     ".aiff": "audio/aiff", ".aif": "audio/aiff", ".au": "audio/basic", ".caf": "audio/x-caf",
     ".csv": "text/csv; charset=utf-8", ".txt": "text/plain; charset=utf-8", ".json": "application/json",

@@ -40,8 +40,8 @@ def read(path: str | Path, modality: str | None = None, keep: bool = False):
 def write(sample: Any, path: str | Path, force: bool = False) -> tuple[str, ...]:
     """Write a `Sample` in the format of the suffix.
 
-    Pictures .png .jpg .webp, sounds .wav .flac .ogg .opus .mp3 .aiff .w64 .au .caf, texts and labels .txt, volumes
-    .nii.gz .nii .tif .npy .npz, series .csv .npy .npz.
+    Pictures .png .jpg .webp .tif .bmp .avif .jp2 .ppm, sounds .wav .flac .ogg .opus .mp3 .aiff .w64 .au .caf, texts
+    and labels .txt, volumes .nii.gz .nii .tif .npy .npz, series .csv .npy .npz.
 
     Args:
         sample: The sample.

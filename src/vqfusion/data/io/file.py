@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vqfusion.data.io.tiff_pages import HEADS, is_colour_picture
 from vqfusion.errors import UserError
 from vqfusion.files import require_allowed
 from vqfusion.modalities import MODALITIES
 
 MAX_BYTES = 2**30
+OF_SEVERAL = (".npy", ".npz", ".tif", ".tiff")  # suffixes of several modalities: the content tells
+JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
+PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", JP2)
 W64 = b"riff\x2e\x91\xcf\x11"
 
 
@@ -32,9 +36,9 @@ def stem_of(path: str | Path) -> str:
 def modality_of_suffix(path: str | Path) -> str | None:
     """Modality by the suffix, of arrays (.npy, .npz) by their number of axes; None for other names."""
     suffix = suffix_of(path)
-    if suffix in (".npy", ".npz") and Path(path).is_file():
-        with Path(path).open("rb") as file:
-            return modality_of_bytes(file.read(MAX_BYTES if suffix == ".npz" else 1024)) or "volume"
+    if suffix in OF_SEVERAL:
+        with Path(path).open("rb") if Path(path).is_file() else io.BytesIO() as file:
+            return modality_of_bytes(file.read(1024 if suffix == ".npy" else MAX_BYTES)) or "volume"
     return next((row.name for row in MODALITIES.values() if suffix in row.suffixes), None)
 
 
@@ -43,7 +47,7 @@ def modality_of_head(path: str | Path) -> str | None:
     try:
         with Path(path).open("rb") as file:
             head = file.read(4096)
-            return modality_of_bytes(head + file.read(MAX_BYTES) if head.startswith(b"PK") else head)
+            return modality_of_bytes(head + file.read(MAX_BYTES) if head.startswith((b"PK", *HEADS)) else head)
     except OSError:
         return None
 
@@ -51,9 +55,11 @@ def modality_of_head(path: str | Path) -> str | None:
 def modality_of_bytes(data: bytes) -> str | None:
     """Modality by the first bytes; None where no supported format starts like this.
 
-    An array of one or two axes is a series, any other a volume.
+    An array of one or two axes is a series, any other a volume; a TIFF file of one picture in colour is a picture.
     """
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) or _is_nifti(data):
+    if data.startswith(HEADS):
+        return "image" if is_colour_picture(data) else "volume"
+    if _is_nifti(data):
         return "volume"
     if data.startswith(b"\x93NUMPY"):
         shape = re.search(rb"'shape': \(([^)]*)\)", data[:1024])
@@ -63,7 +69,7 @@ def modality_of_bytes(data: bytes) -> str | None:
     if data.startswith(b"0" + 7 * b" ") and data[184:192].strip().isdigit():
         return "series"
     inner = data[8:12] if data[:4] in (b"RIFF", b"RF64") else b""
-    if data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or inner == b"WEBP":
+    if data.startswith(PICTURES) or inner == b"WEBP" or re.match(rb"P[2356]\s", data) or _is_avif_or_bmp(data):
         return "image"
     sounds = (b"fLaC", b"OggS", b"ID3", b".snd", b"caff", W64)
     if data.startswith(sounds) or inner == b"WAVE" or (data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC")):
@@ -75,6 +81,12 @@ def modality_of_bytes(data: bytes) -> str | None:
         rates = data[2] & 0xF0 != 0xF0 and data[2] & 0x0C != 0x0C
         return "audio" if version_and_layer and rates else None
     return None
+
+
+def _is_avif_or_bmp(data: bytes) -> bool:
+    """AVIF by its brand, BMP by the size of its second header."""
+    bmp = data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
+    return bmp or (data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis"))
 
 
 def _is_nifti(data: bytes) -> bool:

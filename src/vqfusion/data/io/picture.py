@@ -1,4 +1,4 @@
-"""PNG, JPEG and WebP <-> `Sample("image")`."""
+"""PNG, JPEG, WebP, colour TIFF and other pictures <-> `Sample("image")`."""
 
 import warnings
 from dataclasses import replace
@@ -10,30 +10,27 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from vqfusion.data.io.colour_tiff import encode_tiff, read_deep, tags_of
 from vqfusion.data.io.file import check_target, name_of, read_bytes
 from vqfusion.data.io.picture_extras import Extras, chunks_of, extras_of, notes_of, upright
+from vqfusion.data.io.picture_formats import DEPTH, READ, TRANSPARENCY, WRITTEN, Format
 from vqfusion.data.io.png import compressed_rows, encode_png16, noted
+from vqfusion.data.io.tiff_pages import HEADS, is_colour_picture
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.limits import MEMORY
 from vqfusion.modalities import MODALITIES
 from vqfusion.types import Sample
 
-FORMATS = ("PNG", "JPEG", "WEBP")
 BYTES_PER_VALUE = 16  # of memory, for a picture in float32, its copy while it is turned, and its restoration
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
-HOW: dict[str, dict] = {
-    ".png": {"format": "PNG"}, ".webp": {"format": "WEBP", "lossless": True},
-    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-}  # fmt: skip
 
 
 def read_picture(source: str | Path | bytes, channels: int | None = None, keep: bool = False) -> Sample:
     """Read a picture `[C, H, W]` float32 in [0, 1].
 
-    The EXIF orientation is applied, transparency is composited over white, 16 bits per channel keep their precision,
-    the first frame of an animation is taken, and colour profiles are ignored.
+    The EXIF orientation is applied, transparency is composited over white, 16 bits per channel keep their precision
+    (PNG, TIFF), the first frame of an animation is taken, and colour profiles are ignored.
 
     Args:
         source: Path, `"-"` for standard input, or bytes.
@@ -44,8 +41,8 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
         The sample.
 
     Raises:
-        UserError: The file is missing, empty, damaged, truncated, without pixels, not a PNG, JPEG or WebP, or has more
-            than about 179 million pixels (Pillow's limit against decompression bombs).
+        UserError: The file is missing, empty, damaged, truncated, without pixels, not a picture, or has more than
+            about 179 million pixels (Pillow's limit against decompression bombs).
     """
     if channels not in (None, 1, 3):
         raise UserError(f"channels is {channels}: give 1 or 3")
@@ -54,20 +51,22 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # damaged EXIF
-            picture = Image.open(BytesIO(data), formats=FORMATS)
+            colour_deep = read_deep(data, name) if is_colour_picture(data) else None
+            picture = Image.open(BytesIO(data), formats=READ)
             MEMORY.require(BYTES_PER_VALUE * picture.width * picture.height * len(picture.getbands()), name)
-            layout = _layout(picture)
-            pixels = _wide(data, picture, layout) if "16" in layout else _narrow(picture)
+            pixels, deep = _pixels(data, picture, name) if colour_deep is None else (colour_deep, True)
             orientation, exif = notes_of(picture, keep)
-            extras = replace(extras_of(picture, layout, exif, orientation), chunks=noted(data)) if keep else None
+            extras = extras_of(picture, deep, exif, orientation) if keep else None
+            if extras:
+                extras = replace(extras, chunks=noted(data), tags=tags_of(data, name) if data[:4] in HEADS else None)
             left_out = _left_out(picture)
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(f"{name}: has over {limit} million pixels; make it smaller") from None
-    except UserError:
+    except (UserError, ImportError):
         raise
     except UnidentifiedImageError:
-        raise UserError(f"{name}: is not a PNG, JPEG or WebP picture, or its header is broken") from None
+        raise UserError(f"{name}: is not a picture of a known format, or its header is broken") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise UserError(f"{name}: is a broken or cut-off picture ({error})") from None
     if pixels.size == 0:
@@ -89,11 +88,11 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
 
 
 def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tuple[str, ...]:
-    """Write a picture `[1 or 3, H, W]` in [0, 1] with 8 bits: PNG and WebP lossless, JPEG with quality 95, 4:4:4.
+    """Write a picture `[1 or 3, H, W]` in [0, 1] with 8 bits: lossless but for JPEG and AVIF (quality 95, 4:4:4).
 
-    Values outside of [0, 1] are clipped. The `extras` of the sample are written too: transparency (JPEG: over white),
-    EXIF (upright, with the new size), XMP, colour profile, resolution, comment (JPEG), and 16 bits, gamma, primaries
-    and texts (PNG only). The file is written atomically.
+    Values outside of [0, 1] are clipped. The `extras` of the sample are written as far as the format holds them:
+    transparency (else over white), EXIF (upright, with the new size), XMP, colour profile, resolution, comment (JPEG),
+    16 bits (PNG, TIFF), gamma, primaries and texts (PNG), tags (TIFF). The file is written atomically.
 
     Args:
         sample: The sample.
@@ -114,44 +113,47 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tupl
     if not torch.isfinite(image).all():
         raise UserError(f"{path}: the picture holds NaN or infinity")
     image = image.detach().cpu().float().clamp(0, 1)
-    how = HOW[path.suffix.lower()]
-    if extras.alpha is not None and how["format"] == "JPEG":
+    form = WRITTEN[path.suffix.lower()]
+    if extras.alpha is not None and TRANSPARENCY not in form.holds:
         image = image * extras.alpha + (1 - extras.alpha)
     elif extras.alpha is not None:
         image = torch.cat([image, extras.alpha])
-    deep = extras.bits == 16 and how["format"] == "PNG"
+    deep = extras.bits == 16 and DEPTH in form.holds
     steps = 65535 if deep else 255
     pixels = (image * steps).round_().permute(1, 2, 0).numpy().astype(np.uint16 if deep else np.uint8)
+    pixels = np.ascontiguousarray(pixels)
     exif, icc = upright(extras.exif, *image.shape[1:]), extras.icc
-    if deep:
+    if form.name == "TIFF":
+        content = encode_tiff(pixels, icc, extras.dpi, extras.tags)
+    elif deep:
         metre = extras.dpi and (round(extras.dpi[0] / 0.0254), round(extras.dpi[1] / 0.0254))
-        content = encode_png16(
-            np.ascontiguousarray(pixels), icc, exif and exif.removeprefix(b"Exif\0\0"), metre, chunks_of(extras)
-        )
+        content = encode_png16(pixels, icc, exif and exif.removeprefix(b"Exif\0\0"), metre, chunks_of(extras))
     else:
         more = {"exif": exif, "icc_profile": icc, "dpi": extras.dpi}
-        if how["format"] == "PNG":
+        if form.name == "PNG":
             more["pnginfo"] = info = PngImagePlugin.PngInfo()
             for kind, held in chunks_of(extras):
                 info.add(kind, held)
         else:
             more["xmp"] = extras.xmp
-        if how["format"] == "JPEG":
+        if form.name == "JPEG":
             more["comment"] = extras.comment
-        content = _encoded(pixels, path, how | {key: value for key, value in more.items() if value})
+        content = _encoded(pixels, path, form, {key: value for key, value in more.items() if value})
     write_bytes(path, content, force)
-    gone = extras.gone(how["format"])
-    return (f"this format holds no {' and '.join(gone)}; .png does",) if gone else ()
+    gone = extras.gone(form)
+    elsewhere = "; .png does" if gone and not extras.gone(WRITTEN[".png"]) else ""
+    named = " and ".join(part for part in (", ".join(gone[:-1]), *gone[-1:]) if part)
+    return (f"this format holds no {named}{elsewhere}",) if gone else ()
 
 
-def _encoded(pixels: np.ndarray, path: Path, how: dict[str, Any]) -> bytes:
+def _encoded(pixels: np.ndarray, path: Path, form: Format, more: dict[str, Any]) -> bytes:
     """Encode 8-bit pixels `[H, W, C]` in a format of Pillow."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    if picture.mode == "LA" and how["format"] == "WEBP":
+    if picture.mode == "LA" and form.name != "PNG":
         picture = picture.convert("RGBA")
     buffer = BytesIO()
     try:
-        picture.save(buffer, **how)
+        picture.save(buffer, form.name, **form.options, **more)
     except (OSError, ValueError) as error:  # e.g. WebP ends at 16383 pixels a side
         raise UserError(f"{path}: this format cannot hold the picture ({error}); use .png") from None
     return buffer.getvalue()
@@ -163,16 +165,23 @@ def _left_out(picture: Image.Image) -> tuple[str, ...]:
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
         lines.append(f"holds {frames} frames: the first is taken, the others are left out")
-    if picture.mode == "CMYK":
-        lines.append("its CMYK colours were converted to RGB")
+    if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX") and picture.mode[0] != "I":
+        lines.append(f"its {picture.mode} colours were converted to RGB")
+    if picture.mode == "RGBX":
+        lines.append("its fourth channel, which has no stated meaning, is left out")
     return tuple(lines)
 
 
-def _layout(picture: Image.Image) -> str:
-    """Raw layout of a PNG that is not loaded yet, such as "RGB;16B"; "" for other files."""
-    if isinstance(picture, PngImagePlugin.PngImageFile) and picture.tile:
-        return str(picture.tile[0].args)
-    return ""
+def _pixels(data: bytes, picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:
+    """`[H, W, C]` float32 in [0, 1], alpha last, and whether there are 16 bits per channel."""
+    layout = str(picture.tile[0].args) if isinstance(picture, PngImagePlugin.PngImageFile) and picture.tile else ""
+    if "16" in layout:
+        return _wide(data, picture, layout), True
+    if picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF"):
+        raise UserError(f"{name}: holds numbers in an unknown range, not a picture; save it with 8 or 16 bits")
+    if picture.mode.startswith("I"):
+        return np.asarray(picture)[..., None].astype(np.float32) / 65535, True
+    return _narrow(picture), False
 
 
 def pixels_of(picture: Image.Image) -> np.ndarray:

@@ -9,6 +9,17 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from torch.nn import functional
 
+from vqfusion.data.io.colour_tiff import TiffTags
+from vqfusion.data.io.picture_formats import (
+    DEPTH,
+    GAMMA,
+    NOTES,
+    PROFILE,
+    TAGS,
+    TEXTS,
+    TRANSPARENCY,
+    Format,
+)
 from vqfusion.data.io.png import COLOUR_SPACE, TEXT, Chunks
 
 ORIENTATION = 0x0112
@@ -30,6 +41,7 @@ class Extras:
         chunks: Chunks of a PNG: colour space (gamma, primaries) and texts.
         xmp: XMP metadata.
         comment: Comment of a JPEG.
+        tags: What a TIFF file says beside its pixels.
     """
 
     alpha: Float[Tensor, "1 H W"] | None = None
@@ -41,27 +53,28 @@ class Extras:
     chunks: Chunks = ()
     xmp: bytes | None = None
     comment: bytes | None = None
+    tags: TiffTags | None = None
 
     @property
     def beside_colours(self) -> tuple[str, ...]:
         """What there is of it, in words for the user."""
-        named = {"transparency": self.alpha, "colour profile": self.icc, "EXIF notes": self.exif}
-        return (*(name for name, what in named.items() if what is not None), *self._notes)
-
-    @property
-    def _notes(self) -> tuple[str, ...]:
-        """What formats other than that of the file may not hold, in words for the user."""
         kinds = {kind for kind, _ in self.chunks}
-        named = {
-            "gamma or colour space": kinds & (COLOUR_SPACE.keys() - {b"sRGB"}),
-            "texts": kinds & set(TEXT) or self.comment,
+        there = {
+            TRANSPARENCY: self.alpha is not None,
+            PROFILE: self.icc is not None,
+            NOTES: self.exif is not None,
+            GAMMA: bool(kinds & (COLOUR_SPACE.keys() - {b"sRGB"})),
+            TEXTS: bool(kinds & set(TEXT) or self.comment),
+            TAGS: bool(self.tags and self.tags.extra),
         }
-        return tuple(name for name, what in named.items() if what)
+        return tuple(name for name, held in there.items() if held)
 
-    def gone(self, form: str) -> tuple[str, ...]:
+    def gone(self, form: Format) -> tuple[str, ...]:
         """What a file of another format does not hold of it, in words for the user."""
-        held = ("texts",) * (self.comment is not None and not self.chunks) if form == "JPEG" else ()
-        return () if form == "PNG" else tuple(name for name in self._notes if name not in held)
+        there = (*self.beside_colours, *(DEPTH,) * (self.bits == 16))
+        comment_only = self.comment is not None and not self.chunks
+        held = form.holds | ({TEXTS} if form.name == "JPEG" and comment_only else set())
+        return tuple(name for name in there if name not in held)
 
     def resized(self, height: int, width: int) -> "Extras":
         """The same for another size of the picture; opacity is resized with bicubic interpolation."""
@@ -78,18 +91,19 @@ def notes_of(picture: Image.Image, keep: bool) -> tuple[int, bytes | None]:
         notes = picture.getexif()
         told = notes.get(ORIENTATION)
         orientation = told if isinstance(told, int) else 1
-        return orientation, notes.tobytes() if keep and notes else None
+        held = keep and notes and picture.format != "TIFF"  # there they are the layout of the file itself
+        return orientation, notes.tobytes() if held else None
     return orientation, None
 
 
-def extras_of(picture: Image.Image, layout: str, exif: bytes | None, orientation: int) -> Extras:
+def extras_of(picture: Image.Image, deep: bool, exif: bytes | None, orientation: int) -> Extras:
     """Everything but the transparency; the colour profile only where it is one for the colours that are read."""
     icc, dpi = picture.info.get("icc_profile"), picture.info.get("dpi")
     space = b"GRAY" if picture.mode in ("1", "L", "LA") or picture.mode.startswith("I") else b"RGB "
     return Extras(
         exif=exif,
         icc=icc if icc and icc[16:20] == space else None,
-        bits=16 if "16" in layout else 8,
+        bits=16 if deep else 8,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and 0 < min(dpi) and max(dpi) < MAX_DPI else None,
         tables=getattr(picture, "quantization", None) if orientation == 1 else None,
         xmp=_xmp(picture),

@@ -53,6 +53,19 @@ class SoundExtras:
     chunks: Chunks = ()
 
 
+class _Steady(BytesIO):
+    """Bytes in which a damaged file may ask for a place before the start: it gets the start.
+
+    The library calls `seek` from C, where an exception prints a traceback and goes on.
+    """
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return super().seek(0)
+
+
 def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, keep: bool = False) -> Sample:
     """Read a sound `[C, T]` at the level of the file: full scale is 1, which float files may exceed.
 
@@ -71,7 +84,7 @@ def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, ke
     """
     data, name = read_bytes(source), name_of(source)
     try:
-        with _quiet(data), soundfile.SoundFile(BytesIO(data)) as file:
+        with _quiet(data), soundfile.SoundFile(_Steady(data)) as file:
             rate, values = file.samplerate, file.frames * file.channels
             if values > MOST_VALUES:
                 raise UserError(

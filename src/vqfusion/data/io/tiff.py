@@ -47,7 +47,7 @@ class StoredTiff(Stored):
     def to_bytes(self, values: np.ndarray) -> bytes:
         """Bytes of the file with these values `[F, D, H, W]`; another size has another pixel size."""
         made = self.stored(values)
-        depth = _depth(self.axes)
+        depth = depth_of(self.axes)
         frames = [n for axis, n in zip(self.axes, self.shape, strict=True) if axis not in ("Y", "X", depth)]
         ordered = "".join(axis for axis in self.axes if axis not in ("Y", "X", depth)) + depth + "YX"
         sizes = made.shape[1:] if depth else made.shape[2:]
@@ -78,7 +78,7 @@ class StoredTiff(Stored):
     def raw_shape(self) -> tuple[int, ...]:
         """Shape `[F, D, H, W]` of the file."""
         sizes = dict(zip(self.axes, self.shape, strict=True))
-        depth = sizes.get(_depth(self.axes), 1)
+        depth = sizes.get(depth_of(self.axes), 1)
         frames = int(np.prod(self.shape)) // (depth * sizes["Y"] * sizes["X"])
         return frames, depth, sizes["Y"], sizes["X"]
 
@@ -98,7 +98,7 @@ def read_tiff(data: bytes, name: str) -> tuple[StoredTiff, dict[str, Any]]:
             raise UserError(f"{name}: is a stack in colour; give one channel")
         if len(shape) < 2 or not {"Y", "X"} <= set(axes) or len(set(axes)) < len(axes):
             check_volume_shape(shape if len(shape) != 3 else shape[:2], name)
-        depth = _depth(axes)
+        depth = depth_of(axes)
         inner = [axis for axis in axes if axis in ("Y", "X", depth)]
         sizes = dict(zip(axes, shape, strict=True))
         frames = int(np.prod([n for axis, n in sizes.items() if axis not in inner], dtype=object))
@@ -119,7 +119,7 @@ def read_tiff(data: bytes, name: str) -> tuple[StoredTiff, dict[str, Any]]:
             axes=axes,
             shape=shape,
             flavour=flavour,
-            options=_options(file, page),
+            options=options_of(file, page),
             known=known,
             description=page.description or "",
             pixels_per_unit=per_unit if all(pair and 0 not in pair for pair in per_unit) else None,
@@ -160,12 +160,12 @@ def _written(array: np.ndarray, options: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _depth(axes: str) -> str:
+def depth_of(axes: str) -> str:
     """Axis of depth: Z, or an unnamed one; none where all axes are times or channels."""
     return "Z" if "Z" in axes else next((axis for axis in axes if axis not in "TCYX"), "")
 
 
-def _options(file: Any, page: Any) -> dict[str, Any]:
+def options_of(file: Any, page: Any) -> dict[str, Any]:
     """Arguments with which `tifffile` writes pixels as in this file: compression, colours, tags."""
     white = int(page.photometric) == 0
     options: dict[str, Any] = {"photometric": "miniswhite" if white else "minisblack", "byteorder": file.byteorder}

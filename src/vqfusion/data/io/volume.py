@@ -13,6 +13,7 @@ from vqfusion.data.io.nifti import StoredNifti, new_nifti, read_nifti
 from vqfusion.data.io.shape import MAX_VOXELS, check_volume_shape
 from vqfusion.data.io.stored import Stored
 from vqfusion.data.io.tiff import StoredTiff, new_tiff, read_tiff
+from vqfusion.data.io.tiff_pages import HEADS
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.modalities import MODALITIES
@@ -40,7 +41,7 @@ def read_volume(source: str | Path | bytes, keep: bool = False) -> Sample:
     """
     data, name = read_bytes(source), name_of(source)
     stored: Stored
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if data.startswith(HEADS):
         stored, more = read_tiff(data, name)
     elif data.startswith((b"\x93NUMPY", b"PK\x03\x04")):
         stored, more = _read_array(data, name)

@@ -222,6 +222,8 @@ async function* events(body) {
 
 // ---- results
 
+const SHOWN = ["png", "jpeg", "webp", "avif", "bmp", "gif"].map((form) => `image/${form}`); // by browsers
+
 async function show(answer) {
   const box = $("answer"), item = answer.items[0];
   box.replaceChildren();
@@ -230,9 +232,9 @@ async function show(answer) {
   if (item.texts) for (const text of item.texts) box.append(make("p", { className: "texts", textContent: text }));
   if (item.distribution) box.append(...Object.entries(item.distribution).map(bar));
   const files = (item.outputs ?? []).map((file) => ({ ...file, url: urlOf(file) }));
-  const pictured = files.filter((file) => file.media_type.startsWith("image/") && file.media_type !== "image/tiff");
+  const pictured = files.filter((file) => SHOWN.includes(file.media_type));
   if (pictured.length) {
-    const before = state.given.kinds.includes("image") ? state.given.url : null;
+    const before = SHOWN.includes(state.given.file?.type) ? state.given.url : null;
     for (const file of pictured) box.append(before ? await slider(before, file, pictured.length === 1 ? item : {}) : make("img", { src: file.url, alt: `${answer.task}: ${state.given.name}` }));
   } else if (files.length) {
     const pair = make("div", { className: "pair" });

@@ -1,0 +1,192 @@
+"""Colour TIFF and other formats of pictures: the same picture in each, written back in its own."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image, ImageCms
+
+from vqfusion.data.io import modality_of_bytes, modality_of_suffix, read, write
+from vqfusion.data.io.picture_formats import WRITTEN
+from vqfusion.data.io.plane import is_plane
+from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
+from vqfusion.types import Sample
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 28, 3), dtype=np.uint8)
+DEEP = PIXELS.astype(np.uint16) * 255 + 99
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def pillow(form: str, **how) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, form, **how)
+    return buffer.getvalue()
+
+
+def tiff(array: np.ndarray, **how) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, **how)
+    return buffer.getvalue()
+
+
+SAME = {
+    "png": lambda: pillow("PNG"),
+    "bmp": lambda: pillow("BMP"),
+    "ppm": lambda: pillow("PPM"),
+    "jp2": lambda: pillow("JPEG2000"),
+    "webp": lambda: pillow("WEBP", lossless=True),
+    "lzw.tif": lambda: pillow("TIFF", compression="tiff_lzw"),
+    "plain.tif": lambda: tiff(PIXELS, photometric="rgb"),
+    "motorola.tif": lambda: tiff(PIXELS, photometric="rgb", byteorder=">"),
+    "big.tif": lambda: tiff(PIXELS, photometric="rgb", bigtiff=True),
+    "planes.tif": lambda: tiff(PIXELS.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"),
+    "zip.tif": lambda: tiff(PIXELS, photometric="rgb", compression="zlib", tile=(16, 16)),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_the_same_picture_in_every_format(kind, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(SAME[kind]())
+    assert modality_of_bytes(path.read_bytes()) == modality_of_suffix(path) == "image"
+    assert torch.equal(read(path).data, torch.from_numpy(PIXELS).permute(2, 0, 1) / 255)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_16_bits_of_a_tiff_are_kept(byteorder, tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(DEEP, photometric="rgb", byteorder=byteorder))
+    sample = read(path, keep=True)
+    torch.testing.assert_close(sample.data, torch.from_numpy(DEEP.astype(np.float32) / 65535).permute(2, 0, 1))
+    assert write(sample, tmp_path / "b.tif") == ()
+    assert np.array_equal(tifffile.imread(tmp_path / "b.tif"), DEEP)
+    assert write(sample, tmp_path / "b.bmp") == ("this format holds no 16 bits; .png does",)
+
+
+@pytest.mark.parametrize("suffix", MODALITIES["image"].written)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_written_is_read_back(suffix, channels, tmp_path):
+    smooth = torch.nn.functional.interpolate(torch.rand(1, channels, 4, 5), (40, 50), mode="bicubic").clamp(0, 1)[0]
+    write(Sample("image", smooth), tmp_path / f"a{suffix}")
+    back = read(tmp_path / f"a{suffix}", "image").data
+    lossy = WRITTEN[suffix].name in ("JPEG", "AVIF")
+    assert back.shape == smooth.shape or WRITTEN[suffix].name in ("AVIF", "WEBP")  # always in colour
+    assert float((back - smooth).abs().mean()) < (0.02 if lossy else 0.002)
+    if not lossy:
+        back = back[:channels]
+        torch.testing.assert_close(back, smooth, atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [end for end, form in WRITTEN.items() if "transparency" in form.holds])
+def test_transparency_is_written_where_the_format_holds_it(suffix, tmp_path):
+    layers = np.concatenate([PIXELS, np.full((20, 28, 1), 200, np.uint8)], -1)
+    Image.fromarray(layers).save(tmp_path / "a.png")
+    write(read(tmp_path / "a.png", keep=True), tmp_path / f"b{suffix}")
+    alpha = read(tmp_path / f"b{suffix}", "image", keep=True).extras.alpha
+    torch.testing.assert_close(alpha, torch.full((1, 20, 28), 200 / 255), atol=2 / 255, rtol=0)
+
+
+def test_alpha_that_the_colours_were_multiplied_by_is_divided_out(tmp_path):
+    alpha = np.full((20, 28, 1), 32768, np.uint16)
+    multiplied = (DEEP.astype(float) * 32768 / 65535).round().astype(np.uint16)
+    for kind, colours in (("unassalpha", DEEP), ("assocalpha", multiplied)):
+        path = tmp_path / f"{kind}.tif"
+        path.write_bytes(tiff(np.concatenate([colours, alpha], -1), photometric="rgb", extrasamples=[kind]))
+        sample = read(path, keep=True)
+        expected = torch.from_numpy(DEEP.astype(np.float32) / 65535).permute(2, 0, 1)
+        torch.testing.assert_close(sample.data, expected, atol=2e-5, rtol=0)
+        assert float(sample.extras.alpha.mean()) == pytest.approx(32768 / 65535)
+
+
+def test_tags_profile_and_resolution_come_back(tmp_path):
+    told = {"software": "scanner 3", "datetime": "2020:01:02 03:04:05", "description": "a page"}
+    extra = [(315, "s", 0, "somebody", True)]
+    path = tmp_path / "a.tif"
+    path.write_bytes(
+        tiff(
+            PIXELS, photometric="rgb", iccprofile=ICC, resolution=(300, 300), resolutionunit=2, extratags=extra, **told
+        )
+    )
+    sample = read(path, keep=True)
+    write(sample, tmp_path / "b.tif")
+    for name in ("a", "b"):
+        with tifffile.TiffFile(tmp_path / f"{name}.tif") as file:
+            tags = file.pages.first.tags
+            found = [tags.valueof(key) for key in ("Software", "DateTime", "ImageDescription", "Artist", "XResolution")]
+            assert found == [*told.values(), "somebody", (300, 1)]
+            assert tags.valueof("InterColorProfile") == ICC
+    assert write(sample, tmp_path / "b.png") == ("this format holds no TIFF tags",)
+
+
+def test_a_turned_tiff_is_turned_once(tmp_path):
+    turned = PIXELS.transpose(1, 0, 2)[:, ::-1]  # orientation 6: shown turned by 90 degrees clockwise
+    for kind, pixels in (("8", PIXELS), ("16", DEEP)):
+        path = tmp_path / f"{kind}.tif"
+        path.write_bytes(tiff(pixels, photometric="rgb", extratags=[(274, "H", 1, 6, True)]))
+        sample = read(path, keep=True)
+        assert sample.data.shape == (3, 28, 20)
+        write(sample, tmp_path / "b.tif", force=True)
+        assert torch.equal(read(tmp_path / "b.tif").data, sample.data)
+        if kind == "8":
+            assert torch.equal(sample.data, torch.from_numpy(turned.copy()).permute(2, 0, 1) / 255)
+
+
+def test_which_tiff_files_are_pictures(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "thumb.tif") as file:
+        file.write(PIXELS, photometric="rgb")
+        file.write(PIXELS[::2, ::2], photometric="rgb", subfiletype=1)
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as file:
+        for _ in range(2):
+            file.write(PIXELS, photometric="rgb", metadata=None)
+    tifffile.imwrite(tmp_path / "grey.tif", PIXELS[..., 0])
+    tifffile.imwrite(tmp_path / "lut.tif", PIXELS[..., 0], imagej=True, colormap=np.zeros((3, 256), np.uint16))
+    Image.fromarray(PIXELS).quantize(16).save(tmp_path / "palette.tif")
+    kinds = {path.stem: modality_of_suffix(path) for path in tmp_path.iterdir()}
+    assert kinds == {"thumb": "image", "pages": "volume", "grey": "volume", "lut": "volume", "palette": "image"}
+    assert torch.equal(read(tmp_path / "thumb.tif").data, torch.from_numpy(PIXELS).permute(2, 0, 1) / 255)
+    with pytest.raises(UserError, match="stack in colour"):
+        read(tmp_path / "pages.tif")
+    assert read(tmp_path / "palette.tif").data.shape == (3, 20, 28)
+
+
+def test_other_colour_spaces_are_converted_with_a_line(tmp_path):
+    picture = Image.fromarray(PIXELS)
+    picture.convert("CMYK").save(tmp_path / "a.tif")
+    ImageCms.profileToProfile(
+        picture, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    ).save(tmp_path / "b.tif")
+    for name, space in (("a", "CMYK"), ("b", "LAB")):
+        sample = read(tmp_path / f"{name}.tif")
+        assert sample.notes == (f"its {space} colours were converted to RGB",)
+    tifffile.imwrite(tmp_path / "c.tif", PIXELS.astype(np.float32), photometric="rgb")
+    with pytest.raises(UserError, match="save it as RGB with 8 or 16 bits"):
+        read(tmp_path / "c.tif")
+
+
+def test_numbers_of_any_range_are_no_picture(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS[..., 0].astype(np.float32))
+    with pytest.raises(UserError, match="numbers in an unknown range"):
+        read(tmp_path / "a.tif", "image")
+    tifffile.imwrite(tmp_path / "b.tif", DEEP[..., 0])
+    torch.testing.assert_close(
+        read(tmp_path / "b.tif", "image").data, torch.from_numpy(DEEP[..., 0].astype(np.float32) / 65535)[None]
+    )
+
+
+def test_one_plane_is_restored_and_enlarged_as_a_picture(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = np.random.default_rng(0).normal(3000, 400, (40, 48)).clip(0).astype(np.uint16)
+    tifffile.imwrite("one.tif", values, imagej=True, resolution=(2, 2), metadata={"axes": "YX", "unit": "um"})
+    tifffile.imwrite("stack.tif", np.stack([values] * 3), imagej=True, metadata={"axes": "ZYX"})
+    assert is_plane("one.tif") and not is_plane("stack.tif")
+    code, _, err = cli("denoise", "one.tif", "-o", "clean.tif")
+    assert code == 0 and "prior of image" in err
+    clean = tifffile.imread("clean.tif")
+    assert clean.shape == values.shape and clean.dtype == values.dtype and clean.std() < values.std() / 3
+    assert cli("upscale", "one.tif", "-o", "large.tif")[0] == 0
+    with tifffile.TiffFile("large.tif") as file:
+        assert file.pages.first.shape == (80, 96)
+        assert file.pages.first.tags.valueof("XResolution") == (4, 1)
