@@ -140,7 +140,7 @@ def test_other_kinds_in_a_folder_are_named_in_one_line(cli, tiny):
     assert code == 0 and err.count("\n") == 1
     assert err.strip().endswith(": in/a.svg, in/notes.txt, in/sub/b.heic") and "DS_Store" not in err
     code, out, err = cli("denoise", "in", "-o", "out", "--sigma", "0.1", "--model", tiny, "--force", "--json")
-    assert (code, err) == (0, "") and json.loads(out)["left_out"] == ["in/a.gif", "in/notes.txt", "in/sub/b.heic"]
+    assert (code, err) == (0, "") and json.loads(out)["left_out"] == ["in/a.svg", "in/notes.txt", "in/sub/b.heic"]
     for i in range(20):
         Path(f"in/{i:02}.gif").write_bytes(b"GIF89a")
     assert "and 15 more" in cli("denoise", "in", "-o", "out", "--sigma", "0.1", "--model", tiny, "--force")[2]
