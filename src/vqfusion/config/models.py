@@ -98,6 +98,7 @@ class SlotConfig(Config):
         temperature: Sampling temperature; 0 takes the most probable token.
         guidance_scale: Classifier-free guidance; 1 is off.
         calibration: For a label slot: the temperature of its probabilities, by the modality that is given.
+        certain: At temperature 0, tokens of at least this probability are revealed together; 1 reveals them by `steps`.
     """
 
     tokenizer: str
@@ -110,6 +111,7 @@ class SlotConfig(Config):
     temperature: NotNegative = 1.0
     guidance_scale: float = 1.0
     calibration: dict[str, Positive] = {}
+    certain: Share = later(1.0)
 
     @model_validator(mode="after")
     def _whole_patches(self) -> "SlotConfig":

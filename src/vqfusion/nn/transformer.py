@@ -1,9 +1,10 @@
 """Transformer: pre-norm blocks with rotary positions over up to three axes, and a cached prefix."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,12 +67,15 @@ class PrefixCache:
 
     def repeat(self, times: int) -> "PrefixCache":
         """Repeat every item `times` times in a row."""
-        mask = None if self.mask is None else self.mask.repeat_interleave(times, dim=0)
-        return PrefixCache(
-            [k.repeat_interleave(times, dim=0) for k in self.keys],
-            [v.repeat_interleave(times, dim=0) for v in self.values],
-            mask,
-        )
+        return self._each(lambda one: one.repeat_interleave(times, dim=0))
+
+    def select(self, items: Int[Tensor, " N"]) -> "PrefixCache":
+        """Cache of these items, in this order."""
+        return self._each(lambda one: one[items])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "PrefixCache":
+        mask = None if self.mask is None else change(self.mask)
+        return PrefixCache(list(map(change, self.keys)), list(map(change, self.values)), mask)
 
 
 class Block(nn.Module):

@@ -40,6 +40,8 @@ def sample_masked(
     order: str = "confidence",
     temperature: float = 1.0,
     top_p: float = 1.0,
+    certain: float = 1.0,
+    floor: Float[Tensor, " B"] | None = None,
 ) -> Sampled:
     """Fill in the hidden tokens; all others never change.
 
@@ -58,6 +60,9 @@ def sample_masked(
             model exactly.
         temperature: Sampling temperature; 0 is greedy.
         top_p: Nucleus sampling, see `draw_categorical`.
+        certain: Below 1, greedy steps in order of confidence reveal every token of at least this probability at once
+            (Wu et al., 2025, "Fast-dLLM").
+        floor: Items whose `log_probability` has fallen below this are left unfinished.
 
     Returns:
         The completed tokens.
@@ -86,8 +91,12 @@ def sample_masked(
             elif temperature > 0:
                 uniform = torch.rand(len(places), generator=generator, dtype=torch.float64).clamp(min=1e-300)
                 score = score - temperature * (1 - (step + 1) / steps) * (-uniform.log()).log()
+            elif certain < 1:
+                count = max(count, int((score >= math.log(certain)).sum()))
             chosen = score.topk(count).indices.to(places.device)
             ids[i, places[chosen]] = drawn[chosen]
             hidden[i, places[chosen]] = False
             log_probability[i] += float(log_p[chosen].sum())
+            if floor is not None and log_probability[i] < floor[i]:
+                hidden[i] = False
     return Sampled(ids, log_probability, nfe)

@@ -12,7 +12,7 @@ from vqfusion.models.fusion.slots import check_slot, length_slot, patch_size, st
 from vqfusion.models.sampling import Sampling
 from vqfusion.nn.transformer import PrefixCache
 
-LENGTHS_TRIED = 6  # candidate lengths of greedy decoding: the length beam of Ghazvininejad et al. (2019)
+LENGTHS_TRIED = 6  # most candidate lengths of greedy decoding: the length beam of Ghazvininejad et al. (2019)
 
 Fixed = tuple[Tensor, Tensor] | None  # ids of an item, and mask that is True for known tokens
 
@@ -27,6 +27,10 @@ def draw_slot(
     indices: Sequence[int],
 ) -> tuple[list[list[Tensor]], int]:
     """Draw samples of a slot for a batch of items.
+
+    Greedy decoding wants the text and length of the largest joint probability. A text is at most as probable as its
+    length, so that a length less probable than the best answer so far is never decoded, and a text that falls below it
+    is left unfinished; neither changes the answer.
 
     Args:
         fusion: The transformer.
@@ -50,21 +54,27 @@ def draw_slot(
         lengths, scores = [[one] for one in known for _ in range(k)], torch.zeros(len(generators), 1)
     else:
         lengths, scores = candidate_lengths(fusion, target, wide, policy, starts, generators)
-    candidates = len(lengths[0])
-    if candidates > 1:
-        wide = wide.repeat(candidates)
-    rows = [(start, size) for start, sizes in zip(starts, lengths, strict=True) for size in sizes]
-    ids, mask, hidden = start_tokens(rows)
-    many = [generator for generator in generators for _ in range(candidates)]
-    tokens = SlotTokens(ids.to(device), None if mask is None else mask.to(device))
-    out = sample_slot(fusion, target, tokens, hidden.to(device), wide, policy, many)
-    best = (out.log_probability.reshape(-1, candidates) + scores).argmax(dim=1)
-    chosen = []
-    for row, choice in enumerate(best.tolist()):
-        flat = row * candidates + choice
-        grid = out.ids[flat].cpu()
-        chosen.append(grid[: rows[flat][1][0]] if slot.variable else grid)
-    return [chosen[i * k : (i + 1) * k] for i in range(len(indices))], out.nfe + (0 if known else 1)
+    best: list[Tensor] = [torch.empty(0)] * len(starts)
+    bounds = torch.full((len(starts),), -torch.inf, dtype=torch.float64)
+    calls = 0 if known else 1
+    for tried in (slice(0, 1), slice(1, None)):  # the most probable length, then those that can still do better
+        rows = [(row, i) for row in range(len(starts)) for i in range(len(lengths[row]))[tried]]
+        rows = [(row, i) for row, i in rows if scores[row, i] > bounds[row]]
+        if not rows:
+            continue
+        items = torch.tensor([row for row, _ in rows])
+        own = torch.stack([scores[row, i] for row, i in rows])
+        ids, mask, hidden = start_tokens([(starts[row], lengths[row][i]) for row, i in rows])
+        tokens = SlotTokens(ids.to(device), None if mask is None else mask.to(device))
+        part = wide if len(items) == len(starts) and items.equal(torch.arange(len(starts))) else wide.select(items)
+        many = [generators[row] for row, _ in rows]
+        out = sample_slot(fusion, target, tokens, hidden.to(device), part, policy, many, bounds[items] - own)
+        calls += out.nfe
+        for (row, i), grid, score in zip(rows, out.ids.cpu(), (out.log_probability + own).tolist(), strict=True):
+            if score > bounds[row] or not best[row].numel():
+                bounds[row] = score
+                best[row] = grid[: lengths[row][i][0]] if slot.variable else grid
+    return [best[i * k : (i + 1) * k] for i in range(len(indices))], calls
 
 
 def seeded_generators(sampling: Sampling, indices: Sequence[int]) -> list[torch.Generator]:
@@ -118,7 +128,7 @@ def candidate_lengths(
             log_p[row, : least - 1] = -torch.inf
     log_p = log_p.log_softmax(dim=1)
     if policy.temperature == 0:
-        scores, best = log_p.topk(LENGTHS_TRIED, dim=1)
+        scores, best = log_p.topk(min(LENGTHS_TRIED, log_p.shape[1]), dim=1)
     else:
         best = torch.stack(
             [torch.multinomial(row.exp(), 1, generator=g) for row, g in zip(log_p, generators, strict=True)]

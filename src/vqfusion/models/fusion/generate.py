@@ -26,6 +26,7 @@ class Policy:
     guidance_scale: float
     top_p: float
     order: str
+    certain: float = 1.0
 
     @classmethod
     def of(cls, sampling: Sampling, slot: SlotConfig) -> "Policy":
@@ -42,6 +43,7 @@ class Policy:
             guidance_scale=slot.guidance_scale if sampling.guidance_scale is None else sampling.guidance_scale,
             top_p=1.0 if sampling.top_p is None else sampling.top_p,
             order=slot.sampling,
+            certain=slot.certain,
         )
 
 
@@ -73,6 +75,7 @@ def sample_slot(
     prefix: PrefixCache,
     policy: Policy,
     generators: list[torch.Generator],
+    floor: Float[Tensor, " B"] | None = None,
 ) -> Sampled:
     """Fill in the hidden tokens of a slot.
 
@@ -84,6 +87,7 @@ def sample_slot(
         prefix: Cached keys and values of the given slots.
         policy: Steps, order, temperature and guidance.
         generators: One for each item.
+        floor: Log probability below which an item is left unfinished.
 
     Returns:
         Ids in the shape of `start.ids`, and the number of network evaluations.
@@ -101,6 +105,8 @@ def sample_slot(
         policy.order,
         policy.temperature,
         policy.top_p,
+        policy.certain,
+        floor,
     )
     nfe = out.nfe * (1 if policy.guidance_scale == 1.0 else 2)
     return Sampled(out.ids.reshape(start.ids.shape), out.log_probability, nfe)
