@@ -136,6 +136,8 @@ class FusionConfig(Config):
         local_layers: Convolutional blocks over tokens before and after the transformer, for slots whose tokens share
             positions.
         slots: The slots by name.
+        positions: "table" has a learned vector for each position of every slot; "rotary" only for grids of one size, so
+            that sequences may have any length.
     """
 
     dim: Count = 256
@@ -144,6 +146,7 @@ class FusionConfig(Config):
     token_dim: Count = 32
     local_layers: Whole = 0
     slots: dict[str, SlotConfig] = {}
+    positions: Literal["table", "rotary"] = later("table")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "FusionConfig":
@@ -160,8 +163,13 @@ class FusionConfig(Config):
     @property
     def least_parameters(self) -> int:
         """Lower bound of the parameters of the transformer and of its position embeddings."""
-        places = sum(prod(n // p for n, p in zip(s.shape, s.patch, strict=True)) for s in self.slots.values())
+        tables = [slot for slot in self.slots.values() if self.has_table(slot)]
+        places = sum(prod(n // p for n, p in zip(s.shape, s.patch, strict=True)) for s in tables)
         return 8 * self.layers * self.dim**2 + places * self.dim
+
+    def has_table(self, slot: SlotConfig) -> bool:
+        """Whether a slot has a learned vector for each position."""
+        return self.positions == "table" or not slot.variable
 
 
 class OwnNoiseConfig(Config):

@@ -75,12 +75,14 @@ class Generated:
         samples: `samples[item][k]`.
         nfe: Network evaluations, with both branches of guidance counted.
         seconds: Elapsed time.
+        warnings: Lines for the user about what was left out.
     """
 
     target: str
     samples: "list[list[Sample]]"
     nfe: int
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         """The samples, a row for each item, for notebooks."""

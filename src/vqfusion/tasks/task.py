@@ -183,7 +183,7 @@ class Task(ABC):
             The result.
         """
         made = system.generate(given, target, sampling, known=known)
-        lines = (*warnings, *system.warnings(given))
+        lines = (*warnings, *system.warnings(given), *made.warnings)
         return Answer(self.name, target, samples=made.samples, nfe=made.nfe, seconds=made.seconds, warnings=lines)
 
     def distribute(self, system: "System", given: "dict[str, Any]", target: str) -> Answer:

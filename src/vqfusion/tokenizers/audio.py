@@ -13,6 +13,7 @@ from vqfusion.data.io.sound import mixed
 from vqfusion.data.loudness import gain_to_be_heard
 from vqfusion.data.transforms import resample
 from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, stft
+from vqfusion.tokenizers.pieces import cut_sound
 from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
@@ -29,6 +30,7 @@ class AudioTokenizer(SignalTokenizer):
 
     config_type = AudioTokenizerConfig
     modality = "audio"
+    joins = True
     flat = True
 
     def __init__(self, config: AudioTokenizerConfig):
@@ -81,8 +83,7 @@ class AudioTokenizer(SignalTokenizer):
         out: list[Tensor | None] = [None] * len(samples)
         by_length: dict[int, list[tuple[int, Tensor]]] = {}
         for i, sample in enumerate(samples):
-            sound = mixed(resample(sample, self.config.sample_rate_hz)).data
-            sound = sound.float() * gain_to_be_heard(sound[0], self.config.sample_rate_hz)
+            sound = self._heard(sample)
             sound = F.pad(sound, (0, -sound.shape[1] % whole))
             if 0 < sound.shape[1] <= shape[0] * self.samples_per_code:
                 by_length.setdefault(sound.shape[1], []).append((i, sound))
@@ -93,6 +94,22 @@ class AudioTokenizer(SignalTokenizer):
                 for (i, _), one in zip(part, ids, strict=True):
                     out[i] = one
         return out
+
+    def _heard(self, sample: Sample) -> Float[Tensor, "1 T"]:
+        """One channel at the rate of the tokenizer, as loud as speech."""
+        sound = mixed(resample(sample, self.config.sample_rate_hz)).data
+        return sound.float() * gain_to_be_heard(sound[0], self.config.sample_rate_hz)
+
+    def pieces(self, sample: Sample, shape: tuple[int, ...], step: int) -> list[Sample]:
+        rate, whole = self.config.sample_rate_hz, self.samples_per_code * step
+        most = shape[0] * self.samples_per_code
+        if sample.data.shape[1] * rate <= most * (sample.sample_rate_hz or rate):
+            return [sample]
+        cut = cut_sound(self._heard(sample), most, whole, rate)
+        return [Sample(self.modality, sound, sample_rate_hz=rate) for sound in cut]
+
+    def joined(self, samples: Sequence[Sample]) -> Sample:
+        return replace(samples[0], data=torch.cat([sample.data for sample in samples], dim=1))
 
     def seconds(self, codes: int) -> float:
         """Duration of this many codes."""

@@ -14,12 +14,14 @@ from vqfusion.types import Sample, Tokens
 class BaseTokenizer(KeptTokenizer):
     """Base of all tokenizers; the defaults are those of text and labels, `SignalTokenizer` overrides them for signals.
 
-    `closed` is True where each id is one of a closed list of `names`, not a part of a signal or text.
+    `closed` is True where each id is one of a closed list of `names`, not a part of a signal or text; `joins` where
+    consecutive samples can be joined to one.
     """
 
     modality: str
     codebook_size: int
     closed: ClassVar[bool] = False
+    joins: ClassVar[bool] = False
     names: tuple[str, ...] = ()
 
     def encode(self, sample: Sample, search: int = 0) -> Tokens:
@@ -97,6 +99,20 @@ class BaseTokenizer(KeptTokenizer):
         """
         encoded = [self.encode(sample).ids for sample in samples]
         return [ids if 0 < len(ids) <= shape[0] else None for ids in encoded]
+
+    def pieces(self, sample: Sample, shape: tuple[int, ...], step: int) -> list[Sample]:
+        """Pieces of a sample that each fit a grid, in order; the sample itself where it fits or cannot be cut.
+
+        Args:
+            sample: A sample of the modality.
+            shape: Largest grid of tokens.
+            step: Multiple of which the number of codes of a sound is.
+        """
+        return [sample]
+
+    def joined(self, samples: Sequence[Sample]) -> Sample:
+        """One sample out of consecutive ones; only where `joins`."""
+        raise NotImplementedError
 
     def misfit(self, sample: Sample, shape: tuple[int, ...]) -> str:
         """Message for the user: why a sample does not fit a grid, and how to fix it."""

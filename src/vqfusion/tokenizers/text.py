@@ -1,7 +1,7 @@
 """Text tokenizer: byte-level BPE, so that any Unicode string survives the round trip."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.nn.weights import load_json
 from vqfusion.tokenizers.base import BaseTokenizer
+from vqfusion.tokenizers.pieces import cut_text, join_texts
 from vqfusion.types import Sample, Tokens
 
 VOCABULARY = "vocabulary"  # file name in a folder of its own
@@ -27,6 +28,7 @@ class TextTokenizer(BaseTokenizer):
 
     config_type = TextTokenizerConfig
     modality = "text"
+    joins = True
 
     def __init__(self, bpe: BPETokenizer):
         self.bpe = bpe
@@ -65,6 +67,15 @@ class TextTokenizer(BaseTokenizer):
 
     def decode(self, tokens: Tokens) -> Sample:
         return Sample(self.modality, self.bpe.decode(tokens.ids.tolist(), skip_special_tokens=False))
+
+    def pieces(self, sample: Sample, shape: tuple[int, ...], step: int) -> list[Sample]:
+        def fits(text: str) -> bool:
+            return len(self.bpe.encode(text).ids) <= shape[0]
+
+        return [Sample(self.modality, part) for part in cut_text(sample.data, fits)]
+
+    def joined(self, samples: Sequence[Sample]) -> Sample:
+        return Sample(self.modality, join_texts([sample.data for sample in samples]))
 
     def fingerprint(self) -> str:
         return hashlib.sha256(self.bpe.to_str().encode()).hexdigest()[:16]

@@ -83,10 +83,10 @@ class Fusion(nn.Module):
     """Transformer over slots: tokens of given and target slots in, logits of the hidden tokens out.
 
     One embedding with tied head for each vocabulary, one embedding for each slot, rotary positions from 0 within each
-    slot. Where several tokens share a position, `local_layers` convolutions over the tokens precede the transformer and
-    follow it, added to its output, so that it need not model neighbouring tokens. Given tokens attend only to given
-    ones, so that `prefix` is computed once and `logits` is exact with it. There is no time input; masked diffusion
-    needs none (Ou et al., 2024, "RADD").
+    slot, and learned ones beside them where the config has a table. Where several tokens share a position,
+    `local_layers` convolutions over the tokens precede the transformer and follow it, added to its output, so that it
+    need not model neighbouring tokens. Given tokens attend only to given ones, so that `prefix` is computed once and
+    `logits` is exact with it. There is no time input; masked diffusion needs none (Ou et al., 2024, "RADD").
 
     Args:
         config: Shape of the transformer, and the slots.
@@ -122,6 +122,8 @@ class Fusion(nn.Module):
             self.local_in[key] = LocalLayers(len(sides), width, depth)
             self.local_out[key] = LocalLayers(len(sides), width, depth)
         for name, slot in config.slots.items():
+            if not config.has_table(slot):
+                continue
             count = len(coordinates(slot.shape, slot.patch))
             self.places[module_key(name)] = nn.Parameter(torch.randn(count, config.dim) * 0.02)
         nn.init.normal_(self.slot_embedding.weight, std=0.02)
@@ -197,7 +199,8 @@ class Fusion(nn.Module):
         slot = self.config.slots[name]
         key = module_key(slot.tokenizer)
         sizes = tuple(tokens.ids.shape[1:])
-        if any(n > most for n, most in zip(sizes, slot.shape, strict=True)):
+        tabled = self.config.has_table(slot)
+        if tabled and any(n > most for n, most in zip(sizes, slot.shape, strict=True)):
             raise ValueError(f"slot {name} holds at most {slot.shape} tokens, not {sizes}")
         blank = self.vocabularies[slot.tokenizer]
         ids = tokens.ids if hidden is None else tokens.ids.masked_fill(hidden, blank)
@@ -208,9 +211,11 @@ class Fusion(nn.Module):
         grid = self.local_in[key](self.embeddings[key](ids), tokens.mask)
         x = self.inputs[key](patchify(grid, slot.patch).flatten(2))
         places = coordinates(sizes, slot.patch).to(x.device)
-        strides = coordinates(slot.shape, slot.patch).to(x.device)[-1] + 1
-        rows = (places[:, 0] * strides[1] + places[:, 1]) * strides[2] + places[:, 2]
-        x = x + self.places[module_key(name)][rows.long()] + self.slot_embedding.weight[self.slot_ids[name]]
+        if tabled:
+            strides = coordinates(slot.shape, slot.patch).to(x.device)[-1] + 1
+            rows = (places[:, 0] * strides[1] + places[:, 1]) * strides[2] + places[:, 2]
+            x = x + self.places[module_key(name)][rows.long()]
+        x = x + self.slot_embedding.weight[self.slot_ids[name]]
         return _Sequence(x, places, mask, grid, tokens.mask)
 
     def _head(self, name: str, states: Float[Tensor, "B L dim"], part: _Sequence) -> Float[Tensor, "B L p K"]:

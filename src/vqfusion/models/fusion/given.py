@@ -28,12 +28,7 @@ def samples_of(slot: str, value: Any) -> Any:
 def encode_given(tokenizers: SlotTokenizers, given: Given, known: Known | None) -> tuple[dict[str, list[Tensor]], int]:
     """Ids of each given slot for every item, and the number of items; a single sample serves all items."""
     samples = {name: samples_of(name, value) for name, value in given.items()}
-    sizes = {len(value) for value in samples.values() if not isinstance(value, Sample)}
-    if known is not None and not isinstance(known[0], Sample):
-        sizes.add(len(known[0]))
-    if len(sizes) > 1 or 0 in sizes:
-        raise UserError(f"the given slots have {sorted(sizes)} items; give one each, or lists of one length")
-    count = sizes.pop() if sizes else 1
+    count = count_items(samples, known)
     items = {}
     for name, value in samples.items():
         check_slot(name, tokenizers.config.fusion.slots)
@@ -42,6 +37,16 @@ def encode_given(tokenizers: SlotTokenizers, given: Given, known: Known | None) 
         else:
             items[name] = tokenizers.encode_many(name, list(value))
     return items, count
+
+
+def count_items(samples: Mapping[str, Any], known: Known | None = None) -> int:
+    """Number of items of given samples; UserError where the slots have different numbers."""
+    sizes = {len(value) for value in samples.values() if not isinstance(value, Sample)}
+    if known is not None and not isinstance(known[0], Sample):
+        sizes.add(len(known[0]))
+    if len(sizes) > 1 or 0 in sizes:
+        raise UserError(f"the given slots have {sorted(sizes)} items; give one each, or lists of one length")
+    return sizes.pop() if sizes else 1
 
 
 def encode_known(

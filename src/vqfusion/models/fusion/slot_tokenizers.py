@@ -82,6 +82,11 @@ class SlotTokenizers:
                 raise UserError(f"slot {slot!r} takes {expected}, not {sample.modality}")
         return tokenizer.encode_fitting(samples, config.shape, patch_size(config))
 
+    def pieces(self, slot: str, sample: Sample) -> list[Sample]:
+        """Pieces of a sample that each fit a slot; the sample itself where it does, or cannot be cut."""
+        config = check_slot(slot, self.config.fusion.slots)
+        return self[slot].pieces(sample, config.shape, patch_size(config))
+
     def decode(self, slot: str, ids: Int[Tensor, "..."]) -> Sample:
         """Sample of a grid of ids."""
         tokenizer = self[slot]

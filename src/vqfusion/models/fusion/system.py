@@ -1,6 +1,7 @@
 """System: tokenizers and transformer together, from raw data to raw data."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from vqfusion.models.fusion.fusion import Fusion, SlotTokens
 from vqfusion.models.fusion.generate import given_prefix, slot_distribution, slot_negative_elbo
 from vqfusion.models.fusion.given import Given, Known, encode_given, encode_known, given_shapes, samples_of
 from vqfusion.models.fusion.likelihood import Likelihood
+from vqfusion.models.fusion.pieces import Pieces, cut_given
 from vqfusion.models.fusion.pretrained import Parts, load_parts, save_parts
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.slots import SlotName, check_slot, stack_tokens
@@ -141,6 +143,8 @@ class System(Pretrained):
         """
         started, sampling = time.perf_counter(), sampling or Sampling()
         slot = check_slot(target, self.config.fusion.slots)
+        if known is None and (pieces := cut_given(self.tokenizers, given)) is not None:
+            return self._generate_pieces(pieces, target, sampling)
         items, count = encode_given(self.tokenizers, given, known)
         fixed = encode_known(self.tokenizers, target, known, count)
         sizes = given_shapes(target, slot, items, count)
@@ -155,6 +159,18 @@ class System(Pretrained):
             nfe = max(nfe, calls)
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
+    def _generate_pieces(self, pieces: Pieces, target: str, sampling: Sampling) -> Generated:
+        """Answers to the pieces of each item, joined; for a target that cannot be joined, to the first pieces."""
+        tokenizer, count = self.tokenizers[target], len(pieces.counts)
+        if not tokenizer.joins:
+            many = sum(one > 1 for one in pieces.counts)
+            which = "the input is" if count == 1 else f"{many} of {count} inputs are"
+            line = f"{which} longer than this model takes at once: the answer is about the beginning"
+            return replace(self.generate(pieces.first().given, target, sampling), warnings=(line,))
+        made = self.generate(pieces.given, target, pieces.sampling(sampling))
+        rows = [zip(*answers, strict=True) for answers in pieces.of_items(made.samples)]
+        return replace(made, samples=[[tokenizer.joined(answers) for answers in row] for row in rows])
+
     def distribution(self, given: Given, target: str, temperature: float | None = None) -> list[Distribution]:
         """Probability of each name of a label slot for each item, most probable first.
 
@@ -164,19 +180,25 @@ class System(Pretrained):
             temperature: By default the one calibrated for the given modality; of several, the largest.
 
         Returns:
-            Probabilities by name, for each item.
+            Probabilities by name, for each item. Those of an item that is longer than its slot are the logarithmic
+            opinion pool of its pieces (Genest, Zidek, 1986): the weighted mean of their log probabilities, normalised.
         """
         names, fitted = self.labels(target), self.config.fusion.slots[target].calibration
         if temperature is None:
             temperature = max((fitted.get(SlotName.parse(slot).modality, 1.0) for slot in given), default=1.0)
-        items, count = encode_given(self.tokenizers, given, None)
-        out = []
+        pieces = cut_given(self.tokenizers, given)
+        items, count = encode_given(self.tokenizers, pieces.given if pieces else given, None)
+        rows = []
         for at in told(range(0, count, ROWS)):
             part = {name: ids[at : at + ROWS] for name, ids in items.items()}
-            log_p = slot_distribution(self.fusion, target, self._prefix(part, min(ROWS, count - at)))
-            for row in (log_p / temperature).softmax(dim=-1).tolist():
-                out.append(Distribution(sorted(zip(names, row, strict=True), key=lambda pair: -pair[1])))
-        return out
+            rows.append(slot_distribution(self.fusion, target, self._prefix(part, min(ROWS, count - at))).cpu())
+        log_p = torch.cat(rows) / temperature
+        if pieces:
+            log_p = pieces.joined_rows(log_p.log_softmax(dim=-1))
+        return [
+            Distribution(sorted(zip(names, row, strict=True), key=lambda pair: -pair[1]))
+            for row in log_p.softmax(dim=-1).tolist()
+        ]
 
     @torch.no_grad()
     def embed(self, given: Given) -> Float[Tensor, "B D"]:
@@ -188,12 +210,14 @@ class System(Pretrained):
         Returns:
             The vectors; the cosine of the angle between two says how alike the items are to the model.
         """
-        items, count = encode_given(self.tokenizers, given, None)
+        pieces = cut_given(self.tokenizers, given)
+        items, count = encode_given(self.tokenizers, pieces.given if pieces else given, None)
         rows = []
         for i in told(range(count)):  # one by one, so that no item depends on the padding of others
             values = self._prefix({name: [ids[i]] for name, ids in items.items()}, 1).values[-1]
             rows.append(values[0, :, 1:].mean(dim=1).flatten())
-        return torch.nn.functional.normalize(torch.stack(rows).float(), dim=1).cpu()
+        vectors = torch.stack(rows).float().cpu()
+        return torch.nn.functional.normalize(pieces.joined_rows(vectors) if pieces else vectors, dim=1)
 
     def likelihood(
         self,
@@ -203,6 +227,8 @@ class System(Pretrained):
         seed: int = 0,
     ) -> Likelihood:
         """Upper bound on -log2 p(target | given), with the length of the target given.
+
+        A target that is longer than its slot, without anything given, is the sum of its pieces.
 
         Args:
             given: Samples by slot, as in `generate`.
@@ -218,6 +244,8 @@ class System(Pretrained):
         ((slot, value),) = target.items()
         wanted = samples_of(slot, value)
         check_slot(slot, self.config.fusion.slots)
+        if not given and (pieces := cut_given(self.tokenizers, {slot: wanted})) is not None:
+            wanted = pieces.given[slot]
         items, count = encode_given(self.tokenizers, {**given, slot: wanted}, None)
         answers = items.pop(slot)
         generator = torch.Generator().manual_seed(torch_seed(seed))
