@@ -193,7 +193,9 @@ def test_the_folder_of_another_model_is_left_alone(own, capsys, tmp_path, monkey
 def test_what_does_not_fit_its_slot_is_told(tmp_path, capsys, monkeypatch):
     draw_pictures(tmp_path / "pictures")
     (tmp_path / "pictures" / "red-disc.txt").write_text("a red disc " * 40)
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"name": "x", "data": "pictures"} | QUICK | {"steps": 1}))
+    (tmp_path / "own.yaml").write_text(
+        yaml.safe_dump({"name": "x", "data": "pictures", "max_length": 32} | QUICK | {"steps": 1})
+    )
     monkeypatch.chdir(tmp_path)
     code, _, err = run(capsys, "train", "own.yaml", "--device", "cpu")
     assert code == 0 and re.search(r"text:en: 1 of \d+ left out, empty or longer than 32 tokens", err)

@@ -138,6 +138,8 @@ class ShortConfig(ReadingConfig):
         seed: Random seed.
         limit_keys: Number of keys of the training split that Fusion learns from.
         slots: Slots to train; all that the data have by default.
+        max_length: Tokens of the longest text that is taken as a whole; by default 99 % of the training texts fit. What
+            is longer is cut into pieces.
         tasks: What it is for: verbs such as `transcribe` and `speak`, or slots such as `label -> image`; by default
             every slot is learned from every other.
         draws: The training mix, in place of `tasks`.
@@ -153,6 +155,7 @@ class ShortConfig(ReadingConfig):
     batch: Count = 32
     seed: Seed = 0
     limit_keys: Count | None = None
+    max_length: Annotated[int, Field(ge=2, le=10**5)] | None = None
     slots: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     draws: tuple[DrawConfig, ...] = ()

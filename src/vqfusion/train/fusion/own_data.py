@@ -24,6 +24,7 @@ from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
 from vqfusion.models.fusion.slots import SlotName
 from vqfusion.train.fusion.mix import default_tasks, mix
+from vqfusion.train.fusion.sizes import sized
 
 # size: dim, layers, heads of Fusion; widths of the picture networks; width of the sound networks; BPE vocabulary
 SIZES = {
@@ -86,7 +87,7 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
             tokenizers["length:audio"] = numbers(SOUND_CODES // SOUND_PATCH)
         elif modality == "text":
             tokenizers["text"] = TextTokenizerConfig(vocabulary_size=vocabulary)
-            slots[name] = text_slot(TEXT_TOKENS)
+            slots[name] = text_slot(TEXT_TOKENS, certain=0.9)
             slots[f"length:{name.split(':')[1]}"] = one_token_slot("length:text")
             tokenizers["length:text"] = numbers(TEXT_TOKENS)
         elif modality in MODALITIES and MODALITIES[modality].own_units:
@@ -104,7 +105,7 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
         unused = {name for name in tokenizers if name not in {slot.tokenizer for slot in slots.values()}}
         tokenizers = {name: one for name, one in tokenizers.items() if name not in unused or _stands_alone(name)}
         stages = {name: stage for name, stage in stages.items() if name in tokenizers}
-    return ChainConfig(
+    chain = ChainConfig(
         name=short.name,
         data=short.data,
         **short.reading.model_dump(),
@@ -126,6 +127,7 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
         ),
         draws=draws,
     )
+    return sized(chain, dataset, short.max_length)
 
 
 def _used(slots: dict[str, SlotConfig], draws: tuple[DrawConfig, ...]) -> dict[str, SlotConfig]:
@@ -183,9 +185,9 @@ def one_token_slot(tokenizer: str) -> SlotConfig:
     return SlotConfig(tokenizer=tokenizer, shape=(1,), coefficient=0.1, steps=1, temperature=0.0)
 
 
-def text_slot(length: int) -> SlotConfig:
-    """Text slot, decoded greedily with one token per step."""
-    return SlotConfig(tokenizer="text", shape=(length,), variable=True, steps=length, temperature=0.0)
+def text_slot(length: int, certain: float = 1.0) -> SlotConfig:
+    """Text slot, decoded greedily with one token per step, or with all of which it is `certain`."""
+    return SlotConfig(tokenizer="text", shape=(length,), variable=True, steps=length, temperature=0.0, certain=certain)
 
 
 def numbers(most: int) -> LabelTokenizerConfig:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from vqfusion.train.loop.steps import step_generator
 from vqfusion.types import Sample
 
 RECORDS_AT_ONCE = 256
+VALUES_AT_ONCE = 2**26  # samples and pixels in memory at once
 
 
 def _noisy_picture(clean: Sample, chain: ChainConfig, generator: torch.Generator) -> Sample:
@@ -80,11 +81,25 @@ def tokenize_records(
     out: list[TokenRecord] = []
     misfits: Counter[str] = Counter()
     console = Console(stderr=True)
+    cut: Counter[str] = Counter()
     with Progress(console=console, transient=True) as progress:
-        for at in progress.track(range(0, len(records), RECORDS_AT_ONCE), description="tokens"):
-            out += _tokenize(records[at : at + RECORDS_AT_ONCE], at, slots, chain, misfits)
+        rows: list[Row] = []
+        held = done = 0
+        for record in progress.track(records, description="tokens"):
+            for row in _rows(record, slots, chain, cut):
+                rows.append(row)
+                held += sum(one.data.numel() for one in row.samples.values() if isinstance(one.data, Tensor))
+            if len(rows) >= RECORDS_AT_ONCE or held > VALUES_AT_ONCE or record is records[-1]:
+                out += _tokenize(rows, done, slots, chain, misfits)
+                done += len(rows)
+                rows, held = [], 0
     if not first:
         return out
+    for name, count in cut.items():
+        if count:
+            have = sum(name in record.slots for record in records)
+            longest = _longest(name, slots)
+            console.print(f"{name}: {count} of {have} longer than {longest}, learned in pieces", soft_wrap=True)
     for name, count in misfits.items():
         have = sum(name in record.slots for record in records)
         longest = _longest(name, slots)
@@ -101,15 +116,39 @@ def _longest(name: str, slots: SlotTokenizers) -> str:
     return f"{slots.config.fusion.slots[name].shape[0]} tokens"
 
 
+@dataclass(frozen=True)
+class Row:
+    """A record, or a piece of one, with the samples of its slots."""
+
+    record: Record
+    samples: dict[str, Sample]
+
+
+def _rows(record: Record, slots: SlotTokenizers, chain: ChainConfig, cut: Counter[str]) -> list[Row]:
+    """A record as it is, or where its one sequence is longer than its slot, the pieces of it, each with its labels.
+
+    Pieces of a sequence beside another one would not be aligned with it, so that such a record stays whole.
+    """
+    wanted = [name for name, slot in chain.fusion.slots.items() if not slot.is_length]
+    base = {name: _loaded(record, name, slots, chain) for name in wanted if name in record.slots}
+    sequences = [name for name in base if chain.fusion.slots[name].shape != (1,)]
+    if len(sequences) != 1 or chain.fusion.has_table(chain.fusion.slots[sequences[0]]):
+        return [Row(record, base)]
+    (name,) = sequences
+    pieces = slots.pieces(name, base[name])
+    cut[name] += len(pieces) > 1
+    return [Row(record, {**base, name: piece}) for piece in pieces]
+
+
 def _tokenize(
-    records: list[Record], first: int, slots: SlotTokenizers, chain: ChainConfig, misfits: Counter[str]
+    rows: list[Row], first: int, slots: SlotTokenizers, chain: ChainConfig, misfits: Counter[str]
 ) -> list[TokenRecord]:
-    """Tokenize some of the records; samples that do not fit their slot are counted in `misfits`."""
+    """Tokenize some rows; samples that do not fit their slot are counted in `misfits`."""
     wanted = [name for name, slot in chain.fusion.slots.items() if not slot.is_length]
     samples: dict[str, list[tuple[int, int, Sample]]] = {name: [] for name in wanted}
     tokens: list[list[dict[str, Tensor]]] = []
-    for place, record in enumerate(records):
-        base = {name: _loaded(record, name, slots, chain) for name in wanted if name in record.slots}
+    for place, row in enumerate(rows):
+        base = row.samples
         own_views = any("@" in name for name in base)  # which could not be varied as what they are views of
         variants = chain.views_per_sample if {"image", "audio"} & base.keys() and not own_views else 1
         tokens.append([{} for _ in range(variants)])
@@ -123,21 +162,24 @@ def _tokenize(
             for (place, variant, _), ids in zip(items, encoded, strict=True):
                 if ids is not None:
                     tokens[place][variant][name] = ids
-                elif variant == 0 and name in records[place].slots:
+                elif variant == 0 and name in rows[place].samples:
                     misfits[name] += 1
     return [
-        TokenRecord(record.key, tuple(v for v in variants if v.keys() == variants[0].keys()))
-        for record, variants in zip(records, tokens, strict=True)
+        TokenRecord(row.record.key, tuple(v for v in variants if v.keys() == variants[0].keys()))
+        for row, variants in zip(rows, tokens, strict=True)
         if variants[0]
     ]
 
 
 def _loaded(record: Record, name: str, slots: SlotTokenizers, chain: ChainConfig) -> Sample:
-    """Sample of a slot, reduced to the needed size, since many are held in memory; sounds that are too long stay so."""
+    """Sample of a slot, reduced to the needed size, since many are held in memory; sounds that are too long stay so.
+
+    A sound that will be cut into pieces stays whole.
+    """
     sample, modality = record.load(name), SlotName.parse(name).modality
     if modality == "image":
         return Sample("image", fit_picture(sample.data, chain.image_size))
-    if modality == "audio":
+    if modality == "audio" and chain.fusion.has_table(chain.fusion.slots[name]):
         most = int(2 * slots.longest_s(name) * (sample.sample_rate_hz or 1))
         return replace(sample, data=sample.data[:, :most].clone())
     return sample
