@@ -14,6 +14,7 @@ from vqfusion.train.fusion.sizes import fitting, rate_of, spread
 from vqfusion.train.fusion.views import tokenize_records
 from vqfusion.types import Sample
 
+TASKS = ("classify", "write")
 WORDS = "the sea is calm and a boat goes by while birds sleep".split()
 
 
@@ -42,17 +43,17 @@ def tones(rate_hz: int, seconds: list[float]) -> Dataset:
 def test_the_length_of_a_slot_is_what_99_of_100_samples_have():
     assert fitting(range(1, 101)) == 99 and fitting([5]) == 5
     assert spread(list(range(10)), 4) == [0, 2, 5, 7] and spread([1, 2], 5) == [1, 2]
-    chain = expand(ShortConfig(name="x", data="x", size="tiny"), texts(400))
+    chain = expand(ShortConfig(name="x", data="x", size="tiny", tasks=TASKS), texts(400))
     slot = chain.fusion.slots["text:en"]
     assert 8 <= slot.shape[0] <= 32 and slot.shape[0] % 8 == 0 and chain.fusion.positions == "rotary"
     assert len(chain.tokenizers["length:text"].names) == slot.shape[0] == slot.steps
-    longer = expand(ShortConfig(name="x", data="x", size="tiny", max_length=2048), texts(400))
+    longer = expand(ShortConfig(name="x", data="x", size="tiny", tasks=TASKS, max_length=2048), texts(400))
     assert longer.fusion.slots["text:en"].shape == (2048,) and len(longer.tokenizers["length:text"].names) == 2048
 
 
 def test_a_text_longer_than_its_slot_is_learned_from_whole():
     dataset = texts(400)
-    chain = expand(ShortConfig(name="x", data="x", size="tiny"), dataset)
+    chain = expand(ShortConfig(name="x", data="x", size="tiny", tasks=TASKS), dataset)
     loaded = [record.load("text:en").data for record in dataset.records]
     text = TextTokenizer.train(loaded, 300)
     slots = SlotTokenizers(chain, {"text": text, "label": LabelTokenizer(("a", "b"))})

@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from vqfusion.config import AudioTokenizerConfig, ChainConfig, LabelTokenizerConfig, TextTokenizerConfig
 from vqfusion.data import Dataset
-from vqfusion.models.fusion.slots import SlotName, length_slot, patch_size
+from vqfusion.models.fusion.slots import length_slot, patch_size
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.types import Sample
 
 FIT = 0.99  # share of the samples that fit their slot as a whole; longer ones are cut into pieces
 LOOKED_AT = 2000  # texts, and a tenth of it in sounds, from which lengths are estimated
-LONGEST = {"text": 2048, "audio": 2400}  # tokens at most by default: half a minute of sound
+LONGEST_TEXT, LONGEST_SOUND = 2048, 2400  # tokens at most by default: half a minute of sound
 SHORTEST = 8
 RATES_HZ = (8000, 16000, 24000)
 CODES_PER_S, WINDOW_S = 80, 0.032
@@ -34,18 +34,18 @@ def sized(chain: ChainConfig, dataset: Dataset, max_length: int | None = None) -
     """
     tokenizers, slots = dict(chain.tokenizers), dict(chain.fusion.slots)
     for name, slot in slots.items():
-        modality, config = SlotName.parse(name).modality, tokenizers[slot.tokenizer]
+        config = tokenizers[slot.tokenizer]
         records = dataset.select("train", slots=(name,))
         if not records:
             continue
-        if modality == "text" and isinstance(config, TextTokenizerConfig):
+        if isinstance(config, TextTokenizerConfig):
             most = max_length or _tokens([one.load(name).data for one in spread(records, LOOKED_AT)], config)
             slots[name] = slot.model_copy(update={"shape": (most,), "steps": most})
-        elif modality == "audio" and isinstance(config, AudioTokenizerConfig):
+        elif isinstance(config, AudioTokenizerConfig):
             sounds = [one.load(name) for one in spread(records, LOOKED_AT // 10)]
             tokenizers[slot.tokenizer] = at_rate(config, rate_of(sounds))
             codes = [math.ceil(CODES_PER_S * one.data.shape[1] / (one.sample_rate_hz or 1)) for one in sounds]
-            slots[name] = slot.model_copy(update={"shape": (rounded(fitting(codes), patch_size(slot), "audio"),)})
+            slots[name] = slot.model_copy(update={"shape": (rounded(fitting(codes), patch_size(slot), LONGEST_SOUND),)})
     for name, slot in slots.items():
         if slot.variable and (length := slots.get(length_slot(name))):
             sharing = [one for one in slots if length_slot(one) in slots and slots[one].variable]
@@ -70,15 +70,15 @@ def fitting(lengths: Iterable[int]) -> int:
     return ordered[math.ceil(FIT * len(ordered)) - 1]
 
 
-def rounded(length: int, step: int, modality: str) -> int:
-    """A length as the size of a slot: a multiple of `step` that is neither tiny nor longer than by default."""
-    return step * math.ceil(min(max(length, SHORTEST), LONGEST[modality]) / step)
+def rounded(length: int, step: int, most: int) -> int:
+    """A length as the size of a slot: a multiple of `step` between `SHORTEST` and `most`."""
+    return step * math.ceil(min(max(length, SHORTEST), most) / step)
 
 
 def _tokens(texts: list[str], config: TextTokenizerConfig) -> int:
     """Size of a slot for these texts, by a vocabulary of their own."""
     tokenizer = TextTokenizer.train(texts, config.vocabulary_size)
-    return rounded(fitting(len(tokenizer.encode(Sample("text", text)).ids) for text in texts), 8, "text")
+    return rounded(fitting(len(tokenizer.encode(Sample("text", text)).ids) for text in texts), 8, LONGEST_TEXT)
 
 
 def rate_of(sounds: list[Sample]) -> int:
