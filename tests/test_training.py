@@ -31,10 +31,11 @@ from vqfusion.train.fusion.own_data import expand
 from vqfusion.train.fusion.trainer import train
 from vqfusion.train.loop import precision
 from vqfusion.train.loop.accelerator import make_accelerator
-from vqfusion.train.loop.fit import fit, learning_rate
+from vqfusion.train.loop.fit import fit
 from vqfusion.train.loop.metrics import Metrics
 from vqfusion.train.loop.muon import Muon
 from vqfusion.train.loop.optimizers import make_optimizers
+from vqfusion.train.loop.pace import learning_rate
 from vqfusion.train.loop.signals import Interrupted
 from vqfusion.train.loop.steps import share, step_generator
 from vqfusion.types import Sample

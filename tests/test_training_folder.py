@@ -26,8 +26,9 @@ from vqfusion.train.fusion.own_data import expand
 from vqfusion.train.fusion.trainer import train as train_chain
 from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.contract import differences, refused
-from vqfusion.train.loop.fit import fit, learning_rate
+from vqfusion.train.loop.fit import fit
 from vqfusion.train.loop.lock import release, take
+from vqfusion.train.loop.pace import learning_rate
 from vqfusion.train.loop.run import FINISHED, GOES_ON, OTHER_RUN
 from vqfusion.train.loop.signals import Interrupted
 from vqfusion.train.loop.steps import share, step_generator

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vqfusion.diffusion.masked.samplers import sample_masked as sample_masked
     from vqfusion.diffusion.operators import OPERATORS as OPERATORS
     from vqfusion.errors import UserError as UserError
+    from vqfusion.fitting import fit as fit
     from vqfusion.hub import load as load
     from vqfusion.models.fusion.likelihood import Likelihood as Likelihood
     from vqfusion.models.fusion.system import System as System
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 
 PUBLIC = {
     "load": "hub",
+    "fit": "fitting",
     "UserError": "errors",
     "Sample": "types",
     "Tokens": "types",

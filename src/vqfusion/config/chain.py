@@ -5,12 +5,25 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vqfusion.config.base import Config, Count, NotNegative, PlainName, Seed, Share, TokenizerName, Whole
+from vqfusion.config.base import (
+    Config,
+    Count,
+    NotNegative,
+    PlainName,
+    Positive,
+    Seed,
+    Share,
+    TokenizerName,
+    Whole,
+    later,
+)
 from vqfusion.config.models import FusionConfig
 from vqfusion.config.reading import ReadingConfig
 from vqfusion.config.tokenizers import TokenizerConfig
 from vqfusion.config.training import StageConfig, check_batch
 from vqfusion.limits import MEMORY
+
+UNLIMITED = 10**6  # steps of a training that ends with its time
 
 
 class DrawConfig(Config):
@@ -72,6 +85,7 @@ class ChainConfig(ReadingConfig):
         image_noise_sigma: Standard deviation of the noise of `image@noisy`, for values in [0, 1].
         audio_noise_snr_db: Signal-to-noise ratio of `audio@noisy`.
         views_per_sample: Augmented views of each sample.
+        minutes: Wall time of the whole training, from reading the data to the score at the end. None trains all steps.
     """
 
     name: PlainName
@@ -90,6 +104,7 @@ class ChainConfig(ReadingConfig):
     image_noise_sigma: NotNegative = 25 / 255
     audio_noise_snr_db: float = 5.0
     views_per_sample: Count = 1
+    minutes: Positive | None = later(None)
 
     @model_validator(mode="after")
     def _slots_have_tokenizers(self) -> "ChainConfig":
@@ -133,7 +148,9 @@ class ShortConfig(ReadingConfig):
         image_size: Pictures are resized to this many pixels a side.
         languages: Languages of the texts.
         tokenizer_steps: Optimizer steps of each tokenizer.
-        steps: Optimizer steps of the transformer.
+        steps: Optimizer steps of the transformer; by default they follow from the number of records.
+        minutes: Wall time of the whole training, in place of `steps` or with these as the most.
+        patience: Stop where so many of the 20 validations of a training brought nothing better; 0 never does.
         batch: Batch size.
         seed: Random seed.
         limit_keys: Number of keys of the training split that Fusion learns from.
@@ -151,7 +168,9 @@ class ShortConfig(ReadingConfig):
     image_size: Annotated[int, Field(ge=4)] = 32
     languages: tuple[str, ...] = ("en",)
     tokenizer_steps: Whole = 600
-    steps: Whole = 2000
+    steps: Whole | None = None
+    minutes: Positive | None = None
+    patience: Whole = 6
     batch: Count = 32
     seed: Seed = 0
     limit_keys: Count | None = None

@@ -38,6 +38,11 @@ class StageConfig(Config):
             bfloat16 where the device has it, and both with channels last, and takes the fastest.
         checkpoint_every_s: Seconds between checkpoints.
         draws_per_step: Draws from the training mix in each step.
+        minutes: Wall time of the stage, in which its schedule ends; then `steps` is the most that it takes. None trains
+            all steps.
+        validations: Number of times, at equal parts of the training, that a network is validated; the best weights are
+            kept.
+        patience: Number of validations without a better one after which it stops; 0 never does.
         snapshots: Number of snapshots of power averages, from which any other averaging length can be reconstructed
             after training (`train.loop.power_average`); 0 writes none.
     """
@@ -55,6 +60,9 @@ class StageConfig(Config):
     checkpoint_every_s: NotNegative = 60.0
     draws_per_step: Count = 4
     snapshots: Whole = later(0)
+    minutes: Positive | None = later(None)
+    validations: Whole = later(0)
+    patience: Whole = later(0)
 
 
 def check_batch(where: str, stage: StageConfig, values: int) -> None:

@@ -35,13 +35,19 @@ class Row:
 
 
 def open_tables(tables: Mapping[Path, str | None], reading: ReadingConfig, name: str) -> Dataset:
-    """The records of one table or of several, which may each be a split.
+    """The records of one table or of several, which may each be a split; see `dataset_of`."""
+    ordered = sorted(tables.items(), key=lambda one: (one[1] != "train", one[0]))
+    return dataset_of([(read_table(path), split) for path, split in ordered], reading, name)
+
+
+def dataset_of(tables: Sequence[tuple[Table, str | None]], reading: ReadingConfig, name: str) -> Dataset:
+    """The records of tables, each with the split that it holds, None where it is not known.
 
     Empty cells are slots that a record does not have; files that do not exist and rows without any slot are left out.
     What was left out is in the remarks of the data set.
 
     Args:
-        tables: Files with the split that each holds, None where it is not known.
+        tables: The tables.
         reading: Meaning of the columns.
         name: Name of the data set.
 
@@ -58,10 +64,8 @@ def open_tables(tables: Mapping[Path, str | None], reading: ReadingConfig, name:
         lost[why] += 1
         first.setdefault(why, where)
 
-    ordered = sorted(tables.items(), key=lambda one: (one[1] != "train", one[0]))
-    opened = [(read_table(path), split) for path, split in ordered]
-    _require_columns([table for table, _ in opened], reading, name)
-    for table, split in opened:
+    _require_columns([table for table, _ in tables], reading, name)
+    for table, split in tables:
         meant = meanings(table, reading)
         unused = [column for column in table.columns if meant.get(column) is None]
         seen.update(dict.fromkeys(unused))
@@ -207,14 +211,16 @@ def _filled(slots: dict[str, Any], table: Table, meant: dict[str, str | None], w
     return filled
 
 
-def _signal(value: Any, kind: str, table: Table, column: str, where: str) -> Path | bytes:
-    """File or bytes of a signal."""
+def _signal(value: Any, kind: str, table: Table, column: str, where: str) -> Path | bytes | Sample:
+    """File, bytes or sample of a signal."""
+    if isinstance(value, Sample):
+        return value
     if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):
         return value["bytes"]
     if isinstance(value, bytes):
         return value
     path = value.get("path") if isinstance(value, Mapping) else value
-    if not isinstance(path, str):
+    if not isinstance(path, str | Path):
         raise UserError(
             f"{where}: column {column!r} holds {type(value).__name__} where {MODALITIES[kind].noun} is needed"
         )
@@ -243,13 +249,16 @@ def content_key(slots: Mapping[str, Any]) -> str:
     digest = hashlib.sha1()
     for slot in contents:
         value = slots[slot]
-        digest.update(
-            slot.encode()
-            + b"\0"
-            + (value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape"))
-            + b"\0"
-        )
+        digest.update(slot.encode() + b"\0" + _as_bytes(value) + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _as_bytes(value: Any) -> bytes:
+    """Content of a cell for hashing."""
+    if isinstance(value, Sample):
+        data = value.data
+        return data.encode() if isinstance(data, str) else bytes(data.contiguous().numpy().tobytes())
+    return value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
 
 
 def group_of(row: Row, reading: ReadingConfig, key: str, name: str) -> str:
@@ -264,6 +273,8 @@ def _source(slot: str, value: Any) -> Source:
     kind = slot.split("@")[0]
     if isinstance(value, Path):
         return partial(read, value, kind)
+    if isinstance(value, Sample):
+        return lambda: value
     if isinstance(value, bytes):
         return partial(_decoded, value, kind, slot)
     modality = kind.partition(":")[0]

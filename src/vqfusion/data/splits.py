@@ -15,7 +15,7 @@ NAMES = {
 }
 FEWEST = 10  # records
 HELD_OUT = 0.1  # of the records, for val and for test
-MANY = 50  # groups from which their hashes alone decide, so that further records do not move a group
+MANY = 500  # groups from which their hashes alone decide, so that further records do not move a group
 LARGEST = 0.4  # of the records: a larger group is trained on where another one can be held out
 
 

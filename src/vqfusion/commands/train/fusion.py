@@ -5,8 +5,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.commands.train.training import Training, cost_of, time_of
+from vqfusion.commands.train.training import Training, cost_of, duration, time_of
 from vqfusion.config import ChainConfig
+from vqfusion.config.chain import UNLIMITED
 from vqfusion.train import fusion
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class FusionTraining(Training[ChainConfig]):
 
     section: ClassVar[str] = "chain"
     room: ClassVar[ModuleType] = fusion
+    report: dict[str, Any] = {}
 
     @property
     def smallest_batch(self) -> int:
@@ -40,6 +42,9 @@ class FusionTraining(Training[ChainConfig]):
 
         return estimate(self.config, make_accelerator(self.device), self.data)
 
+    def seconds(self, costs: "Sequence[Estimate]") -> float:
+        return 60 * self.config.minutes if self.config.minutes else super().seconds(costs)
+
     def rows(self, costs: "Sequence[Estimate]") -> Iterator[tuple[str, str]]:
         chain, cost = self.config, {one.name: f"\n{cost_of(one)}" for one in costs}
         for name, tokenizer in chain.tokenizers.items():
@@ -48,13 +53,17 @@ class FusionTraining(Training[ChainConfig]):
             yield f"tokenizer {name}", tokenizer.kind + steps + cost.get(f"tokenizer {name}", "")
         if chain.fusion.slots:
             yield from self._fusion(cost["fusion"])
-        yield "time here", f"{time_of(costs)}; reading and tokenising the data come on top"
+        if chain.minutes:
+            yield "time here", f"{duration(60 * chain.minutes)}, from reading the data to the score"
+        else:
+            yield "time here", f"{time_of(costs)}; reading and tokenising the data come on top"
         yield "memory", "computed for weights, gradients, Adam and average; measured for activations"
 
     def _fusion(self, cost: str) -> Iterator[tuple[str, str]]:
         chain, fusion, stage = self.config, self.config.fusion, self.config.fusion_stage
         shape = f"width {fusion.dim}, {fusion.layers} layers, {fusion.heads} heads"
-        yield "fusion", f"{shape}, {stage.steps} steps of {stage.draws_per_step} draws{cost}"
+        steps = f"{stage.steps} steps" if stage.steps < UNLIMITED else "steps"
+        yield "fusion", f"{shape}, {steps} of {stage.draws_per_step} draws{cost}"
         yield "slots", " ".join(name for name in fusion.slots if not name.startswith("length:"))
         total = sum(draw.weight for draw in chain.draws)
         for draw in chain.draws:
@@ -70,16 +79,32 @@ class FusionTraining(Training[ChainConfig]):
         return [*steps, f"see its codes with vqfusion inspect {self.folder}"]
 
     def run(self, begin: Path | None, on_metrics: "OnMetrics | None") -> dict[str, Any]:
+        from vqfusion.fitting import learn
         from vqfusion.nn.weights import count_parameters
         from vqfusion.train.fusion.preview import Preview
-        from vqfusion.train.fusion.trainer import train
         from vqfusion.train.loop.accelerator import make_accelerator
 
-        preview = Preview(self.config, self.data, self.folder / "samples")
-        accelerator = make_accelerator(self.device)
-        system = train(self.config, self.folder, accelerator, self.data, on_metrics, begin, on_log=preview)
+        how = {
+            "accelerator": make_accelerator(self.device),
+            "on_metrics": on_metrics,
+            "start": begin,
+            "on_log": Preview(self.config, self.data, self.folder / "samples"),
+        }
+        system, self.report = learn(self.config, self.folder, self.data, self.started, **how)
         return {
             "device": str(system.device),
             "slots": list(system.slots),
             "parameters": count_parameters(system.fusion) if system.slots else 0,
+            **self.report,
         }
+
+    def last_lines(self) -> list[str]:
+        validation, test = self.report.get("validation"), self.report.get("test") or []
+        lines = []
+        if validation:
+            best = f"the best of {validation['last_step']} steps is {validation['best_step']}"
+            ended = ", where it stopped because nothing got better" if validation["stopped_early"] else ""
+            lines.append(f"{best}{ended}; {validation['gap']}")
+        if validation and not test:
+            lines.append("test: not scored, since the test part has too few records, or nothing that can be measured")
+        return [*lines, *(f"test: {one['line']}" for one in test)]

@@ -20,6 +20,8 @@ def train(
         str, typer.Argument(help="a recipe (emoji-small, photo-prior, ...: a wrong name lists all), or a .yaml file")
     ],
     output: Annotated[str | None, output_option("folder; default: runs/<name>")] = None,
+    minutes: Annotated[float | None, typer.Option(help="wall time of it all, to which the schedule is fitted")] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="steps of the model, in place of the recipe's")] = None,
     device: Device = None,
     seed: Annotated[int | None, typer.Option(min=0, help="in place of the recipe's")] = None,
     start: Annotated[str | None, typer.Option(help="model whose weights (and tokenizers) are the beginning")] = None,
@@ -32,7 +34,7 @@ def train(
 
     from vqfusion.commands.train.training import is_first_process
 
-    training = _training(recipe, output, seed, device, start)
+    training = _training(recipe, output, {"seed": seed, "minutes": minutes, "steps": steps}, device, start)
     if not dry_run:
         from vqfusion.train.loop.run import FINISHED
 
@@ -41,7 +43,12 @@ def train(
         if not is_first_process():
             return
         done = "was trained before" if before == FINISHED else "trained"
-        print(json.dumps(report) if as_json else f"{training.folder}: {done}; {'; '.join(training.next_steps())}")
+        if as_json:
+            print(json.dumps(report, ensure_ascii=False))
+            return
+        print(f"{training.folder}: {done}; {'; '.join(training.next_steps())}")
+        for line in training.last_lines():
+            print(line)
         return
     with Console(stderr=True).status("timing a few steps"):
         costs = training.cost()
@@ -54,7 +61,7 @@ def train(
 
 
 def _training(
-    recipe: str, output: str | None, seed: int | None, device: str | None, start: str | None
+    recipe: str, output: str | None, changes: dict[str, Any], device: str | None, start: str | None
 ) -> "Training[Any]":
     """Training that a recipe or file describes."""
     from vqfusion.commands.train.fusion import FusionTraining
@@ -62,12 +69,12 @@ def _training(
     from vqfusion.commands.train.restoration import RestorationTraining
     from vqfusion.config import LatentTrainingConfig, PriorTrainingConfig
     from vqfusion.data.opened import Opened
+    from vqfusion.train.recipes import changed
     from vqfusion.train.recipes import recipe as find
 
     opened = Opened()
     config = find(recipe, opened)
-    if seed is not None:
-        config = config.model_copy(update={"seed": seed})
+    config = changed(config, **changes)
     folder = Path(output or f"runs/{config.name}")
     if isinstance(config, PriorTrainingConfig):
         return RestorationTraining(config, folder, device, start, opened)

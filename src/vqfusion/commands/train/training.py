@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import typer
 
 from vqfusion.config import ChainConfig, LatentTrainingConfig, PriorTrainingConfig
+from vqfusion.config.chain import UNLIMITED
 
 if TYPE_CHECKING:
     from vqfusion.data import Dataset
@@ -49,6 +50,7 @@ class Training(ABC, Generic[AnyTraining]):
         self.device = device
         self.start = start
         self.opened = opened
+        self.started = time.monotonic()
 
     def run_folder(self) -> "RunFolder":
         """State of the folder of the training."""
@@ -92,6 +94,10 @@ class Training(ABC, Generic[AnyTraining]):
         """Rows on what was read, how it was divided, and what was dropped and why."""
         return []
 
+    def last_lines(self) -> list[str]:
+        """Lines on how good the trained model is."""
+        return []
+
     def train(self, tensorboard: bool) -> dict[str, Any]:
         """Train and return the report."""
         from vqfusion.hub import find_model
@@ -101,7 +107,7 @@ class Training(ABC, Generic[AnyTraining]):
         self.run_folder().require_own()
         begin = find_model(self.start) if self.start else None
         on_metrics = track(self.folder / "tensorboard") if tensorboard else None
-        started = time.monotonic()
+        started = self.started
         self.tell_data()
         with stoppable():
             made = self.run(begin, on_metrics)
@@ -129,6 +135,10 @@ class Training(ABC, Generic[AnyTraining]):
         self.check(find_model(self.start) if self.start else None)
         return self.estimates()
 
+    def seconds(self, costs: "Sequence[Estimate]") -> float:
+        """Time of the whole training."""
+        return sum(one.seconds for one in costs)
+
     def plan(self, costs: "Sequence[Estimate]") -> dict[str, Any]:
         """Report of `--dry-run --json`."""
         from vqfusion.train.loop.run import GOES_ON
@@ -140,7 +150,7 @@ class Training(ABC, Generic[AnyTraining]):
             "goes_on": state == GOES_ON,
             "state": state,
             "networks": [asdict(one) | {"peak_bytes": one.peak_bytes, "seconds": one.seconds} for one in costs],
-            "seconds": sum(one.seconds for one in costs),
+            "seconds": self.seconds(costs),
             "data": [list(row) for row in self.summary()],
             self.section: self.config.model_dump(mode="json"),
         }
@@ -202,7 +212,9 @@ def is_first_process() -> bool:
 def cost_of(one: "Estimate") -> str:
     """Parameters, memory and time per step of a network, in words."""
     memory = f"{one.peak_bytes / 2**20:.0f} MiB ({one.activation_bytes / 2**20:.0f} of them activations)"
-    time = f"{one.seconds_per_step:.2g} s a step, about {duration(one.seconds)}"
+    time = f"{one.seconds_per_step:.2g} s a step"
+    if one.steps < UNLIMITED:
+        time += f", about {duration(one.seconds)}"
     return f"{one.parameters / 1e6:.2f} M parameters, {memory}, {time}"
 
 

@@ -4,6 +4,9 @@ from vqfusion.lazy import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,
+    classifiers="Classifier",
+    memory="TranslationMemory",
+    ngrams="CharacterModel",
     pictures="HogClassifier jpeg mean_picture nearest_picture",
     recogniser="NameRecogniser",
     sounds="MfccClassifier opus",

@@ -13,7 +13,7 @@ from vqfusion.config import ChainConfig
 from vqfusion.deprecated import OldMethod
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
-from vqfusion.modalities import in_words
+from vqfusion.modalities import imported, in_words
 from vqfusion.models.fusion.draws import draw_slot
 from vqfusion.models.fusion.fusion import Fusion, SlotTokens
 from vqfusion.models.fusion.generate import given_prefix, slot_distribution, slot_negative_elbo
@@ -260,6 +260,11 @@ class System(Pretrained):
         bits = nats / float(torch.log(torch.tensor(2.0)))
         texts = [wanted] * count if isinstance(wanted, Sample) else list(wanted)
         return Likelihood.of(bits, tokens, [one.data for one in texts] if slot.startswith("text:") else [])
+
+    def evaluate(self, data: Any = None, split: str = "test", limit: int | None = None) -> list[Any]:
+        """Score every task on records that it did not learn from, as `vqfusion.fitting.evaluate` does."""
+        found: list[Any] = imported("vqfusion.fitting:evaluate")(self, data, split, limit=limit)
+        return found
 
     def warnings(self, given: Given) -> tuple[str, ...]:
         """Warnings for the user about given texts and pictures that are unlike those that it was trained on."""

@@ -18,6 +18,7 @@ from vqfusion.config import (
     TokenizerConfig,
     VQVAEConfig,
 )
+from vqfusion.config.chain import UNLIMITED
 from vqfusion.config.tokenizers import TOKENIZER_CONFIGS
 from vqfusion.data import Dataset
 from vqfusion.errors import UserError
@@ -33,6 +34,9 @@ SIZES = {
     "base": (256, 6, 4, (32, 64, 128), 256, 4096),
 }
 MANY_NAMES = 100  # more names than this, of which hardly one repeats, are no classes
+DRAWS = 2  # a step
+VALIDATIONS = 20
+PASSES, FEWEST_STEPS, MOST_STEPS = 30, 2000, 8000
 TEXT_TOKENS, SOUND_CODES, SOUND_PATCH = 32, 192, 4
 
 
@@ -118,16 +122,27 @@ def expand(short: ShortConfig, dataset: Dataset) -> ChainConfig:
         fusion=FusionConfig(dim=dim, layers=layers, heads=heads, slots=slots),
         fusion_stage=StageConfig(
             optimizer="muon",
-            steps=short.steps,
+            steps=short.steps if short.steps is not None else steps_for(short, dataset),
             batch=batch,
             learning_rate=2.5e-3,
             warmup_steps=100,
             ema_decay=0.998,
-            draws_per_step=2,
+            draws_per_step=DRAWS,
+            validations=VALIDATIONS,
+            patience=short.patience,
         ),
+        minutes=short.minutes,
         draws=draws,
     )
     return sized(chain, dataset, short.max_length)
+
+
+def steps_for(short: ShortConfig, dataset: Dataset) -> int:
+    """Steps that see every record `PASSES` times, within limits; with `minutes` no limit but the time."""
+    if short.minutes:
+        return UNLIMITED
+    records = len(dataset.limited(short.limit_keys).select(split="train"))
+    return min(MOST_STEPS, max(FEWEST_STEPS, PASSES * records // (DRAWS * short.batch)))
 
 
 def _used(slots: dict[str, SlotConfig], draws: tuple[DrawConfig, ...]) -> dict[str, SlotConfig]:

@@ -28,13 +28,14 @@ TILE, GAP, LINE = 128, 12, 18
 class Preview:
     """Writes `folder/step-000900.png` and `.txt` at 10, 25, 50 and 100 % of the steps.
 
-    It is called with (step, System). The previews are of the draws with the largest weights: pictures from names, and
-    texts from every modality, for the same records of the validation and the training split every time. All random
-    numbers come from its own generators, so that the training is not affected.
+    It is called with (step, fraction of the training, System). The previews are of the draws with the largest weights:
+    pictures from names, and texts from every modality, for the same records of the validation and the training split
+    every time. All random numbers come from its own generators, so that the training is not affected.
     """
 
     def __init__(self, chain: ChainConfig, data: Dataset, folder: Path):
         self.chain, self.data, self.folder = chain, data, folder
+        self.fraction: float | None = None  # at the call before
 
     @cached_property
     def records(self) -> list[Record]:
@@ -47,10 +48,10 @@ class Preview:
         together = zip_longest(unseen, seen)
         return [record for pair in together for record in pair if record is not None]
 
-    def __call__(self, step: int, system: System) -> None:
-        steps = self.chain.fusion_stage.steps
-        before = (step - 1) // LOG_EVERY * LOG_EVERY
-        if not any(before < share * steps <= step for share in SHARES):
+    def __call__(self, step: int, fraction: float, system: System) -> None:
+        before = fraction * max(0, step - LOG_EVERY) / step if self.fraction is None else self.fraction
+        self.fraction = fraction
+        if not any(before < share <= fraction for share in SHARES):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         stem = self.folder / f"step-{step:06d}"

@@ -1,6 +1,7 @@
 """Training of a whole chain: raw data -> tokenizers -> tokens -> Fusion -> a saved System."""
 
 import json
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from vqfusion.config import ChainConfig, LabelTokenizerConfig
+from vqfusion.config import ChainConfig, LabelTokenizerConfig, StageConfig
 from vqfusion.data import Dataset
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.models.fusion.fusion import Fusion
@@ -21,8 +22,10 @@ from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.train.codec.entropy import add_entropy_model
 from vqfusion.train.codec.familiarity import add_familiarity
 from vqfusion.train.codec.tokenizers import train_tokenizer
+from vqfusion.train.fusion.budget import Budget
 from vqfusion.train.fusion.data import check, open_data
 from vqfusion.train.fusion.draws import DrawSource
+from vqfusion.train.fusion.held_out import MOST_RECORDS, HeldOut, held_out_tokens, tell_outcome
 from vqfusion.train.fusion.start import adopted_tokenizers, copy_weights, require_same_size
 from vqfusion.train.fusion.temperature import calibrated
 from vqfusion.train.fusion.views import tokenize_records
@@ -31,6 +34,9 @@ from vqfusion.train.loop.fit import OnSave, fit
 from vqfusion.train.loop.metrics import OnMetrics
 from vqfusion.train.loop.run import RunFolder
 from vqfusion.train.loop.steps import require_batch
+from vqfusion.train.loop.validation import Validation
+
+OnLog = Callable[[int, float, System], None]
 
 
 def train(
@@ -40,7 +46,8 @@ def train(
     data: Dataset | None = None,
     on_metrics: OnMetrics | None = None,
     start: Path | None = None,
-    on_log: Callable[[int, System], None] | None = None,
+    on_log: OnLog | None = None,
+    started: float | None = None,
 ) -> System:
     """Train everything that a chain names and save the System to a folder; resumes where it was stopped.
 
@@ -55,7 +62,8 @@ def train(
         data: What `open_data` gave; None opens what the config names.
         on_metrics: Sees the metrics of every stage.
         start: Folder of a trained System whose tokenizers and weights are the beginning.
-        on_log: Sees the System as it is while Fusion trains.
+        on_log: Sees step, fraction of the training and the System as it is while Fusion trains.
+        started: `time.monotonic()` from which the minutes of the config count; None for now.
 
     Returns:
         The trained System.
@@ -65,7 +73,8 @@ def train(
     data = data or open_data(training)
     check(training, data)
     with run_folder(training, folder).held(accelerator):
-        return _train(training, folder, accelerator, data, on_log, on_metrics, begin)
+        budget = Budget(training, folder, time.monotonic() if started is None else started)
+        return _train(training, folder, accelerator, data, on_log, on_metrics, begin, budget)
 
 
 def beginning(training: ChainConfig, start: Path) -> Parts:
@@ -85,9 +94,10 @@ def _train(
     folder: Path,
     accelerator: Accelerator,
     dataset: Dataset,
-    on_log: Callable[[int, System], None] | None,
+    on_log: OnLog | None,
     on_metrics: OnMetrics | None,
     begin: Parts | None,
+    budget: Budget,
 ) -> System:
     """The training of a chain whose folder is held."""
     run, processes = run_folder(chain, folder), accelerator.num_processes
@@ -96,11 +106,14 @@ def _train(
             require_batch(draw.batch or chain.fusion_stage.batch, processes)
     chain, tokenizers = adopted_tokenizers(chain, begin) if begin else (chain, {})
     trained: dict[str, BaseTokenizer] = {}
+    timed = chain.model_copy(
+        update={"tokenizer_stages": {name: budget.tokenizer_stage(name) for name in chain.tokenizer_stages}}
+    )
     for name in chain.tokenizers:
         torch.manual_seed(torch_seed(chain.seed))
         on_save = partial(_on_save, run, chain, trained, name)
         tokenizer = tokenizers.get(name) or train_tokenizer(
-            name, chain, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics, on_save
+            name, timed, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics, on_save
         )
         if isinstance(tokenizer, torch.nn.Module):
             round_to_half(tokenizer)
@@ -136,20 +149,35 @@ def _train(
         return [draw.to(accelerator.device) for draw in source(step, rank, processes)]
 
     taught = Taught.of(limited.select(split="train"), [name for name in chain.fusion.slots if name.startswith("text:")])
-    hook = (lambda step, _: on_log(step, System(chain, slots, fusion))) if on_log else None
+    hook = (lambda step, done: on_log(step, done, System(chain, slots, fusion))) if on_log else None
+    stage = budget.fusion_stage()
+    validation = _validation(chain, stage, limited, slots, folder / "fusion")
     fit(
         fusion,
         batches,
-        chain.fusion_stage,
+        stage,
         folder / "fusion",
         json.dumps(contract),
         accelerator,
         hook,
         on_metrics,
         run.on_save("fusion", lambda: System(chain, slots, fusion, taught).save_pretrained(folder)),
+        validation,
     )
+    if validation and first:
+        tell_outcome(validation, HeldOut(records[:MOST_RECORDS], chain, dataset.held_out_pairs), fusion, folder)
     round_to_half(fusion)
     return _saved(calibrated(System(chain, slots, fusion, taught), limited), run, accelerator)
+
+
+def _validation(
+    chain: ChainConfig, stage: StageConfig, dataset: Dataset, slots: SlotTokenizers, folder: Path
+) -> Validation | None:
+    """Validation of Fusion on the val part; None where it is not asked for, or nothing there can be measured."""
+    if not stage.validations or not dataset.select(split="val"):
+        return None
+    measure = HeldOut(held_out_tokens(dataset, slots, chain, "val"), chain, dataset.held_out_pairs)
+    return Validation(folder, measure, stage.validations, stage.patience) if measure.weighted else None
 
 
 def _on_save(

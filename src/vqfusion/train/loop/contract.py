@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-MAY_CHANGE = ("steps", "learning_rate", "checkpoint_every_s")  # of a stage in training
+# of a stage in training
+MAY_CHANGE = ("steps", "learning_rate", "checkpoint_every_s", "minutes", "validations", "patience")
 
 
 class Difference(NamedTuple):
@@ -22,7 +23,9 @@ class Difference(NamedTuple):
 def differences(old: Any, new: Any, where: str = "", free: tuple[str, ...] = ()) -> Iterator[Difference]:
     """All values that differ between two configs as JSON; a missing key counts as None."""
     if isinstance(old, dict) and isinstance(new, dict):
-        free = MAY_CHANGE if "warmup_steps" in new else ()  # a stage
+        free = (
+            MAY_CHANGE if "warmup_steps" in new else ("minutes",) if "fusion_stage" in new else ()
+        )  # a stage, a chain
         for key in dict.fromkeys([*new, *old]):
             yield from differences(old.get(key), new.get(key), f"{where}.{key}".lstrip("."), free)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):

@@ -88,7 +88,7 @@ def measure(
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    endless = stage.model_copy(update={"steps": 10**6, "checkpoint_every_s": float("inf")})
+    endless = stage.model_copy(update={"steps": 10**6, "minutes": None, "checkpoint_every_s": float("inf")})
     with TemporaryDirectory() as folder, saved_tensors_hooks(weigh, lambda tensor: tensor):
         try:
             fit(network, watched, endless, Path(folder), "", accelerator, show=False)

@@ -30,11 +30,13 @@ from vqfusion.tokenizers.quantizers.watch import watch_usage
 from vqfusion.train.loop.contract import MAY_CHANGE
 from vqfusion.train.loop.metrics import Metrics, OnMetrics
 from vqfusion.train.loop.optimizers import make_optimizers
+from vqfusion.train.loop.pace import fraction_done, learning_rate, steps_in_all
 from vqfusion.train.loop.power_average import PowerAverage, save_snapshots
 from vqfusion.train.loop.precision import choose, loss_in
 from vqfusion.train.loop.signals import Interrupted, Signals
 from vqfusion.train.loop.state import Resumed, WeightAverage, load_state, save_state, training_tensors
 from vqfusion.train.loop.steps import require_batch, share_of
+from vqfusion.train.loop.validation import Validation
 
 LOG_EVERY = 20
 
@@ -65,12 +67,6 @@ class _Loss(nn.Module):
         return loss_in(self.arithmetic, self.module, batch)
 
 
-def learning_rate(stage: StageConfig, step: int) -> float:
-    """Learning rate: linear warm-up over `warmup_steps`, then cosine decay to zero at `steps`."""
-    warm = min(1.0, (step + 1) / max(1, stage.warmup_steps))
-    return stage.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / stage.steps))
-
-
 def fit(
     module: AnyModule,
     batches: Callable[[int, int, int], Any],
@@ -78,9 +74,10 @@ def fit(
     folder: Path,
     contract: str,
     accelerator: Accelerator,
-    on_log: Callable[[int, nn.Module], None] | None = None,
+    on_log: Callable[[int, float], None] | None = None,
     on_metrics: OnMetrics | None = None,
     on_save: OnSave | None = None,
+    validation: Validation | None = None,
     stop_after: int | None = None,
     show: bool = True,
 ) -> AnyModule:
@@ -99,9 +96,11 @@ def fit(
         folder: Folder of the checkpoint.
         contract: Config that the checkpoint belongs to, as JSON.
         accelerator: Processes and device.
-        on_log: Called with step and module every `LOG_EVERY` steps; must not use global random generators.
+        on_log: Called with step and fraction of the training that is behind, every `LOG_EVERY` steps; must not use
+            global random generators.
         on_metrics: Called with the metrics.
         on_save: Called at checkpoints with averaged weights in the module, to save it.
+        validation: Validates the module on the way; then the weights returned are the best.
         stop_after: Stop after this step, for tests.
         show: Show a progress bar.
 
@@ -121,12 +120,17 @@ def fit(
     checkpoint = folder / "state.safetensors"
     resumed = load_state(checkpoint, contract, module, average, optimizers, tracked)
     step = saved = resumed.step
-    if step > stage.steps:
+    if step > stage.steps and not stage.minutes:
         raise UserError(f"{checkpoint}: has {step} steps behind it, more than `steps: {stage.steps}`; raise `steps`")
     if first and show:
         _tell_changes(folder.name, resumed, stage)
+    metrics = Metrics(folder, step, resumed.metrics, first, on_metrics)
+    done = _together(fraction_done(stage, step, metrics.seconds), accelerator)
+    if validation:
+        validation.begin(step)
+    ended = done >= 1 or bool(validation and validation.exhausted)
     wrapped, arithmetic = None, Arithmetic.of(resumed.arithmetic)
-    if step < stage.steps:
+    if not ended:
         trying = stage.precision == "auto" and not resumed.arithmetic
         tried = batches(step, accelerator.process_index, accelerator.num_processes) if trying else None
         arithmetic, line = choose(module, tried, stage, stage.steps - step, resumed.arithmetic, accelerator)
@@ -137,7 +141,6 @@ def fit(
         wrapped = accelerator.prepare_model(_Loss(module, arithmetic))
     quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]
     watches = watch_usage(module) if first and show else []
-    metrics = Metrics(folder, step, resumed.metrics, first, on_metrics)
 
     def save() -> None:
         state = metrics.state()
@@ -145,15 +148,15 @@ def fit(
             return
         tensors = dict(training_tensors(module, average, optimizers, tracked))
         save_state(checkpoint, step, contract, stage, state, tensors, str(arithmetic))
-        if on_save and step < stage.steps:
+        if on_save and not ended:
             with average.applied(module):
-                on_save(step, stage.steps)
+                on_save(step, steps_in_all(stage, step, done))
             module.train()
 
     saved_at = time.monotonic()
     with Signals() as signals, _denormals_as_zero(), _progress(show and first) as progress:
-        bar = progress.add_task(folder.name, total=stage.steps, completed=step, status="")
-        while wrapped is not None and step < stage.steps:
+        bar = progress.add_task(folder.name, total=steps_in_all(stage, step, done), completed=step, status="")
+        while wrapped is not None and not ended:
             batch = batches(step, accelerator.process_index, accelerator.num_processes)
             share = share_of(batch, accelerator)
             loss, report = wrapped(batch)
@@ -171,7 +174,7 @@ def fit(
                 )
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(stage, step)
+                    group["lr"] = rate = learning_rate(stage, step, done)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             for quantizer in quantizers:
@@ -182,21 +185,32 @@ def fit(
                 if (step + 1) * stage.snapshots // stage.steps > step * stage.snapshots // stage.steps and first:
                     save_snapshots(tracked.snapshots(step), folder / "snapshots")
             step += 1
+            before, done = done, _together(fraction_done(stage, step, metrics.seconds), accelerator)
             metrics.add({"loss": loss.detach(), **report}, share)
-            if step % LOG_EVERY == 0 or step == stage.steps:
-                means = metrics.write(step, learning_rate(stage, step - 1))
+            if validation and validation.due(before, done, stage.minutes is not None):
+                with average.applied(module):
+                    values = validation.look(step, module.eval()) if first else {}
+                module.train()
+                if on_metrics and first:
+                    on_metrics(f"{folder.name}/validation", {"step": float(step), **values})
+                (exhausted,) = _any_process((first and validation.exhausted,), accelerator)
+                ended = ended or exhausted
+            ended = ended or done >= 1
+            if step % LOG_EVERY == 0 or ended:
+                means = metrics.write(step, rate)
                 progress.update(bar, status=" ".join(f"{k} {v:.3g}" for k, v in list(means.items())[:3]))
                 if on_log and first:
-                    on_log(step, module)
+                    on_log(step, 1.0 if ended else done)
                     module.train()
-            progress.update(bar, completed=step)
-            if stopped or due or step == stage.steps:
+            progress.update(bar, completed=step, total=step if ended else steps_in_all(stage, step, done))
+            if stopped or due or ended:
                 save()
                 saved, saved_at = step, time.monotonic()
             if stopped:
-                usable = "; --model takes what it has learned so far" if on_save and step < stage.steps else ""
+                usable = "; --model takes what it has learned so far" if on_save and not ended else ""
+                in_all = steps_in_all(stage, step, done)
                 raise Interrupted(
-                    f"stopped at step {step} of {stage.steps}; nothing is lost, the same command goes on from there"
+                    f"stopped at step {step} of {in_all}; nothing is lost, the same command goes on from there"
                     + usable,
                     128 + (signals.number or signal.SIGINT),
                 )
@@ -204,6 +218,9 @@ def fit(
         watch.remove()
     average.copy_to(module)
     Arithmetic().arrange(module)
+    if validation:
+        accelerator.wait_for_everyone()  # until the first process has written the best weights
+        validation.restore(module)
     accelerator.wait_for_everyone()  # nobody leaves while others still receive
     return module.eval()
 
@@ -226,6 +243,14 @@ def _any_process(flags: tuple[bool, ...], accelerator: Accelerator) -> tuple[boo
     return tuple(bool(count > 0) for count in counts)
 
 
+def _together(fraction: float, accelerator: Accelerator) -> float:
+    """Fraction of the first process, which all processes use, since their clocks differ."""
+    if accelerator.num_processes == 1:
+        return fraction
+    own = fraction if accelerator.is_main_process else 0.0
+    return float(accelerator.reduce(torch.tensor(own, dtype=torch.float64, device=accelerator.device)))
+
+
 def _tell_changes(name: str, resumed: Resumed, stage: StageConfig) -> None:
     """Print in one line what changed for a resumed run."""
     before = resumed.stage
@@ -234,7 +259,10 @@ def _tell_changes(name: str, resumed: Resumed, stage: StageConfig) -> None:
     changed = [key for key in MAY_CHANGE if getattr(before, key) != getattr(stage, key)]
     if not changed:
         return
-    values = ", ".join(f"{key} {getattr(before, key):g} -> {getattr(stage, key):g}" for key in changed)
+    values = ", ".join(f"{key} {getattr(before, key) or 0:g} -> {getattr(stage, key) or 0:g}" for key in changed)
+    if stage.minutes or before.minutes:
+        _say(f"{name} goes on at step {resumed.step} with {values}")
+        return
     now = learning_rate(stage, min(resumed.step, stage.steps))
     then = learning_rate(before, min(resumed.step, before.steps))
     _say(

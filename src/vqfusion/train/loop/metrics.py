@@ -35,6 +35,11 @@ class Metrics:
             kept = [line for line in lines if _step_of(line) <= step]
             write_bytes(self.path, "".join(line + "\n" for line in kept).encode())
 
+    @property
+    def seconds(self) -> float:
+        """Time of the training so far, all parts of a resumed one together."""
+        return time.monotonic() - self.started
+
     def add(self, values: Mapping[str, Tensor], share: float) -> None:
         """Add the values of a step; `share` is the fraction of its items in this process."""
         for name, value in values.items():
@@ -44,7 +49,7 @@ class Metrics:
     def state(self) -> str:
         """State for a checkpoint, as JSON; all processes must call it."""
         self._collect()
-        return json.dumps({"sums": self.sums, "counts": self.counts, "seconds": time.monotonic() - self.started})
+        return json.dumps({"sums": self.sums, "counts": self.counts, "seconds": self.seconds})
 
     def write(self, step: int, rate: float) -> dict[str, float]:
         """Write and return the means since the last line; all processes must call it."""
@@ -52,7 +57,7 @@ class Metrics:
         means = {name: self.sums[name] / self.counts[name] for name in self.sums}
         self.sums, self.counts = {}, {}
         if self.first:
-            exact = {"step": step, **means, "learning_rate": rate, "seconds": time.monotonic() - self.started}
+            exact = {"step": step, **means, "learning_rate": rate, "seconds": self.seconds}
             line = {name: float(f"{value:.6g}") for name, value in exact.items()}
             try:
                 with self.path.open("a") as file:

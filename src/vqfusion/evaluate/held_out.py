@@ -1,0 +1,292 @@
+"""Score of a model on records that were held out of its training, task by task, beside a classical baseline."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha1
+from typing import Any
+
+import torch
+
+from vqfusion.data import Dataset, Record
+from vqfusion.data.record import key_bytes
+from vqfusion.errors import UserError
+from vqfusion.evaluate.baselines.classifiers import MOST, Classifier
+from vqfusion.evaluate.baselines.memory import TranslationMemory
+from vqfusion.evaluate.baselines.ngrams import CharacterModel
+from vqfusion.evaluate.metrics import Proportion, accuracy, edit_distance, expected_calibration_error, ratio_interval
+from vqfusion.modalities import MODALITIES, in_words
+from vqfusion.models.fusion.slots import SlotName
+from vqfusion.models.fusion.system import System
+from vqfusion.models.sampling import Sampling
+
+FEWEST = 5  # records of a test part
+NAMED, MADE = 5000, 500  # most records that are asked for a name, and for a text or a signal
+FEW = 64  # texts of which there are no more are names
+AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Score:
+    """Result of one task.
+
+    Attributes:
+        given: Slots that were given.
+        target: Slot that was asked for.
+        metric: What was measured.
+        unit: Unit of the values: "%", or none.
+        value: Result of the model.
+        low: Lower end of its 95 % interval; None where there is none.
+        high: Upper end.
+        n: Number of records.
+        baseline: Name of the baseline; "" where there is none.
+        baseline_value: Its result on the same records.
+        ece: Expected calibration error of probabilities of names, in [0, 1].
+    """
+
+    given: tuple[str, ...]
+    target: str
+    metric: str
+    unit: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    baseline: str = ""
+    baseline_value: float | None = None
+    ece: float | None = None
+
+    @property
+    def task(self) -> str:
+        """Given and target slots."""
+        return f"{' + '.join(self.given) or 'nothing'} -> {self.target}"
+
+    def __str__(self) -> str:
+        between = "" if self.low is None or self.high is None else f" ({self.low:.3g} to {self.high:.3g})"
+        other = f"; {self.baseline} {_shown(self.baseline_value, self.unit)}" if self.baseline_value is not None else ""
+        return f"{self.task}: {self.metric} {_shown(self.value, self.unit)}{between} of {self.n:,}{other}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The score for JSON."""
+        return asdict(self) | {"task": self.task}
+
+
+def _shown(value: float | None, unit: str) -> str:
+    return f"{value:.3g}{' ' + unit if unit else ''}"
+
+
+def scores(
+    system: System, dataset: Dataset, split: str = "test", limit: int | None = None, seconds: float | None = None
+) -> list[Score]:
+    """Score of every task that a model was trained for, on a part of the data that it did not learn from.
+
+    Args:
+        system: The model.
+        dataset: Its data.
+        split: Part to score on; the baselines learn from train.
+        limit: Most records of each task.
+        seconds: Time after which no further records are asked for; each task gets its part.
+
+    Returns:
+        The scores; tasks of languages that are drawn at random, and those without a measure, are left out.
+
+    Raises:
+        UserError: The part has too few records.
+    """
+    test = sorted(dataset.select(split), key=lambda one: sha1(key_bytes(one.key)).hexdigest())
+    if len(test) < FEWEST:
+        raise UserError(f"data set {dataset.name!r} has {len(test)} records in {split}: too few to score on")
+    train = sorted(dataset.select("train"), key=lambda one: sha1(key_bytes(one.key)).hexdigest())
+    pairs, out = list(_pairs(system)), []
+    began = time.monotonic()
+    for i, (given, target) in enumerate(pairs):
+        ends = None if seconds is None else began + seconds * (i + 1) / len(pairs)
+        exam = _Exam(system, train, test, given, target, limit, ends)
+        if exam.test and (score := exam.score()) is not None:
+            out.append(score)
+    return out
+
+
+def _pairs(system: System) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Given slots and target of each draw that names its slots, and of the further targets of the same given ones."""
+    slots = system.config.fusion.slots
+    found: dict[tuple[tuple[str, ...], str], None] = {}
+    for draw in system.config.draws:
+        for group in (draw.target, *draw.also):
+            for target in group:
+                if {*draw.given, target} <= slots.keys() and not slots[target].is_length:
+                    found[draw.given, target] = None
+    named = {pair: slots[pair[1]].shape != (1,) for pair in found}
+    yield from sorted((pair for pair in found if pair[0] or named[pair]), key=lambda pair: named[pair])
+
+
+class _Exam:
+    """One task on the records that have its slots."""
+
+    def __init__(
+        self,
+        system: System,
+        train: list[Record],
+        test: list[Record],
+        given: tuple[str, ...],
+        target: str,
+        limit: int | None,
+        ends: float | None,
+    ):
+        self.system, self.given, self.target, self.ends = system, given, target, ends
+        self.kind = SlotName.parse(target).modality
+        self.train, self.test = _having(train, given, target)[:MOST], _having(test, given, target)
+        self.named = system.config.fusion.slots[target].shape == (1,)
+        self.test = self.test[: limit or (NAMED if self.named else MADE)]
+
+    def score(self) -> Score | None:
+        """The score; None where nothing can be measured."""
+        if self.named:
+            return self._names()
+        if in_words(self.kind):
+            return self._texts() if self.given else self._written()
+        return self._recognised()
+
+    def _names(self) -> Score:
+        probabilities = list(self._in_parts(lambda part: self.system.distribution(self._given(part), self.target)))
+        test = self.test[: len(probabilities)]
+        answers = [next(iter(one.items())) if one else ("", 0.0) for one in probabilities]
+        right = [name == record.load(self.target).data for (name, _), record in zip(answers, test, strict=True)]
+        ece = expected_calibration_error(torch.tensor([p for _, p in answers]), torch.tensor(right))
+        return self._shares(right, test, self.target, "right", ece)
+
+    def _shares(self, right: Sequence[bool], test: list[Record], names: str, metric: str, ece: float | None) -> Score:
+        found = accuracy(right)
+        baseline, value = self._classified(test, names)
+        return Score(self.given, self.target, metric, "%", *in_percent(found), found.n, baseline, value, ece)
+
+    def _classified(self, test: list[Record], names: str) -> tuple[str, float | None]:
+        """Name and result of the classifier for the first given slot that has one."""
+        slot = next((one for one in self.given if Classifier.takes(SlotName.parse(one).modality)), None)
+        known = [record.load(names).data for record in self.train]
+        if slot is None or len(set(known)) < 2:
+            return "", None
+        classifier = Classifier(SlotName.parse(slot).modality).fit([one.load(slot) for one in self.train], known)
+        answers = classifier.predict([record.load(slot) for record in test])
+        right = [answer == record.load(names).data for answer, record in zip(answers, test, strict=True)]
+        return classifier.name, 100 * sum(right) / len(right)
+
+    def _texts(self) -> Score:
+        made = list(self._in_parts(self._generated))
+        answers = [one.data if one is not None else "" for one in made]
+        test = self.test[: len(answers)]
+        truth = [record.load(self.target).data for record in test]
+        if len({record.load(self.target).data for record in self.train}) <= FEW:
+            return self._shares([a == b for a, b in zip(answers, truth, strict=True)], test, self.target, "right", None)
+        source = next((one for one in self.given if in_words(SlotName.parse(one).modality)), None)
+        if source and (bleu := _bleu()):
+            memory = TranslationMemory(*([r.load(slot).data for r in self.train] for slot in (source, self.target)))
+            other = bleu(memory.translate([record.load(source).data for record in test]), truth)
+            value = bleu(answers, truth)
+            return Score(self.given, self.target, "BLEU", "", value, None, None, len(test), memory.name, other)
+        edits = torch.tensor([edit_distance(a, b) for a, b in zip(answers, truth, strict=True)])
+        found = ratio_interval(edits, torch.tensor([len(one) for one in truth]))
+        return Score(self.given, self.target, "characters wrong", "%", *in_percent(found), found.n)
+
+    def _written(self) -> Score | None:
+        texts: list[Any] = []
+        bits = 0.0
+        for part in self._parts():
+            samples = [record.load(self.target) for record in part]
+            fit = self.system.tokenizers.encode_fitting(self.target, samples)
+            samples = [one for one, ids in zip(samples, fit, strict=True) if ids is not None]
+            if samples:
+                found = self.system.likelihood({}, {self.target: samples}, draws=4)
+                bits += found.bits
+                texts += [one.data for one in samples]
+        if not texts:
+            return None
+        letters = CharacterModel(record.load(self.target).data for record in self.train)
+        value, other = bits / sum(map(len, texts)), letters.bits_per_character(texts)
+        return Score(
+            self.given,
+            self.target,
+            "bits a character at most, its length given",
+            "",
+            value,
+            None,
+            None,
+            len(texts),
+            letters.name,
+            other,
+        )
+
+    def _recognised(self) -> Score | None:
+        """Share of generated pictures or sounds that a classifier of real ones takes for what was asked."""
+        names = next((one for one in self.given if self._is_name(one)), None)
+        if names is None or not Classifier.takes(self.kind):
+            return None
+        known = [record.load(names).data for record in self.train]
+        if not 2 <= len(set(known)) <= FEW:
+            return None
+        judge = Classifier(self.kind).fit([record.load(self.target) for record in self.train], known)
+        made = list(self._in_parts(self._generated))
+        test = self.test[: len(made)]
+        truth = [record.load(names).data for record in test]
+        heard = [judge.predict([one])[0] if one is not None else "" for one in made]
+        real = judge.predict([record.load(self.target) for record in test])
+        found = accuracy([a == b for a, b in zip(heard, truth, strict=True)])
+        ceiling = 100 * sum(a == b for a, b in zip(real, truth, strict=True)) / len(truth)
+        metric = f"taken for its {names} by {judge.name}"
+        return Score(self.given, self.target, metric, "%", *in_percent(found), found.n, "the real ones", ceiling)
+
+    def _is_name(self, slot: str) -> bool:
+        modality = SlotName.parse(slot).modality
+        return modality not in MODALITIES or not MODALITIES[modality].rank
+
+    def _generated(self, part: list[Record]) -> list[Any]:
+        return [row[0] for row in self.system.generate(self._given(part), self.target, Sampling()).samples]
+
+    def _given(self, part: list[Record]) -> dict[str, Any]:
+        return {slot: [record.load(slot) for record in part] for slot in self.given}
+
+    def _parts(self) -> Iterator[list[Record]]:
+        """Records to ask for at once, until the time is over; always some."""
+        for at in range(0, len(self.test), AT_ONCE):
+            if at and self.ends is not None and time.monotonic() > self.ends:
+                return
+            yield self.test[at : at + AT_ONCE]
+
+    def _in_parts(self, ask: Callable[[list[Record]], list[Any]]) -> Iterator[Any]:
+        """Answers in order; None for records that the model cannot take."""
+        for part in self._parts():
+            able = self._able(part)
+            asked = [record for record, can in zip(part, able, strict=True) if can]
+            answers = iter(ask(asked) if asked else [])
+            yield from (next(answers) if can else None for can in able)
+
+    def _able(self, part: list[Record]) -> list[bool]:
+        """Whether the model knows the names that are given, and what is given fits its slots, for each record."""
+        able = [True] * len(part)
+        for slot in self.given:
+            samples = [record.load(slot) for record in part]
+            if self.system.tokenizers[slot].closed:
+                known = set(self.system.labels(slot))
+                fits = [sample.data in known for sample in samples]
+            else:
+                fits = [ids is not None for ids in self.system.tokenizers.encode_fitting(slot, samples)]
+            able = [one and other for one, other in zip(able, fits, strict=True)]
+        return able
+
+
+def in_percent(found: Proportion) -> tuple[float, float, float]:
+    """Value and ends of the interval in percent."""
+    return 100 * found.value, 100 * found.low, 100 * found.high
+
+
+def _having(records: list[Record], given: tuple[str, ...], target: str) -> list[Record]:
+    return [record for record in records if {*given, target} <= record.sources.keys()]
+
+
+def _bleu() -> Callable[[list[str], list[str]], float] | None:
+    """Corpus BLEU of sacrebleu; None where the package of the extra `eval` is missing."""
+    try:
+        from sacrebleu import corpus_bleu
+    except ImportError:
+        return None
+    return lambda answers, truth: float(corpus_bleu(answers, [truth]).score)
