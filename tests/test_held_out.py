@@ -154,3 +154,19 @@ def test_pictures_and_sounds_that_are_made_are_judged_by_a_classifier_of_real_on
         made["baseline"] == "the real ones" and made["baseline_value"] > 90 and "taken for its label" in made["metric"]
     )
     assert Counter(one.modality for one in system.generate({"label": "low"}, "audio").samples[0]) == {"audio": 1}
+
+
+@pytest.mark.slow
+def test_what_was_only_given_is_not_generated_and_other_names_are_told(cli, tmp_path):
+    rows = [{"text": row["text"], "mood": row["label"]} for row in reviews(60)]
+    columns = {"text": "text", "mood": "mood"}
+    vqfusion.fit(rows, ["classify"], folder=tmp_path / "run", device="cpu", columns=columns, **QUICK | {"steps": 2})
+    code, out, err = cli("write", "--model", "run")
+    assert (code, out) == (
+        2,
+        "",
+    ) and "was given text:en in training and never asked for it; it learned to give mood" in err
+    code, out, err = cli("classify", "a fine film", "--model", "run")
+    assert code == 0 and ("good" in out and "bad" in out), err
+    code, out, err = cli("classify", "a fine film", "--model", "run", "--slot", "site")
+    assert (code, out) == (2, "") and "no slot 'site'; it has text:en, mood" in err

@@ -12,6 +12,7 @@ from vqfusion.data.columns import dataset_of
 from vqfusion.data.table import Table
 from vqfusion.errors import UserError
 from vqfusion.evaluate.held_out import FEWEST, Score, scores
+from vqfusion.evaluate.rivals import Rivals
 from vqfusion.models.fusion.system import System
 from vqfusion.nn.weights import load_json, save_json
 from vqfusion.train.fusion.data import open_data
@@ -87,16 +88,22 @@ def learn(chain: ChainConfig, folder: Path, data: Dataset, started: float, **how
     Returns:
         The system, and the report: how validation went, and the scores.
     """
-    system = train(chain, folder, data=data, started=started, **how)
     accelerator = how.get("accelerator")
-    if accelerator is not None and not accelerator.is_main_process:
+    first = accelerator is None or accelerator.is_main_process
+    rivals = Rivals(data)
+    if first and chain.minutes and not (folder / RESULTS).exists() and len(data.select("test")) >= FEWEST:
+        rivals.prepare(chain)  # before the model, whose time is what is left
+    system = train(chain, folder, data=data, started=started, **how)
+    if not first:
         return system, {}
     known = folder / "validation.json"
     report: dict[str, Any] = {"validation": load_json(known) if known.exists() else None}
-    return system, report | {"test": _scored(system, data, folder, started, chain)}
+    return system, report | {"test": _scored(system, data, folder, started, chain, rivals)}
 
 
-def _scored(system: System, data: Dataset, folder: Path, started: float, chain: ChainConfig) -> list[dict[str, Any]]:
+def _scored(
+    system: System, data: Dataset, folder: Path, started: float, chain: ChainConfig, rivals: Rivals
+) -> list[dict[str, Any]]:
     """Scores of the test part, which is read once: those of a finished training are read from its folder."""
     path, steps = folder / RESULTS, _steps(folder)
     if path.exists() and (known := load_json(path)).get("steps") == steps:
@@ -105,7 +112,8 @@ def _scored(system: System, data: Dataset, folder: Path, started: float, chain: 
         return []
     so_far = time.monotonic() - started
     seconds = max(LEAST_SCORING_S, SCORING * so_far) if not chain.minutes else 60 * chain.minutes - so_far
-    found = [one.as_json() | {"line": str(one)} for one in scores(system, data, "test", seconds=max(0.0, seconds))]
+    made = scores(system, data, "test", seconds=max(0.0, seconds), rivals=rivals)
+    found = [one.as_json() | {"line": str(one)} for one in made]
     save_json(path, {"steps": steps, "data": chain.data, "split": "test", "test": found})
     return found
 

@@ -3,26 +3,21 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha1
 from typing import Any
 
 import torch
 
 from vqfusion.data import Dataset, Record
-from vqfusion.data.record import key_bytes
 from vqfusion.errors import UserError
-from vqfusion.evaluate.baselines.classifiers import MOST, Classifier
-from vqfusion.evaluate.baselines.memory import TranslationMemory
-from vqfusion.evaluate.baselines.ngrams import CharacterModel
 from vqfusion.evaluate.metrics import Proportion, accuracy, edit_distance, expected_calibration_error, ratio_interval
-from vqfusion.modalities import MODALITIES, in_words
+from vqfusion.evaluate.rivals import Rivals, in_order, pairs_of
+from vqfusion.modalities import in_words
 from vqfusion.models.fusion.slots import SlotName
 from vqfusion.models.fusion.system import System
 from vqfusion.models.sampling import Sampling
 
 FEWEST = 5  # records of a test part
 NAMED, MADE = 5000, 500  # most records that are asked for a name, and for a text or a signal
-FEW = 64  # texts of which there are no more are names
 AT_ONCE = 64
 
 
@@ -76,7 +71,12 @@ def _shown(value: float | None, unit: str) -> str:
 
 
 def scores(
-    system: System, dataset: Dataset, split: str = "test", limit: int | None = None, seconds: float | None = None
+    system: System,
+    dataset: Dataset,
+    split: str = "test",
+    limit: int | None = None,
+    seconds: float | None = None,
+    rivals: Rivals | None = None,
 ) -> list[Score]:
     """Score of every task that a model was trained for, on a part of the data that it did not learn from.
 
@@ -86,6 +86,7 @@ def scores(
         split: Part to score on; the baselines learn from train.
         limit: Most records of each task.
         seconds: Time after which no further records are asked for; each task gets its part.
+        rivals: Baselines that were fitted before; None fits them.
 
     Returns:
         The scores; tasks of languages that are drawn at random, and those without a measure, are left out.
@@ -93,31 +94,18 @@ def scores(
     Raises:
         UserError: The part has too few records.
     """
-    test = sorted(dataset.select(split), key=lambda one: sha1(key_bytes(one.key)).hexdigest())
+    test = in_order(dataset, split)
     if len(test) < FEWEST:
         raise UserError(f"data set {dataset.name!r} has {len(test)} records in {split}: too few to score on")
-    train = sorted(dataset.select("train"), key=lambda one: sha1(key_bytes(one.key)).hexdigest())
-    pairs, out = list(_pairs(system)), []
+    pairs, out = pairs_of(system.config), list[Score]()
+    rivals = rivals or Rivals(dataset)
     began = time.monotonic()
     for i, (given, target) in enumerate(pairs):
         ends = None if seconds is None else began + seconds * (i + 1) / len(pairs)
-        exam = _Exam(system, train, test, given, target, limit, ends)
+        exam = _Exam(system, rivals, test, given, target, limit, ends)
         if exam.test and (score := exam.score()) is not None:
             out.append(score)
     return out
-
-
-def _pairs(system: System) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Given slots and target of each draw that names its slots, and of the further targets of the same given ones."""
-    slots = system.config.fusion.slots
-    found: dict[tuple[tuple[str, ...], str], None] = {}
-    for draw in system.config.draws:
-        for group in (draw.target, *draw.also):
-            for target in group:
-                if {*draw.given, target} <= slots.keys() and not slots[target].is_length:
-                    found[draw.given, target] = None
-    named = {pair: slots[pair[1]].shape != (1,) for pair in found}
-    yield from sorted((pair for pair in found if pair[0] or named[pair]), key=lambda pair: named[pair])
 
 
 class _Exam:
@@ -126,16 +114,16 @@ class _Exam:
     def __init__(
         self,
         system: System,
-        train: list[Record],
+        rivals: Rivals,
         test: list[Record],
         given: tuple[str, ...],
         target: str,
         limit: int | None,
         ends: float | None,
     ):
-        self.system, self.given, self.target, self.ends = system, given, target, ends
+        self.system, self.rivals, self.given, self.target, self.ends = system, rivals, given, target, ends
         self.kind = SlotName.parse(target).modality
-        self.train, self.test = _having(train, given, target)[:MOST], _having(test, given, target)
+        self.test = [record for record in test if {*given, target} <= record.sources.keys()]
         self.named = system.config.fusion.slots[target].shape == (1,)
         self.test = self.test[: limit or (NAMED if self.named else MADE)]
 
@@ -162,11 +150,10 @@ class _Exam:
 
     def _classified(self, test: list[Record], names: str) -> tuple[str, float | None]:
         """Name and result of the classifier for the first given slot that has one."""
-        slot = next((one for one in self.given if Classifier.takes(SlotName.parse(one).modality)), None)
-        known = [record.load(names).data for record in self.train]
-        if slot is None or len(set(known)) < 2:
+        found = self.rivals.classifier(self.given, names)
+        if found is None:
             return "", None
-        classifier = Classifier(SlotName.parse(slot).modality).fit([one.load(slot) for one in self.train], known)
+        slot, classifier = found
         answers = classifier.predict([record.load(slot) for record in test])
         right = [answer == record.load(names).data for answer, record in zip(answers, test, strict=True)]
         return classifier.name, 100 * sum(right) / len(right)
@@ -176,11 +163,11 @@ class _Exam:
         answers = [one.data if one is not None else "" for one in made]
         test = self.test[: len(answers)]
         truth = [record.load(self.target).data for record in test]
-        if len({record.load(self.target).data for record in self.train}) <= FEW:
+        if self.rivals.is_few(self.target):
             return self._shares([a == b for a, b in zip(answers, truth, strict=True)], test, self.target, "right", None)
-        source = next((one for one in self.given if in_words(SlotName.parse(one).modality)), None)
+        source = self.rivals.source(self.given)
         if source and (bleu := _bleu()):
-            memory = TranslationMemory(*([r.load(slot).data for r in self.train] for slot in (source, self.target)))
+            memory = self.rivals.memory(source, self.target)
             other = bleu(memory.translate([record.load(source).data for record in test]), truth)
             value = bleu(answers, truth)
             return Score(self.given, self.target, "BLEU", "", value, None, None, len(test), memory.name, other)
@@ -201,7 +188,7 @@ class _Exam:
                 texts += [one.data for one in samples]
         if not texts:
             return None
-        letters = CharacterModel(record.load(self.target).data for record in self.train)
+        letters = self.rivals.letters(self.target)
         value, other = bits / sum(map(len, texts)), letters.bits_per_character(texts)
         return Score(
             self.given,
@@ -218,13 +205,9 @@ class _Exam:
 
     def _recognised(self) -> Score | None:
         """Share of generated pictures or sounds that a classifier of real ones takes for what was asked."""
-        names = next((one for one in self.given if self._is_name(one)), None)
-        if names is None or not Classifier.takes(self.kind):
+        if (found_judge := self.rivals.judge(self.given, self.target)) is None:
             return None
-        known = [record.load(names).data for record in self.train]
-        if not 2 <= len(set(known)) <= FEW:
-            return None
-        judge = Classifier(self.kind).fit([record.load(self.target) for record in self.train], known)
+        names, judge = found_judge
         made = list(self._in_parts(self._generated))
         test = self.test[: len(made)]
         truth = [record.load(names).data for record in test]
@@ -234,10 +217,6 @@ class _Exam:
         ceiling = 100 * sum(a == b for a, b in zip(real, truth, strict=True)) / len(truth)
         metric = f"taken for its {names} by {judge.name}"
         return Score(self.given, self.target, metric, "%", *in_percent(found), found.n, "the real ones", ceiling)
-
-    def _is_name(self, slot: str) -> bool:
-        modality = SlotName.parse(slot).modality
-        return modality not in MODALITIES or not MODALITIES[modality].rank
 
     def _generated(self, part: list[Record]) -> list[Any]:
         return [row[0] for row in self.system.generate(self._given(part), self.target, Sampling()).samples]
@@ -277,10 +256,6 @@ class _Exam:
 def in_percent(found: Proportion) -> tuple[float, float, float]:
     """Value and ends of the interval in percent."""
     return 100 * found.value, 100 * found.low, 100 * found.high
-
-
-def _having(records: list[Record], given: tuple[str, ...], target: str) -> list[Record]:
-    return [record for record in records if {*given, target} <= record.sources.keys()]
 
 
 def _bleu() -> Callable[[list[str], list[str]], float] | None:

@@ -74,16 +74,25 @@ class Classify(Task):
     gives: ClassVar[str] = "label"
     language: str = option("en", "language, where the input is a text")
     top: int = option(5, "how many names to give")
+    slot: str | None = option(
+        None, "slot of the names, such as emotion; default: label, or the only other one that the model has"
+    )
 
     def __post_init__(self) -> None:
         if self.top < 1:
             raise UserError(f"--top {self.top}: give at least one name")
 
     def __call__(self, system: "System", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
-        answers = []
+        answers, target = [], self.slot or self.classes(system)
         for one in as_list(sample):
             slot = text_slot(system, self.language) if in_words(one.modality) else one.modality
-            answers.append(self.distribute(system, {slot: one}, "label"))
+            answers.append(self.distribute(system, {slot: one}, target))
         answer = together(answers)
         shown = [Distribution(list(names.items())[: self.top]) for names in answer.distributions]
         return replace(answer, distributions=shown)
+
+    def classes(self, system: "System") -> str:
+        """Slot of the names where none is asked for: the only one beside speaker and style, else the label."""
+        others = [name for name in system.slots if name not in (self.gives, "speaker", "style")]
+        named = [name for name in others if system.tokenizers[name].closed]
+        return named[0] if self.gives not in system.slots and len(named) == 1 else self.gives

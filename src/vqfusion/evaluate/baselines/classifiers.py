@@ -20,6 +20,7 @@ PARTS = 16  # of a sound, in each of which its MFCCs are averaged
 CELL, DIRECTIONS = 4, 9  # pixels a side and directions of gradients
 SIDE = 32  # pixels to which pictures are reduced
 MOST = 20_000  # records that a classifier is fitted on
+REPEATED = 2000  # records from which on only words count that occur twice
 
 
 class Classifier:
@@ -28,9 +29,13 @@ class Classifier:
     Texts: TF-IDF of words and pairs of words with logistic regression. Sounds: MFCCs (Davis, Mermelstein, 1980) in 16
     equal parts of the sound and over all of it, with a support vector machine. Pictures: histograms of oriented
     gradients (Dalal, Triggs, 2005) with a support vector machine.
+
+    Args:
+        modality: What is classified.
+        records: Number of records that it will be fitted to.
     """
 
-    def __init__(self, modality: str):
+    def __init__(self, modality: str, records: int = 0):
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
@@ -40,8 +45,11 @@ class Classifier:
         row = MODALITIES[modality]
         self.name, self.features = _kind(row)
         if row.in_words:
-            words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\w+|[^\w\s]")
-            self.model: Any = make_pipeline(words, LogisticRegression(C=10.0, max_iter=100))
+            rare = 2 if records > REPEATED else 1  # words that occur once cost most of the time and help little
+            words = TfidfVectorizer(
+                ngram_range=(1, 2), sublinear_tf=True, min_df=rare, token_pattern=r"(?u)\w+|[^\w\s]"
+            )
+            self.model: Any = make_pipeline(words, LogisticRegression(C=10.0, max_iter=60, tol=1e-3))
         else:
             self.model = make_pipeline(StandardScaler(), SVC(C=10.0, gamma="scale"))
 
@@ -56,7 +64,7 @@ class Classifier:
         from sklearn.exceptions import ConvergenceWarning
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a hundred iterations are enough for a baseline
+            warnings.simplefilter("ignore", ConvergenceWarning)  # enough iterations for a baseline
             self.model.fit(self.features(samples), list(names))
         return self
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vqfusion.config import SlotConfig
+from vqfusion.config import ChainConfig, SlotConfig
 from vqfusion.errors import UserError
 
 
@@ -36,6 +36,16 @@ def check_slot(name: str, slots: dict[str, SlotConfig]) -> SlotConfig:
         )
         raise UserError(f"this model has no slot {name!r}; it has {known}")
     return slots[name]
+
+
+def asked_slot(name: str, config: ChainConfig) -> SlotConfig:
+    """Config of a slot that is to be generated; UserError where the model was only ever given it in training."""
+    slot = check_slot(name, config.fusion.slots)
+    asked = {one for draw in config.draws for group in (draw.target, *draw.also) for one in group}
+    if asked and not asked & {name, *(f"{name.partition(':')[0]}:{any_language}" for any_language in "*^")}:
+        known = ", ".join(sorted(one for one in asked if not one.startswith("length")))
+        raise UserError(f"this model was given {name} in training and never asked for it; it learned to give {known}")
+    return slot
 
 
 def length_slot(name: str) -> str:

@@ -22,7 +22,7 @@ from vqfusion.models.fusion.likelihood import Likelihood
 from vqfusion.models.fusion.pieces import Pieces, cut_given
 from vqfusion.models.fusion.pretrained import Parts, load_parts, save_parts
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
-from vqfusion.models.fusion.slots import SlotName, check_slot, stack_tokens
+from vqfusion.models.fusion.slots import SlotName, asked_slot, check_slot, stack_tokens
 from vqfusion.models.fusion.taught import Taught
 from vqfusion.models.sampling import Distribution, Generated, Sampling
 from vqfusion.nn.pretrained import Pretrained, Stored
@@ -142,7 +142,7 @@ class System(Pretrained):
             UserError: The model lacks a slot, or data do not fit it.
         """
         started, sampling = time.perf_counter(), sampling or Sampling()
-        slot = check_slot(target, self.config.fusion.slots)
+        slot = asked_slot(target, self.config)
         if known is None and (pieces := cut_given(self.tokenizers, given)) is not None:
             return self._generate_pieces(pieces, target, sampling)
         items, count = encode_given(self.tokenizers, given, known)
