@@ -33,7 +33,7 @@ from vqfusion.train.loop import precision
 from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.fit import fit
 from vqfusion.train.loop.metrics import Metrics
-from vqfusion.train.loop.muon import Muon
+from vqfusion.train.loop.muon import COEFFICIENTS, Muon, orthogonal
 from vqfusion.train.loop.optimizers import make_optimizers
 from vqfusion.train.loop.pace import learning_rate
 from vqfusion.train.loop.signals import Interrupted
@@ -126,7 +126,7 @@ def test_muon_resumes_bit_for_bit_and_makes_steps_of_the_size_of_adamw(tmp_path)
 
 
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (8, 8)])
-@pytest.mark.parametrize("known", [{"avx512_bf16": True}, {"avx2": True}])
+@pytest.mark.parametrize("known", [{"avx512_bf16": True, "amx_bf16": True}, {"avx512_bf16": True}, {"avx2": True}])
 def test_muon_is_that_of_torch_where_bfloat16_is_fast_and_near_it_elsewhere(monkeypatch, known, shape):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
     start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -140,11 +140,24 @@ def test_muon_is_that_of_torch_where_bfloat16_is_fast_and_near_it_elsewhere(monk
         for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
             parameter.grad = gradient.clone()
             optimizer.step()
-    if "avx512_bf16" in known:
+    if "amx_bf16" in known:
         assert torch.equal(ours, theirs)
     else:
         assert not torch.equal(ours, theirs)
         assert (ours - theirs).norm() < 0.03 * (theirs - start).norm()
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (8, 40), (40, 8), (24, 37)])
+def test_iterations_on_the_gram_matrix_are_those_on_the_matrix(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    matrix[0] *= 1e-3
+    x = (matrix if shape[0] <= shape[1] else matrix.T) / matrix.norm()
+    for _ in range(5):
+        gram = x @ x.T
+        x = COEFFICIENTS[0] * x + (COEFFICIENTS[1] * gram + COEFFICIENTS[2] * gram @ gram) @ x
+    expected = x if shape[0] <= shape[1] else x.T
+    assert torch.allclose(orthogonal(matrix), expected, atol=1e-10)
+    assert torch.allclose(orthogonal(matrix.float()), expected.float(), atol=1e-3)
 
 
 @pytest.mark.parametrize("known", [{"avx512_bf16": True}, {"avx2": True}])

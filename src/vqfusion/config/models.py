@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from vqfusion.config.base import (
+    BelowOne,
     Config,
     Count,
     NotNegative,
@@ -98,6 +99,8 @@ class SlotConfig(Config):
         temperature: Sampling temperature; 0 takes the most probable token.
         guidance_scale: Classifier-free guidance; 1 is off.
         calibration: For a label slot: the temperature of its probabilities, by the modality that is given.
+        features: Values of a frame of continuous features that stand for the slot where it is given; 0 gives its
+            tokens, which hold only what the tokenizer keeps.
         certain: At temperature 0, tokens of at least this probability are revealed together; 1 reveals them by `steps`.
     """
 
@@ -112,6 +115,7 @@ class SlotConfig(Config):
     guidance_scale: float = 1.0
     calibration: dict[str, Positive] = {}
     certain: Share = later(1.0)
+    features: Whole = later(0)
 
     @model_validator(mode="after")
     def _whole_patches(self) -> "SlotConfig":
@@ -138,6 +142,10 @@ class FusionConfig(Config):
         slots: The slots by name.
         positions: "table" has a learned vector for each position of every slot; "rotary" only for grids of one size, so
             that sequences may have any length.
+        packed: Whether training packs examples into rows without padding, which is several times faster; the same loss
+            to rounding.
+        dropout: Probability that a value is dropped after each layer, in training.
+        label_smoothing: Probability that the training loss spreads over all tokens (Szegedy et al., 2016).
     """
 
     dim: Count = 256
@@ -147,6 +155,9 @@ class FusionConfig(Config):
     local_layers: Whole = 0
     slots: dict[str, SlotConfig] = {}
     positions: Literal["table", "rotary"] = later("table")
+    packed: bool = later(False)
+    dropout: BelowOne = later(0.0)
+    label_smoothing: BelowOne = later(0.0)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "FusionConfig":

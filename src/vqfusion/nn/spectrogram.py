@@ -37,6 +37,29 @@ def compress_magnitude(spectrum: Complex[Tensor, "B F N"]) -> Float[Tensor, "B F
     return spectrum.abs() ** EXPONENT - 0.5
 
 
+def mel_filters(bins: int, sample_rate_hz: int, bands: int) -> Float[Tensor, "bands F"]:
+    """Triangular filters at equal distances on the mel scale (O'Shaughnessy, 1987) over the bins of a spectrum."""
+    hertz = torch.linspace(0, sample_rate_hz / 2, bins)
+    mels = 2595 * torch.log10(1 + hertz / 700)
+    centres = torch.linspace(0, float(mels[-1]), bands + 2)
+    width = centres[1]
+    return (1 - (mels[None] - centres[1:-1, None]).abs() / width).clamp(min=0)
+
+
+def log_mel(sound: Float[Tensor, "B T"], sample_rate_hz: int, bands: int) -> Float[Tensor, "B N bands"]:
+    """Logarithm of the energy in mel bands, a frame every 10 ms with a window of 32 ms, without the gain of the sound.
+
+    The mean over frames and bands is subtracted, values over 80 dB below the largest are raised to that, and the result
+    is divided by 3, about its standard deviation.
+    """
+    window, hop = round(0.032 * sample_rate_hz), sample_rate_hz // 100
+    power = stft(sound, window, hop)[..., :-1].abs().square()
+    filters = mel_filters(power.shape[1], sample_rate_hz, bands).to(sound.device)
+    energy = (filters @ power).clamp(min=1e-12).log()
+    energy = torch.maximum(energy, energy.amax(dim=(1, 2), keepdim=True) - 18.4)
+    return ((energy - energy.mean(dim=(1, 2), keepdim=True)) / 3).transpose(1, 2)
+
+
 def expand_magnitude(compressed: Float[Tensor, "B F N"]) -> Float[Tensor, "B F N"]:
     """Inverse of `compress_magnitude`; values below silence become silence."""
     return (compressed + 0.5).clamp(0, 4) ** (1 / EXPONENT)

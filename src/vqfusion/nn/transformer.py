@@ -25,8 +25,8 @@ class Rotary(nn.Module):
             start += count
         self.register_buffer("frequencies", frequencies, persistent=False)
 
-    def forward(self, positions: Float[Tensor, "L 3"]) -> tuple[Tensor, Tensor]:
-        """Cosine and sine `[L, pairs]` of the angles at these positions."""
+    def forward(self, positions: Float[Tensor, "*L 3"]) -> tuple[Tensor, Tensor]:
+        """Cosine and sine `[*L, pairs]` of the angles at these positions."""
         angles = positions @ self.frequencies
         return angles.cos(), angles.sin()
 
@@ -81,9 +81,10 @@ class PrefixCache:
 class Block(nn.Module):
     """Attention with RMS-normalised queries and keys, then SwiGLU (Shazeer, 2020), each with a residual connection."""
 
-    def __init__(self, dim: int, heads: int, layers: int):
+    def __init__(self, dim: int, heads: int, layers: int, dropout: float = 0.0):
         super().__init__()
         self.heads = heads
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         hidden = (8 * dim // 3 + 31) // 32 * 32
         self.norm_attention = nn.RMSNorm(dim)
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
@@ -112,9 +113,9 @@ class Block(nn.Module):
         """
         allowed = None if mask is None else mask[:, None, None, :]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        x = x + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
         gate, up = self.gate_up(self.norm_mlp(x)).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)
+        return x + self.dropout(self.down(F.silu(gate) * up))
 
 
 class Transformer(nn.Module):
@@ -123,10 +124,10 @@ class Transformer(nn.Module):
     The given part therefore does not depend on the targets, and is computed once and cached exactly.
     """
 
-    def __init__(self, dim: int, layers: int, heads: int):
+    def __init__(self, dim: int, layers: int, heads: int, dropout: float = 0.0):
         super().__init__()
         self.rotary = Rotary(dim // heads)
-        self.blocks = nn.ModuleList(Block(dim, heads, layers) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(dim, heads, layers, dropout) for _ in range(layers))
         self.norm = nn.RMSNorm(dim)
 
     def prefix(

@@ -12,7 +12,7 @@ from vqfusion.config import AudioTokenizerConfig
 from vqfusion.data.io.sound import mixed
 from vqfusion.data.loudness import gain_to_be_heard
 from vqfusion.data.transforms import resample
-from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, stft
+from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, log_mel, stft
 from vqfusion.tokenizers.pieces import cut_sound
 from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.tokenizers.vqvae import VQVAE
@@ -99,6 +99,12 @@ class AudioTokenizer(SignalTokenizer):
         """One channel at the rate of the tokenizer, as loud as speech."""
         sound = mixed(resample(sample, self.config.sample_rate_hz)).data
         return sound.float() * gain_to_be_heard(sound[0], self.config.sample_rate_hz)
+
+    def features(self, sample: Sample, values: int, step: int) -> Float[Tensor, "N F"]:
+        rate = self.config.sample_rate_hz
+        sound = self._heard(sample)
+        sound = F.pad(sound, (0, -sound.shape[1] % (step * (rate // 100))))
+        return log_mel(sound, rate, values)[0]
 
     def pieces(self, sample: Sample, shape: tuple[int, ...], step: int) -> list[Sample]:
         rate, whole = self.config.sample_rate_hz, self.samples_per_code * step

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vqfusion.tokenizers.kept import KeptTokenizer
@@ -99,6 +99,16 @@ class BaseTokenizer(KeptTokenizer):
         """
         encoded = [self.encode(sample).ids for sample in samples]
         return [ids if 0 < len(ids) <= shape[0] else None for ids in encoded]
+
+    def features(self, sample: Sample, values: int, step: int) -> Float[Tensor, "N F"]:
+        """Continuous frames of a sample, for models that are given these instead of tokens.
+
+        Args:
+            sample: A sample of the modality.
+            values: Number of values of a frame.
+            step: Multiple of which the number of frames is.
+        """
+        raise NotImplementedError
 
     def pieces(self, sample: Sample, shape: tuple[int, ...], step: int) -> list[Sample]:
         """Pieces of a sample that each fit a grid, in order; the sample itself where it fits or cannot be cut.

@@ -1,7 +1,7 @@
 """Fusion: one masked-diffusion transformer over slots; which are given, target or absent defines the task."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +11,11 @@ from torch.nn import functional as F
 
 from vqfusion.config import FusionConfig
 from vqfusion.diffusion.masked.path import MaskedPath, sampler_density
+from vqfusion.models.fusion.packing import Part, pack
 from vqfusion.models.fusion.slots import coordinates, patch_size, patchify, unpatchify
+from vqfusion.nn.frames import FrameStem
 from vqfusion.nn.local import LocalLayers
+from vqfusion.nn.packed import packed_states
 from vqfusion.nn.transformer import PrefixCache, Transformer
 
 
@@ -29,6 +32,21 @@ class SlotTokens:
 
 
 @dataclass(frozen=True)
+class SlotFrames:
+    """Continuous frames `[B, N, F]` of a given slot, and their mask `[B, N]` (True = real, None = all)."""
+
+    frames: Float[Tensor, "B N F"]
+    mask: Bool[Tensor, "B N"] | None = None
+
+    def to(self, device: torch.device) -> "SlotFrames":
+        """The frames on another device."""
+        return SlotFrames(self.frames.to(device), None if self.mask is None else self.mask.to(device))
+
+
+GivenSlot = SlotTokens | SlotFrames
+
+
+@dataclass(frozen=True)
 class FusionBatch:
     """One draw from the training mix.
 
@@ -40,15 +58,17 @@ class FusionBatch:
         repeats: Number of targets for each given item.
         name: Name of the draw in reports.
         same_given: Whether the given slots are those of the previous batch, so that they need not be computed again.
+        seed: Seed of the dropout.
     """
 
-    given: Mapping[str, SlotTokens]
+    given: Mapping[str, GivenSlot]
     target: Mapping[str, SlotTokens]
     hidden: Mapping[str, Bool[Tensor, "B ..."]]
     t: Float[Tensor, " B"]
     repeats: int = 1
     name: str = ""
     same_given: bool = False
+    seed: int = 0
 
     @property
     def items(self) -> int:
@@ -65,6 +85,7 @@ class FusionBatch:
             self.repeats,
             self.name,
             self.same_given,
+            self.seed,
         )
 
 
@@ -75,8 +96,8 @@ class _Sequence:
     x: Float[Tensor, "B L dim"]
     positions: Float[Tensor, "L 3"]
     mask: Bool[Tensor, "B L"] | None
-    tokens: Float[Tensor, "B ... width"]
-    token_mask: Bool[Tensor, "B ..."] | None
+    tokens: Float[Tensor, "B ... width"] | None = None
+    token_mask: Bool[Tensor, "B ..."] | None = None
 
 
 class Fusion(nn.Module):
@@ -101,13 +122,13 @@ class Fusion(nn.Module):
         super().__init__()
         self.config = config
         self.vocabularies = dict(vocabularies)
-        self.transformer = Transformer(config.dim, config.layers, config.heads)
+        self.transformer = Transformer(config.dim, config.layers, config.heads, config.dropout)
         self.slot_embedding = nn.Embedding(len(config.slots), config.dim)
         self.slot_ids = {name: i for i, name in enumerate(config.slots)}
         self.sink = nn.Parameter(torch.randn(1, 1, config.dim) * 0.02)
         self.embeddings, self.inputs, self.heads = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         self.local_in, self.local_out = nn.ModuleDict(), nn.ModuleDict()
-        self.places = nn.ParameterDict()
+        self.places, self.stems = nn.ParameterDict(), nn.ModuleDict()
         patches = {slot.tokenizer: slot.patch for slot in config.slots.values()}
         for tokenizer, sides in patches.items():
             patch, key = math.prod(sides), module_key(tokenizer)
@@ -122,15 +143,17 @@ class Fusion(nn.Module):
             self.local_in[key] = LocalLayers(len(sides), width, depth)
             self.local_out[key] = LocalLayers(len(sides), width, depth)
         for name, slot in config.slots.items():
+            if slot.features:
+                self.stems[module_key(name)] = FrameStem(slot.features, config.dim, patch_size(slot))
             if not config.has_table(slot):
                 continue
             count = len(coordinates(slot.shape, slot.patch))
             self.places[module_key(name)] = nn.Parameter(torch.randn(count, config.dim) * 0.02)
         nn.init.normal_(self.slot_embedding.weight, std=0.02)
 
-    def prefix(self, given: Mapping[str, SlotTokens], batch: int) -> PrefixCache:
+    def prefix(self, given: Mapping[str, GivenSlot], batch: int) -> PrefixCache:
         """Keys and values of the given slots and of a learned start token, for `batch` items."""
-        parts = [self._embed(name, tokens, None) for name, tokens in given.items()]
+        parts = [self._embed_given(name, one) for name, one in given.items()]
         start = self.sink.expand(batch, -1, -1)
         x = torch.cat([start, *[p.x for p in parts]], dim=1)
         positions = torch.cat([start.new_zeros(1, 3), *[p.positions for p in parts]])
@@ -173,12 +196,11 @@ class Fusion(nn.Module):
         """
         total, examples = torch.zeros((), device=self.sink.device), 0
         report: dict[str, Tensor] = {}
-        path, prefix = MaskedPath(), None
-        for batch in batches:
+        path = MaskedPath()
+        packed = self.config.packed and not self.config.local_layers
+        every = self._packed_logits(batches) if packed else self._padded_logits(batches)
+        for batch, logits in zip(batches, every, strict=True):
             size = len(batch.t)
-            if prefix is None or not batch.same_given:
-                prefix = self.prefix(batch.given, size // batch.repeats)
-            logits = self.logits(batch.target, batch.hidden, prefix.repeat(batch.repeats))
             weight = path.training_weight(batch.t)
             coefficients = sum(self.config.slots[name].coefficient for name in batch.target)
             for name, tokens in batch.target.items():
@@ -186,14 +208,72 @@ class Fusion(nn.Module):
                 ids = patchify(tokens.ids, slot.patch)
                 counted = patchify(batch.hidden[name], slot.patch)
                 nll = torch.zeros_like(ids, dtype=torch.float32)
-                nll[counted] = F.cross_entropy(logits[name][counted].float(), ids[counted], reduction="none")
+                nll[counted] = F.cross_entropy(logits[name].float(), ids[counted], reduction="none")
                 real = tokens.ids[0].numel() if tokens.mask is None else tokens.mask.flatten(1).sum(1)
-                mean = nll.flatten(1).sum(1) / real
-                total = total + (mean * weight).sum() * slot.coefficient / coefficients
+                mean = learned = nll.flatten(1).sum(1) / real
+                if self.training and self.config.label_smoothing:
+                    even = torch.zeros_like(nll)
+                    even[counted] = -logits[name].float().log_softmax(dim=-1).mean(dim=-1)
+                    learned = mean.lerp(even.flatten(1).sum(1) / real, self.config.label_smoothing)
+                total = total + (learned * weight).sum() * slot.coefficient / coefficients
                 bits = _elbo_bits(mean.detach(), batch.t, path)
                 report[f"bits/{batch.name or 'draw'}/{name}"] = bits
             examples += size
         return total / examples, report
+
+    def _padded_logits(self, batches: list[FusionBatch]) -> Iterator[dict[str, Float[Tensor, "C K"]]]:
+        """Logits of the hidden tokens of each batch, one batch after another."""
+        prefix = None
+        for batch in batches:
+            if self.training and self.config.dropout:
+                torch.manual_seed(batch.seed)
+            if prefix is None or not batch.same_given:
+                prefix = self.prefix(batch.given, len(batch.t) // batch.repeats)
+            logits = self.logits(batch.target, batch.hidden, prefix.repeat(batch.repeats))
+            yield {
+                name: logits[name][patchify(hidden, self.config.slots[name].patch)]
+                for name, hidden in batch.hidden.items()
+            }
+
+    def _packed_logits(self, batches: list[FusionBatch]) -> list[dict[str, Float[Tensor, "C K"]]]:
+        """Logits of the hidden tokens of each batch, all in one pass over packed rows."""
+        if self.training and self.config.dropout:
+            torch.manual_seed(batches[0].seed)
+        parts: list[Part] = []
+        asked: list[tuple[int, int, str, Tensor]] = []  # part, batch, slot, and which tokens of it
+        first = role = 0
+        segments = torch.arange(0)
+        for number, batch in enumerate(batches):
+            if number == 0 or not batch.same_given:
+                first, role = first + len(segments), 0
+                segments = torch.arange(len(batch.t) // batch.repeats, device=self.sink.device)
+                given = [_Sequence(self.sink.expand(len(segments), -1, -1), self.sink.new_zeros(1, 3), None)]
+                given += [self._embed_given(name, one) for name, one in batch.given.items()]
+                none = torch.zeros_like(segments)
+                parts += [Part(one.x, one.positions, one.mask, first + segments, none) for one in given]
+            owner = first + segments.repeat_interleave(batch.repeats)
+            roles = role + 1 + torch.arange(batch.repeats, device=owner.device).repeat(len(segments))
+            role += batch.repeats
+            for name, tokens in batch.target.items():
+                one = self._embed(name, tokens, batch.hidden[name])
+                asked.append((len(parts), number, name, patchify(batch.hidden[name], self.config.slots[name].patch)))
+                parts.append(Part(one.x, one.positions, one.mask, owner, roles))
+        rows = pack(parts)
+        chosen = [rows.places[part][hidden.any(dim=-1)] for part, _, _, hidden in asked]
+        states = packed_states(self.transformer, rows.x, rows.positions, rows.allowed, torch.cat(chosen))
+        out: list[dict[str, Tensor]] = [{} for _ in batches]
+        each = states.split([len(one) for one in chosen])
+        for (_, number, name, hidden), state in zip(asked, each, strict=True):
+            slot = self.config.slots[name]
+            key = module_key(slot.tokenizer)
+            tokens = self.heads[key](state).unflatten(-1, (patch_size(slot), -1))[hidden[hidden.any(dim=-1)]]
+            embedding = self.embeddings[key]
+            assert isinstance(embedding, nn.Embedding)
+            out[number][name] = F.linear(tokens, embedding.weight[:-1])
+        return out
+
+    def _embed_given(self, name: str, given: GivenSlot) -> _Sequence:
+        return self._embed(name, given, None) if isinstance(given, SlotTokens) else self._embed_frames(name, given)
 
     def _embed(self, name: str, tokens: SlotTokens, hidden: Tensor | None) -> _Sequence:
         slot = self.config.slots[name]
@@ -218,11 +298,18 @@ class Fusion(nn.Module):
         x = x + self.slot_embedding.weight[self.slot_ids[name]]
         return _Sequence(x, places, mask, grid, tokens.mask)
 
+    def _embed_frames(self, name: str, given: SlotFrames) -> _Sequence:
+        slot = self.config.slots[name]
+        x = self.stems[module_key(name)](given.frames, given.mask)
+        mask = None if given.mask is None else patchify(given.mask, slot.patch).any(dim=-1)
+        places = coordinates((given.frames.shape[1],), slot.patch).to(x.device)
+        return _Sequence(x + self.slot_embedding.weight[self.slot_ids[name]], places, mask)
+
     def _head(self, name: str, states: Float[Tensor, "B L dim"], part: _Sequence) -> Float[Tensor, "B L p K"]:
         slot = self.config.slots[name]
         key, patch = module_key(slot.tokenizer), patch_size(slot)
         out = self.heads[key](states).unflatten(-1, (patch, -1))
-        if len(self.local_out[key].blocks):
+        if len(self.local_out[key].blocks) and part.tokens is not None:
             grid = part.tokens + unpatchify(out, part.tokens.shape[1:-1], slot.patch)
             out = patchify(self.local_out[key](grid, part.token_mask), slot.patch)
         embedding = self.embeddings[key]

@@ -11,7 +11,7 @@ from vqfusion.diffusion.masked.guidance import classifier_free
 from vqfusion.diffusion.masked.likelihood import negative_elbo
 from vqfusion.diffusion.masked.samplers import Sampled, TokenDenoiser, sample_masked
 from vqfusion.errors import UserError
-from vqfusion.models.fusion.fusion import Fusion, SlotTokens
+from vqfusion.models.fusion.fusion import Fusion, GivenSlot, SlotTokens
 from vqfusion.models.fusion.slots import patchify
 from vqfusion.models.sampling import Sampling
 from vqfusion.nn.transformer import PrefixCache
@@ -61,7 +61,7 @@ def slot_denoiser(fusion: Fusion, slot: str, mask: Bool[Tensor, "B ..."] | None,
     return denoise
 
 
-def given_prefix(fusion: Fusion, given: dict[str, SlotTokens], batch: int) -> PrefixCache:
+def given_prefix(fusion: Fusion, given: dict[str, GivenSlot], batch: int) -> PrefixCache:
     """Prefix of the given slots in the order of the config, so that the order of arguments does not matter."""
     return fusion.prefix({name: given[name] for name in fusion.config.slots if name in given}, batch)
 

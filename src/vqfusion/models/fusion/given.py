@@ -26,16 +26,16 @@ def samples_of(slot: str, value: Any) -> Any:
 
 
 def encode_given(tokenizers: SlotTokenizers, given: Given, known: Known | None) -> tuple[dict[str, list[Tensor]], int]:
-    """Ids of each given slot for every item, and the number of items; a single sample serves all items."""
+    """Ids or features of each given slot for every item, and the number of items; a single sample serves all items."""
     samples = {name: samples_of(name, value) for name, value in given.items()}
     count = count_items(samples, known)
     items = {}
     for name, value in samples.items():
         check_slot(name, tokenizers.config.fusion.slots)
         if isinstance(value, Sample):
-            items[name] = [tokenizers.encode(name, value)] * count
+            items[name] = tokenizers.given(name, [value]) * count
         else:
-            items[name] = tokenizers.encode_many(name, list(value))
+            items[name] = tokenizers.given(name, list(value))
     return items, count
 
 
@@ -68,6 +68,6 @@ def given_shapes(
     name = SlotName.parse(target)
     for other, ids in items.items():
         view = SlotName.parse(other)
-        if (view.modality, view.language) == (name.modality, name.language):
+        if (view.modality, view.language) == (name.modality, name.language) and not ids[0].is_floating_point():
             return [tuple(one.shape) for one in ids]
     return [None] * count

@@ -60,6 +60,16 @@ class SlotTokenizers:
         plain = not SlotName.parse(slot).view
         return plain and self[slot].is_unfamiliar(sample, self.config.image_size)
 
+    def given(self, slot: str, samples: list[Sample]) -> list[Tensor]:
+        """What a model is given for samples of a slot: ids, or frames `[N, values]` where the slot has features."""
+        config = check_slot(slot, self.config.fusion.slots)
+        if not config.features:
+            return list(self.encode_many(slot, samples))
+        for sample in samples:
+            if sample.modality != SlotName.parse(slot).modality:
+                raise UserError(f"slot {slot!r} takes {SlotName.parse(slot).modality}, not {sample.modality}")
+        return [self[slot].features(sample, config.features, patch_size(config)) for sample in samples]
+
     def encode(self, slot: str, sample: Sample) -> Int[Tensor, "..."]:
         """Ids of one sample in the grid of a slot; UserError where it does not fit."""
         return self.encode_many(slot, [sample])[0]

@@ -92,6 +92,16 @@ def coordinates(sizes: tuple[int, ...], patch: tuple[int, ...]) -> Float[Tensor,
     return torch.nn.functional.pad(places, (3 - places.shape[1], 0))
 
 
+def stack_frames(frames: list[Float[Tensor, "N F"]]) -> tuple[Float[Tensor, "B N F"], Bool[Tensor, "B N"] | None]:
+    """Batch of frames padded to the longest, with a mask where lengths differ."""
+    counts = torch.tensor([len(one) for one in frames])
+    longest = int(counts.max())
+    if bool((counts == longest).all()):
+        return torch.stack(frames), None
+    padded = [torch.nn.functional.pad(one, (0, 0, 0, longest - len(one))) for one in frames]
+    return torch.stack(padded), torch.arange(longest) < counts[:, None]
+
+
 def stack_tokens(ids: list[Int[Tensor, "..."]]) -> tuple[Int[Tensor, "B ..."], Bool[Tensor, "B ..."] | None]:
     """Batch of grids of equal shape, or of sequences padded to the longest, with a mask where lengths differ."""
     longest = max(len(item) for item in ids)

@@ -63,6 +63,44 @@ def _other_light(picture: Float[Tensor, "C H W"], generator: torch.Generator) ->
     return picture ** (0.7 * 2**gamma)
 
 
+def vary_frames(frames: Float[Tensor, "N F"], step: int, generator: torch.Generator) -> Float[Tensor, "M F"]:
+    """Augment log-mel frames as other voices, microphones and rooms would.
+
+    Speed +-25 %, length of the vocal tract +-14 % (Jaitly, Hinton, 2013), a smooth change of the bands and of the gain,
+    sometimes noise, and stretches of time and bands that are masked (Park et al., 2019, "SpecAugment").
+
+    Args:
+        frames: Frames of `log_mel`.
+        step: Multiple of which the number of frames is and stays.
+        generator: Random generator.
+
+    Returns:
+        The frames.
+    """
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator))
+
+    count, bands = frames.shape
+    size = max(step, step * round(count / uniform(0.8, 1.25) / step))
+    wide = F.interpolate(frames.T[None].float(), size, mode="linear", align_corners=False)[0].T
+    place = torch.arange(bands) * uniform(0.86, 1.14)
+    low = place.floor().clamp(max=bands - 1).long()
+    share = place - low
+    out = torch.lerp(wide[:, low], wide[:, (low + 1).clamp(max=bands - 1)], share.clamp(max=1))
+    curve = F.interpolate(0.3 * torch.randn(1, 1, 5, generator=generator), bands, mode="linear", align_corners=True)
+    out = out + curve[0] + uniform(-0.3, 0.3)
+    if uniform(0, 1) < 0.3:
+        floor = uniform(float(out.min()), float(out.mean()))
+        out = torch.logaddexp(3 * out, 3 * (floor + 0.3 * torch.randn(out.shape, generator=generator))) / 3
+    for axis, most in ((0, 0.15), (0, 0.15), (1, 0.2), (1, 0.2)):
+        length = out.shape[axis]
+        masked = int(uniform(0, most * length + 1))
+        start = int(uniform(0, length - masked + 1))
+        out.narrow(axis, min(start, length - masked), masked).zero_()
+    return out
+
+
 def vary_sound(
     sound: Float[Tensor, "1 T"], length: int, generator: torch.Generator, crop: bool = True
 ) -> Float[Tensor, "1 T2"]:

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -10,8 +10,9 @@ from torch import Tensor
 from vqfusion.config import ChainConfig, DrawConfig
 from vqfusion.diffusion.masked.path import MaskedPath, sampler_times
 from vqfusion.errors import UserError
-from vqfusion.models.fusion.fusion import FusionBatch, SlotTokens
-from vqfusion.models.fusion.slots import SlotName, length_slot, patch_size, stack_tokens
+from vqfusion.models.fusion.fusion import FusionBatch, GivenSlot, SlotFrames, SlotTokens
+from vqfusion.models.fusion.slots import SlotName, length_slot, patch_size, stack_frames, stack_tokens
+from vqfusion.train.codec.augment import vary_frames
 from vqfusion.train.loop.steps import share, step_generator
 
 BUCKETS = 4  # groups by length from which a batch is drawn
@@ -19,10 +20,14 @@ BUCKETS = 4  # groups by length from which a batch is drawn
 
 @dataclass(frozen=True)
 class TokenRecord:
-    """A record as tokens: variant 0 is the original, further ones are augmented views of the whole record."""
+    """A record as tokens: variant 0 is the original, further ones are augmented views of the whole record.
+
+    `features` holds frames of the slots that are given as such.
+    """
 
     key: str
     variants: tuple[dict[str, Tensor], ...]
+    features: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def slots(self) -> dict[str, Tensor]:
@@ -76,13 +81,22 @@ class DrawSource:
         items = self._alike(row, given_slots, [slot for group in groups for slot in group], spoken, size, rng)
         noise_seeds = [rng.getrandbits(40) for _ in range(size)]
         mine = list(share(range(size), rank, processes))
-        given = {
-            slot: _stack([items[i][slot] for i in mine], [items[i]["drop"] is not None for i in mine])
-            for slot in given_slots
-        }
+        given: dict[str, GivenSlot] = {}
+        for slot in given_slots:
+            if self.slots[slot].features:
+                frames = [items[i]["features:" + slot] for i in mine]
+                if row.augment:
+                    steps = patch_size(self.slots[slot])
+                    varied = [torch.Generator().manual_seed(noise_seeds[i] ^ 1) for i in mine]
+                    frames = [vary_frames(one, steps, noise) for one, noise in zip(frames, varied, strict=True)]
+                given[slot] = SlotFrames(*_without([items[i]["drop"] is not None for i in mine], *stack_frames(frames)))
+            else:
+                given[slot] = _stack([items[i][slot] for i in mine], [items[i]["drop"] is not None for i in mine])
         noises = [torch.Generator().manual_seed(noise_seeds[i]) for i in mine]
         if row.hide_given:
-            given = {slot: _hide(one, self.slots[slot].patch, row.hide_given, noises) for slot, one in given.items()}
+            for slot, one in given.items():
+                if isinstance(one, SlotTokens):
+                    given[slot] = _hide(one, self.slots[slot].patch, row.hide_given, noises)
         out: list[FusionBatch] = []
         for group in groups:
             masks = row.masks if not out else 1
@@ -103,7 +117,7 @@ class DrawSource:
                 stacked = torch.stack(drawn)
                 hidden[slot] = stacked if tokens.mask is None else stacked & tokens.mask
             name = "+".join(row.given) + ">" + "+".join(group)
-            out.append(FusionBatch(given, target, hidden, times.flatten(), masks, name, same_given=bool(out)))
+            out.append(FusionBatch(given, target, hidden, times.flatten(), masks, name, bool(out), noise_seeds[0]))
         return out
 
     def _languages(self, row: DrawConfig, rng: random.Random) -> tuple[list[str], list[list[str]], str | None]:
@@ -179,7 +193,9 @@ class DrawSource:
                 source = anchor if content in anchor.slots else rng.choice(slots[content])
                 ids = source.variants[variant if source is anchor else 0][content]
                 item[slot] = ids if slot == content else self._length(content, ids)
-            if all(self._fits(slot, ids) for slot, ids in item.items()):
+                if slot in given and self.slots[slot].features:
+                    item["features:" + slot] = source.features[slot]
+            if all(self._fits(slot, item[slot]) for slot in wanted):
                 item["drop"] = torch.ones(1) if rng.random() < row.drop_given else None
                 return item
         raise UserError(f"no training record fits the draw {row.given} -> {row.target}")
@@ -225,6 +241,14 @@ def _stack(ids: list[Tensor], dropped: list[bool] | None = None) -> SlotTokens:
         kept = ~torch.tensor(dropped).reshape(-1, *[1] * (stacked.ndim - 1))
         mask = (torch.ones_like(stacked, dtype=torch.bool) if mask is None else mask) & kept
     return SlotTokens(stacked, mask)
+
+
+def _without(dropped: list[bool], frames: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Frames of a batch, and their mask without those of dropped items."""
+    if any(dropped):
+        mask = torch.ones(frames.shape[:2], dtype=torch.bool) if mask is None else mask
+        mask = mask & ~torch.tensor(dropped)[:, None]
+    return frames, mask
 
 
 def _hide(tokens: SlotTokens, patch: tuple[int, ...], most: float, noises: list[torch.Generator]) -> SlotTokens:

@@ -66,7 +66,12 @@ def estimate_fusion(
             ids[name] = torch.randint(vocabularies[slot.tokenizer], shape, generator=generator)
         return ids
 
-    records = [TokenRecord(str(i), tuple(tokens() for _ in range(chain.views_per_sample))) for i in range(MADE_UP)]
+    def frames(ids: dict[str, Tensor]) -> dict[str, Tensor]:
+        heard = {name: slot.features for name, slot in chain.fusion.slots.items() if slot.features}
+        return {name: torch.randn(len(ids[name]), values, generator=generator) for name, values in heard.items()}
+
+    variants = [tuple(tokens() for _ in range(chain.views_per_sample)) for _ in range(MADE_UP)]
+    records = [TokenRecord(str(i), one, frames(one[0])) for i, one in enumerate(variants)]
     source = DrawSource(records, chain)
     fusion = Fusion(chain.fusion, vocabularies)
 

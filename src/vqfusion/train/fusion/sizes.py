@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from vqfusion.config import AudioTokenizerConfig, ChainConfig, LabelTokenizerConfig, TextTokenizerConfig
+from vqfusion.config import AudioTokenizerConfig, ChainConfig, LabelTokenizerConfig, SlotConfig, TextTokenizerConfig
 from vqfusion.data import Dataset
-from vqfusion.models.fusion.slots import length_slot, patch_size
+from vqfusion.models.fusion.slots import SlotName, length_slot, patch_size
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.types import Sample
 
@@ -15,6 +15,8 @@ LOOKED_AT = 2000  # texts, and a tenth of it in sounds, from which lengths are e
 LONGEST_TEXT, LONGEST_SOUND = 2048, 2400  # tokens at most by default: half a minute of sound
 SHORTEST = 8
 RATES_HZ = (8000, 16000, 24000)
+FEW = 20_000  # records below which dropout, label smoothing and weight decay keep a model from learning them by heart
+BAND_MEL = 53.6  # width of a band of the features: 40 bands of 8 kHz sound
 CODES_PER_S, WINDOW_S = 80, 0.032
 
 T = TypeVar("T")
@@ -45,17 +47,39 @@ def sized(chain: ChainConfig, dataset: Dataset, max_length: int | None = None) -
             sounds = [one.load(name) for one in spread(records, LOOKED_AT // 10)]
             tokenizers[slot.tokenizer] = at_rate(config, rate_of(sounds))
             codes = [math.ceil(CODES_PER_S * one.data.shape[1] / (one.sample_rate_hz or 1)) for one in sounds]
-            slots[name] = slot.model_copy(update={"shape": (rounded(fitting(codes), patch_size(slot), LONGEST_SOUND),)})
+            shape = (rounded(fitting(codes), patch_size(slot), LONGEST_SOUND),)
+            heard = 0 if SlotName.parse(name).view else mel_bands(rate_of(sounds))
+            slots[name] = slot.model_copy(update={"shape": shape, "features": heard})
     for name, slot in slots.items():
         if slot.variable and (length := slots.get(length_slot(name))):
             sharing = [one for one in slots if length_slot(one) in slots and slots[one].variable]
             same = [one for one in sharing if slots[length_slot(one)].tokenizer == length.tokenizer]
             most = max(slots[one].shape[0] // patch_size(slots[one]) for one in same)
             tokenizers[length.tokenizer] = LabelTokenizerConfig(names=tuple(str(n + 1) for n in range(most)))
-    fusion = chain.fusion.model_copy(update={"slots": slots, "positions": "rotary"})
-    return ChainConfig.model_validate(
-        chain.model_copy(update={"tokenizers": tokenizers, "fusion": fusion}).model_dump()
-    )
+    changed = chain.model_copy(update={"tokenizers": tokenizers, **_trained(chain, slots, dataset)})
+    return ChainConfig.model_validate(changed.model_dump())
+
+
+def _trained(chain: ChainConfig, slots: dict[str, SlotConfig], dataset: Dataset) -> dict[str, Any]:
+    """Transformer, draws and stages: features are varied, codecs that nothing asks for stay as they are made."""
+    few = len(dataset.select("train")) < FEW
+    careful = {"dropout": 0.1, "label_smoothing": 0.05} if few else {}
+    decay = {"weight_decay": 0.05} if few else {}
+    heard = {name for name, slot in slots.items() if slot.features}
+    targets = {name for row in chain.draws for group in (row.target, *row.also) for name in group}
+    asked = {slot.tokenizer for name, slot in slots.items() if name in targets}
+    unasked = {slots[name].tokenizer for name in heard} - asked
+    return {
+        "fusion": chain.fusion.model_copy(update={"slots": slots, "positions": "rotary", "packed": True, **careful}),
+        "fusion_stage": chain.fusion_stage.model_copy(update=decay),
+        "draws": tuple(
+            row.model_copy(update={"augment": True}) if heard & {*row.given} else row for row in chain.draws
+        ),
+        "tokenizer_stages": {
+            name: stage.model_copy(update={"steps": 0}) if name in unasked else stage
+            for name, stage in chain.tokenizer_stages.items()
+        },
+    }
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:
@@ -79,6 +103,11 @@ def _tokens(texts: list[str], config: TextTokenizerConfig) -> int:
     """Size of a slot for these texts, by a vocabulary of their own."""
     tokenizer = TextTokenizer.train(texts, config.vocabulary_size)
     return rounded(fitting(len(tokenizer.encode(Sample("text", text)).ids) for text in texts), 8, LONGEST_TEXT)
+
+
+def mel_bands(rate_hz: int) -> int:
+    """Number of bands of the features of sound at a rate."""
+    return round(2595 * math.log10(1 + rate_hz / 2 / 700) / BAND_MEL)
 
 
 def rate_of(sounds: list[Sample]) -> int:

@@ -74,7 +74,8 @@ def tokenize_records(
     contract = json.dumps([
         chain.data, chain.limit_keys, chain.seed, split, chain.views_per_sample, len(records),
         {name: tokenizer.fingerprint() for name, tokenizer in slots.by_name.items()},
-        {name: [slot.shape, slot.patch] for name, slot in chain.fusion.slots.items()},
+        {name: [slot.shape, slot.patch, *([slot.features] if slot.features else [])]
+         for name, slot in chain.fusion.slots.items()},
     ])  # fmt: skip
     if cache and (stored := _load(cache, contract)) is not None:
         return stored
@@ -164,8 +165,13 @@ def _tokenize(
                     tokens[place][variant][name] = ids
                 elif variant == 0 and name in rows[place].samples:
                     misfits[name] += 1
+    heard = [name for name, slot in chain.fusion.slots.items() if slot.features]
     return [
-        TokenRecord(row.record.key, tuple(v for v in variants if v.keys() == variants[0].keys()))
+        TokenRecord(
+            row.record.key,
+            tuple(v for v in variants if v.keys() == variants[0].keys()),
+            {name: slots.given(name, [row.samples[name]])[0].half() for name in heard if name in variants[0]},
+        )
         for row, variants in zip(rows, tokens, strict=True)
         if variants[0]
     ]
@@ -210,7 +216,11 @@ def _save(path: Path, contract: str, records: list[TokenRecord]) -> None:
     index = [[r.key, [{name: list(ids.shape) for name, ids in v.items()} for v in r.variants]] for r in records]
     flat = [ids.flatten() for r in records for v in r.variants for ids in v.values()]
     tensors = {"ids": torch.cat(flat).to(torch.int32)}
-    save_weights(path, tensors, {"contract": contract, "index": json.dumps(index)})
+    frames = [{name: list(one.shape) for name, one in r.features.items()} for r in records]
+    if any(frames):
+        tensors["features"] = torch.cat([one.flatten() for r in records for one in r.features.values()])
+    metadata = {"contract": contract, "index": json.dumps(index), "features": json.dumps(frames)}
+    save_weights(path, tensors, metadata)
 
 
 def _load(path: Path, contract: str) -> list[TokenRecord] | None:
@@ -220,8 +230,9 @@ def _load(path: Path, contract: str) -> list[TokenRecord] | None:
     if metadata.get("contract") != contract:
         return None
     ids = tensors["ids"].long()
-    out, at = [], 0
-    for key, variants in json.loads(metadata["index"]):
+    out, at, from_frame = [], 0, 0
+    every = json.loads(metadata.get("features", "[]"))
+    for number, (key, variants) in enumerate(json.loads(metadata["index"])):
         tokens = []
         for shapes in variants:
             grids = {}
@@ -230,5 +241,10 @@ def _load(path: Path, contract: str) -> list[TokenRecord] | None:
                 grids[name] = ids[at : at + size].reshape(shape)
                 at += size
             tokens.append(grids)
-        out.append(TokenRecord(key, tuple(tokens)))
+        features = {}
+        for name, shape in (every[number] if every else {}).items():
+            size = shape[0] * shape[1]
+            features[name] = tensors["features"][from_frame : from_frame + size].reshape(shape)
+            from_frame += size
+        out.append(TokenRecord(key, tuple(tokens), features))
     return out
