@@ -129,4 +129,4 @@ def _project(block: Block, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor,
 
 
 def _normalise(x: Tensor) -> Tensor:
-    return _Normalise.apply(x, torch.finfo(x.dtype).eps)  # type: ignore[no-untyped-call]
+    return _Normalise.apply(x, torch.finfo(x.dtype).eps)

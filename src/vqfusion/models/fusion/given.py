@@ -9,8 +9,9 @@ from vqfusion.config import SlotConfig
 from vqfusion.data.convert import as_samples
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
+from vqfusion.models.fusion.batch import GivenSlot, SlotFrames, SlotTokens
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
-from vqfusion.models.fusion.slots import SlotName, check_slot
+from vqfusion.models.fusion.slots import SlotName, check_slot, stack_frames, stack_tokens
 from vqfusion.types import Sample
 
 # one item or several for each slot: samples, or what `as_sample` takes; a string is a text, a name, or a path
@@ -47,6 +48,11 @@ def count_items(samples: Mapping[str, Any], known: Known | None = None) -> int:
     if len(sizes) > 1 or 0 in sizes:
         raise UserError(f"the given slots have {sorted(sizes)} items; give one each, or lists of one length")
     return sizes.pop() if sizes else 1
+
+
+def stacked(values: list[Tensor]) -> GivenSlot:
+    """Ids or frames of several items as a batch."""
+    return SlotFrames(*stack_frames(values)) if values[0].is_floating_point() else SlotTokens(*stack_tokens(values))
 
 
 def encode_known(

@@ -15,14 +15,14 @@ from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
 from vqfusion.modalities import imported, in_words
 from vqfusion.models.fusion.draws import draw_slot
-from vqfusion.models.fusion.fusion import Fusion, GivenSlot, SlotFrames, SlotTokens
+from vqfusion.models.fusion.fusion import Fusion, SlotTokens
 from vqfusion.models.fusion.generate import given_prefix, slot_distribution, slot_negative_elbo
-from vqfusion.models.fusion.given import Given, Known, encode_given, encode_known, given_shapes, samples_of
+from vqfusion.models.fusion.given import Given, Known, encode_given, encode_known, given_shapes, samples_of, stacked
 from vqfusion.models.fusion.likelihood import Likelihood
 from vqfusion.models.fusion.pieces import Pieces, cut_given
 from vqfusion.models.fusion.pretrained import Parts, load_parts, save_parts
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
-from vqfusion.models.fusion.slots import SlotName, asked_slot, check_slot, stack_frames, stack_tokens
+from vqfusion.models.fusion.slots import SlotName, asked_slot, check_slot, stack_tokens
 from vqfusion.models.fusion.taught import Taught
 from vqfusion.models.sampling import Distribution, Generated, Sampling
 from vqfusion.nn.pretrained import Pretrained, Stored
@@ -285,12 +285,7 @@ class System(Pretrained):
     doubts = OldMethod("warnings")
 
     def _prefix(self, items: dict[str, list[Tensor]], count: int):
-        given: dict[str, GivenSlot] = {}
-        for name, values in items.items():
-            if values[0].is_floating_point():
-                given[name] = SlotFrames(*stack_frames(values)).to(self.device)
-            else:
-                given[name] = self._move(*stack_tokens(values))
+        given = {name: stacked(values).to(self.device) for name, values in items.items()}
         with torch.no_grad():
             return given_prefix(self.fusion, given, count)
 

@@ -90,13 +90,13 @@ def vary_frames(frames: Float[Tensor, "N F"], step: int, generator: torch.Genera
     out = torch.lerp(wide[:, low], wide[:, (low + 1).clamp(max=bands - 1)], share.clamp(max=1))
     curve = F.interpolate(0.3 * torch.randn(1, 1, 5, generator=generator), bands, mode="linear", align_corners=True)
     out = out + curve[0] + uniform(-0.3, 0.3)
-    if uniform(0, 1) < 0.3:
+    if uniform(0.0, 1.0) < 0.3:
         floor = uniform(float(out.min()), float(out.mean()))
         out = torch.logaddexp(3 * out, 3 * (floor + 0.3 * torch.randn(out.shape, generator=generator))) / 3
     for axis, most in ((0, 0.15), (0, 0.15), (1, 0.2), (1, 0.2)):
         length = out.shape[axis]
-        masked = int(uniform(0, most * length + 1))
-        start = int(uniform(0, length - masked + 1))
+        masked = int(uniform(0.0, most * length + 1.0))
+        start = int(uniform(0.0, length - masked + 1.0))
         out.narrow(axis, min(start, length - masked), masked).zero_()
     return out
 
