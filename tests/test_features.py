@@ -5,6 +5,7 @@ import torch
 
 from vqfusion.config import AudioTokenizerConfig, FusionConfig, SlotConfig, VQVAEConfig
 from vqfusion.models.fusion.fusion import Fusion, FusionBatch, SlotFrames, SlotTokens
+from vqfusion.models.fusion.slots import stack_frames
 from vqfusion.nn.spectrogram import log_mel, mel_filters
 from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.train.codec.augment import vary_frames
@@ -102,3 +103,9 @@ def test_varied_frames_are_whole_positions_of_the_same_seed():
         sizes.add(first.shape[0])
     assert len(sizes) > 3
     assert vary_frames(frames[:4], 4, torch.Generator().manual_seed(0)).shape[0] >= 4
+
+
+def test_frames_of_several_lengths_are_one_batch_with_a_mask():
+    frames, mask = stack_frames([torch.ones(4, 3), torch.ones(2, 3)])
+    assert frames.shape == (2, 4, 3) and mask.tolist() == [[True] * 4, [True, True, False, False]]
+    assert float(frames.sum()) == 18 and stack_frames([torch.ones(4, 3)] * 2)[1] is None

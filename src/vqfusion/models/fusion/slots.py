@@ -92,8 +92,8 @@ def coordinates(sizes: tuple[int, ...], patch: tuple[int, ...]) -> Float[Tensor,
     return torch.nn.functional.pad(places, (3 - places.shape[1], 0))
 
 
-def stack_frames(frames: list[Float[Tensor, "N F"]]) -> tuple[Float[Tensor, "B N F"], Bool[Tensor, "B N"] | None]:
-    """Batch of frames padded to the longest, with a mask where lengths differ."""
+def stack_frames(frames: list[Tensor]) -> tuple[Float[Tensor, "B N F"], Bool[Tensor, "B N"] | None]:
+    """Batch of frames `[N, F]` padded to the longest, with a mask where lengths differ."""
     counts = torch.tensor([len(one) for one in frames])
     longest = int(counts.max())
     if bool((counts == longest).all()):

@@ -194,7 +194,7 @@ class DrawSource:
                 ids = source.variants[variant if source is anchor else 0][content]
                 item[slot] = ids if slot == content else self._length(content, ids)
                 if slot in given and self.slots[slot].features:
-                    item["features:" + slot] = source.features[slot]
+                    item["features:" + slot] = source.features[slot].float()
             if all(self._fits(slot, item[slot]) for slot in wanted):
                 item["drop"] = torch.ones(1) if rng.random() < row.drop_given else None
                 return item
