@@ -52,6 +52,7 @@ PACKAGES = {
     "vqfusion.inspect": "What a model has learned.",
     "vqfusion.nn": "Parts of networks.",
     "vqfusion.data": "Raw files to samples and back.",
+    "vqfusion.data.audit": "What is wrong with a data set.",
     "vqfusion.config": "Configs: typed, strict, from YAML and JSON.",
     "vqfusion.compress": "Models for other runtimes.",
     "vqfusion.sklearn": "Estimators for scikit-learn.",

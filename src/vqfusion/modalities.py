@@ -25,6 +25,8 @@ class Modality:
         reader: Function from the bytes of a file to a `Sample`, as "module:name".
         writer: Function that writes a `Sample`, as "module:name".
         tokenizer: Tokenizer class, as "module:name".
+        measure: Function that measures a `Sample` for `data check`, as "module:name"; "" where there is none.
+        same_from: Likeness of the signatures of two samples from which they count as nearly the same.
         keeps: Whether the reader takes `keep=True`, to keep what is needed to write the file back unchanged.
         own_units: Whether values may be in any unit; otherwise their range is fixed.
         in_words: Whether samples may be typed on the command line; such a modality has one slot per language.
@@ -43,6 +45,8 @@ class Modality:
     reader: str
     writer: str
     tokenizer: str
+    measure: str = ""
+    same_from: float = 1.0
     keeps: bool = False
     own_units: bool = False
     in_words: bool = False
@@ -74,6 +78,10 @@ class Modality:
         """Read the `Sample` from the bytes of a file; `keep` as in `data.io.read`."""
         return imported(self.reader)(data, **({"keep": True} if keep and self.keeps else {}))
 
+    def measured(self, sample: Any) -> Any:
+        """Measurements of a `Sample`: `data.audit.item.Measured`."""
+        return imported(self.measure)(sample)
+
     def write(self, sample: Any, path: Any, force: bool) -> tuple[str, ...]:
         """Write a `Sample` in the format that the suffix of `path` names; `force` overwrites.
 
@@ -100,6 +108,8 @@ _ROWS = (
         reader="vqfusion.data.io.picture:read_picture",
         writer="vqfusion.data.io.picture:write_picture",
         tokenizer="vqfusion.tokenizers.image:ImageTokenizer",
+        measure="vqfusion.data.audit.measures.picture:measure_picture",
+        same_from=0.93,
         keeps=True,
         prior="photo",
         prior_recipe="photo-prior",
@@ -115,6 +125,8 @@ _ROWS = (
         reader="vqfusion.data.io.sound:read_sound",
         writer="vqfusion.data.io.sound:write_sound",
         tokenizer="vqfusion.tokenizers.audio:AudioTokenizer",
+        measure="vqfusion.data.audit.measures.sound:measure_sound",
+        same_from=0.88,
         keeps=True,
         prior="sound",
         prior_recipe="sound-prior",
@@ -130,6 +142,8 @@ _ROWS = (
         reader="vqfusion.data.io.text:read_text",
         writer="vqfusion.data.io.text:write_text",
         tokenizer="vqfusion.tokenizers.text:TextTokenizer",
+        measure="vqfusion.data.audit.measures.text:measure_text",
+        same_from=0.9,
         in_words=True,
     ),
     Modality(  # the name of a class; the result of a task is a distribution over names, written as JSON
@@ -155,6 +169,8 @@ _ROWS = (
         reader="vqfusion.data.io.volume:read_volume",
         writer="vqfusion.data.io.volume:write_volume",
         tokenizer="vqfusion.tokenizers.volume:VolumeTokenizer",
+        measure="vqfusion.data.audit.measures.array:measure_array",
+        same_from=0.99,
         keeps=True,
         own_units=True,
         prior="volume",
@@ -172,6 +188,8 @@ _ROWS = (
         reader="vqfusion.data.io.series:read_series",
         writer="vqfusion.data.io.series:write_series",
         tokenizer="vqfusion.tokenizers.series:SeriesTokenizer",
+        measure="vqfusion.data.audit.measures.array:measure_array",
+        same_from=0.99,
         keeps=True,
         own_units=True,
         prior="series",

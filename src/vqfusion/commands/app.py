@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from vqfusion.commands.codec import decode, encode
+from vqfusion.commands.data import data_app
 from vqfusion.commands.demo import demo
 from vqfusion.commands.export import export
 from vqfusion.commands.inspect import inspect
-from vqfusion.commands.look import data, doctor
+from vqfusion.commands.look import doctor
 from vqfusion.commands.measure import evaluate
 from vqfusion.commands.models import models
 from vqfusion.commands.serve import mcp, serve
@@ -34,12 +35,12 @@ OTHER_VERBS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "serve": serve,
     "mcp": mcp,
-    "data": data,
     "doctor": doctor,
 }
 for name, verb in OTHER_VERBS.items():
     app.command(name, rich_help_panel="Models and data")(verb)
 app.add_typer(models, name="models", rich_help_panel="Models and data")
+app.add_typer(data_app, name="data", rich_help_panel="Models and data")
 
 
 def _version(wanted: bool) -> bool:

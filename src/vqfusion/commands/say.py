@@ -11,3 +11,8 @@ def say(message: str) -> None:
     if len(line) > LONGEST:
         line = f"{line[: LONGEST // 2 - 2]} ... {line[-LONGEST // 2 + 3 :]}"
     print(f"vqfusion: {line}", file=sys.stderr, flush=True)
+
+
+def plainly(text: str) -> str:
+    """Text on one line, with what cannot be printed escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

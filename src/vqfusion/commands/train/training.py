@@ -115,13 +115,19 @@ class Training(ABC, Generic[AnyTraining]):
         return report | made | {"seconds": round(time.monotonic() - started, 3)}
 
     def tell_data(self) -> None:
-        """Print the summary of the data before a new training."""
+        """Print the summary of the data before a new training, and a line on what is seriously wrong with own data."""
         from rich.console import Console
         from rich.table import Table
 
+        from vqfusion.commands.check import brief_check
+        from vqfusion.commands.say import say
         from vqfusion.train.loop.run import NEW
 
-        if not is_first_process() or self.run_folder().state() != NEW or not (rows := self.summary()):
+        if not is_first_process() or self.run_folder().state() != NEW:
+            return
+        if line := brief_check(self.config.data, self.data):
+            say(line)
+        if not (rows := self.summary()):
             return
         table = Table(show_header=False, title=f"data {self.config.data}", title_justify="left")
         for row in rows:
