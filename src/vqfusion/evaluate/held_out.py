@@ -18,7 +18,7 @@ from vqfusion.models.sampling import Sampling
 
 FEWEST = 5  # records of a test part
 NAMED, MADE = 5000, 500  # most records that are asked for a name, and for a text or a signal
-AT_ONCE = 64
+AT_ONCE, AT_ONCE_TIMED = 64, 16  # records; fewer where the time may be over
 
 
 @dataclass(frozen=True)
@@ -226,10 +226,11 @@ class _Exam:
 
     def _parts(self) -> Iterator[list[Record]]:
         """Records to ask for at once, until the time is over; always some."""
-        for at in range(0, len(self.test), AT_ONCE):
+        size = AT_ONCE if self.ends is None else AT_ONCE_TIMED
+        for at in range(0, len(self.test), size):
             if at and self.ends is not None and time.monotonic() > self.ends:
                 return
-            yield self.test[at : at + AT_ONCE]
+            yield self.test[at : at + size]
 
     def _in_parts(self, ask: Callable[[list[Record]], list[Any]]) -> Iterator[Any]:
         """Answers in order; None for records that the model cannot take."""

@@ -4,6 +4,7 @@ The same command resumes a training that was stopped.
 """
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,11 +31,13 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train tokenizers and model, a prior, or a diffusion of latents, from raw data; goes on where it was stopped."""
+    started = time.monotonic()
     from rich.console import Console
 
     from vqfusion.commands.train.training import is_first_process
 
     training = _training(recipe, output, {"seed": seed, "minutes": minutes, "steps": steps}, device, start)
+    training.started = started
     if not dry_run:
         from vqfusion.train.loop.run import FINISHED
 

@@ -8,7 +8,7 @@ from vqfusion.config import ChainConfig, StageConfig
 from vqfusion.nn.weights import load_json, save_json
 
 TOKENIZERS = 0.35  # largest part of the time for all tokenizers together
-FOR_THE_END, LEAST_END_S = 0.08, 5.0  # part of the time that is kept for saving and for the score
+FOR_THE_END, LEAST_END_S = 0.1, 5.0  # part of the time that is kept for saving and for the score
 LEAST = 0.2  # part of the time that Fusion gets, however long what came before took
 SPENT = "spent.json"
 
