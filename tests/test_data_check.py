@@ -230,6 +230,8 @@ def test_texts_in_another_language_or_encoding_or_twice():
     assert found_in(data, "wrong-language") == {"g0", "g1", "r"}
     assert found_in(data, "mojibake") == {"m"}
     assert found_in(data, "duplicates") == {"twice"}
+    (twice,) = CHECKS["duplicates"]().find(survey_of(data))
+    assert twice.detail == f"same bytes as e3 text:en: {SENTENCES[3]!r}"
     assert found_in(data, "near-duplicates") in ({"loud"}, {"e4"})
     assert strange_script("Привет, мир", "en") == "cyrillic" and strange_script("Hello world", "xx") == ""
 

@@ -6,7 +6,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vqfusion.data.io.tiff_pages import HEADS, is_colour_picture
@@ -37,8 +37,10 @@ def modality_of_suffix(path: str | Path) -> str | None:
     """Modality by the suffix, of arrays (.npy, .npz) by their number of axes; None for other names."""
     suffix = suffix_of(path)
     if suffix in OF_SEVERAL:
-        with Path(path).open("rb") if Path(path).is_file() else io.BytesIO() as file:
-            return modality_of_bytes(file.read(1024 if suffix == ".npy" else MAX_BYTES)) or "volume"
+        data = b""  # also of a file that cannot be opened, which is said when it is read
+        with suppress(OSError), Path(path).open("rb") as file:
+            data = file.read(1024 if suffix == ".npy" else MAX_BYTES)
+        return modality_of_bytes(data) or "volume"
     return next((row.name for row in MODALITIES.values() if suffix in row.suffixes), None)
 
 

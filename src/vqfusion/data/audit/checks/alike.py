@@ -45,7 +45,13 @@ def _others(group: Sequence[Item], worth: Sequence[Any], said: str) -> Iterator[
         if i != best:
             rivals = [k for k, other in enumerate(group) if other.splits & item.splits]
             drop = max(rivals, key=worth.__getitem__, default=i) != i
-            yield Finding(item.name, f"{said} {group[best].name}", None, drop, with_names=(group[best].name,))
+            told = f"{said} {group[best].name}{_quoted(item)}"
+            yield Finding(item.name, told, None, drop, with_names=(group[best].name,))
+
+
+def _quoted(item: Item) -> str:
+    """The beginning of a text, whose name says nothing of it."""
+    return f": {item.measured.head[:60]!r}" if item.measured and item.measured.head else ""
 
 
 class Leaks(Check):
@@ -72,5 +78,5 @@ class Leaks(Check):
                 if item.splits != elsewhere.splits and item.name not in reported:
                     reported.add(item.name)
                     here, there = ("/".join(sorted(one.splits)) for one in (item, elsewhere))
-                    said = f"in {here} and, as {elsewhere.name}, in {there}"
+                    said = f"in {here} and, as {elsewhere.name}, in {there}{_quoted(item)}"
                     yield Finding(item.name, said, None, True, TRAIN, (elsewhere.name,))
