@@ -350,6 +350,22 @@ def test_labels_that_do_not_fit_are_named():
     assert found.name == "7" and found.detail == "labelled 'a', looks like 'b'"
 
 
+def test_labels_of_texts_are_judged_by_their_words():
+    rng = np.random.default_rng(0)
+    words = {
+        "weather": "rain snow wind sun cloud storm frost".split(),
+        "food": "rice bread soup fish salt plum tea".split(),
+    }
+    rows = [(name, " ".join(rng.permutation(words[name])[:4])) for name in words for _ in range(150)]
+    made = [
+        Record(f"r{i}", "train", sources={"text:en": partial(Sample, "text", text),
+                                          "label": partial(Sample, "label", name if i != 3 else "food")})
+        for i, (name, text) in enumerate(rows)
+    ]  # fmt: skip
+    (found,) = CHECKS["label-errors"]().find(survey_of(Dataset("texts", made)))
+    assert found.name == "r3 text:en" and found.detail == "labelled 'food', looks like 'weather'"
+
+
 def test_drift_and_what_both_hold(tmp_path):
     for place in ("one", "two", "three"):
         (tmp_path / place).mkdir()

@@ -4,7 +4,8 @@ from vqfusion.lazy import public
 
 __getattr__, __dir__, __all__ = public(
     __name__,
-    check="CHECKS Check FactCheck",
+    check="Check FactCheck",
+    checks="CHECKS",
     item="Finding Item Measured Severity",
     report="AuditReport audit chosen_checks cleaned",
     survey="Survey survey_of",

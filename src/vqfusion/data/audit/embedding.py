@@ -21,9 +21,11 @@ def matrix_of(items: Sequence[Item]) -> Any:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfTransformer
 
-    columns = np.concatenate(rows) % COLUMNS
+    used, columns = np.unique(
+        np.concatenate(rows) % COLUMNS, return_inverse=True
+    )  # terms that nobody has need no column
     ends = np.cumsum([0, *map(len, rows)])
-    counts = csr_matrix((np.ones(len(columns), np.float32), columns.astype(np.int32), ends), (len(rows), COLUMNS))
+    counts = csr_matrix((np.ones(len(columns), np.float32), columns.astype(np.int32), ends), (len(rows), len(used)))
     return TfidfTransformer().fit_transform(counts)
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vqfusion.data.audit.check import CHECKS
+from vqfusion.data.audit.checks import CHECKS
 from vqfusion.data.audit.drift import Shift, shared, shifts
 from vqfusion.data.audit.item import Finding, Severity
 from vqfusion.data.audit.survey import Survey, file_of, is_content, name_in, row_of
@@ -101,8 +101,6 @@ class AuditReport:
 
 def chosen_checks(only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[str]:
     """Names of the checks to run; UserError for a name that is none."""
-    import vqfusion.data.audit.checks  # noqa: F401  (fills the registry)
-
     for name in (*only, *skip):
         if name not in CHECKS:
             raise UserError(f"no check {name!r}: choose from {', '.join(CHECKS)}")
