@@ -124,7 +124,7 @@ def test_training_scans_its_folder_once_and_decodes_each_picture_once(cli, tmp_p
     monkeypatch.setattr(folder, "open_folder", lambda *given: scanned.append(given) or scan(*given))
     code, _, err = cli("train", tmp_path / "my.yaml", "-o", "run", "--device", "cpu")
     assert code == 0, err
-    assert len(scanned) == 1 and set(decoded.values()) == {1}
+    assert len(scanned) == 1 and sum(decoded.values()) <= len(decoded) + 1, "one is read before, to see that it can be"
     assert {name for name in PICTURES if split_of_key(name) == "train"} <= decoded.keys() <= set(PICTURES)
     if kind == "fusion":
         assert (tmp_path / "run" / "samples" / "step-000020.png").exists()

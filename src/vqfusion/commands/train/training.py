@@ -108,23 +108,30 @@ class Training(ABC, Generic[AnyTraining]):
         begin = find_model(self.start) if self.start else None
         on_metrics = track(self.folder / "tensorboard") if tensorboard else None
         started = self.started
-        self.tell_data()
+        self.tell_data(begin)
         with stoppable():
             made = self.run(begin, on_metrics)
         report = {"recipe": self.config.name, "output": str(self.folder), "seed": self.config.seed}
         return report | made | {"seconds": round(time.monotonic() - started, 3)}
 
-    def tell_data(self) -> None:
-        """Print the summary of the data before a new training, and a line on what is seriously wrong with own data."""
+    def tell_data(self, begin: Path | None) -> None:
+        """Print the summary of the data before a new training, and a line on what is seriously wrong with own data.
+
+        UserError, before anything is printed, where the training would refuse its device, data or beginning.
+        """
         from rich.console import Console
         from rich.table import Table
 
         from vqfusion.commands.check import brief_check
         from vqfusion.commands.say import say
+        from vqfusion.nn.weights import pick_device
         from vqfusion.train.loop.run import NEW
 
         if not is_first_process() or self.run_folder().state() != NEW:
             return
+        if self.device is not None:
+            pick_device(self.device)
+        self.check(begin)
         if line := brief_check(self.config.data, self.data):
             say(line)
         if not (rows := self.summary()):
