@@ -14,6 +14,7 @@ from vqfusion.config import (
     TextTokenizerConfig,
     VQVAEConfig,
 )
+from vqfusion.data import loudness
 from vqfusion.models.fusion.fusion import Fusion, SlotTokens
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.system import System
@@ -169,3 +170,12 @@ def test_without_a_table_a_sequence_may_be_of_any_length(small):
         padded = fusion.prefix({"text:en": SlotTokens(ids, mask)}, 1)
         exact = fusion.prefix({"text:en": SlotTokens(ids[:, :700])}, 1)
     assert torch.allclose(padded.values[-1][:, :, :701], exact.values[-1], atol=1e-5)
+
+
+def test_the_loudness_of_hours_is_measured_in_parts(monkeypatch):
+    sound = torch.randn(5000, generator=torch.Generator().manual_seed(0)) + 0.3
+    sound[1000:2000] = 0.0
+    whole = loudness.loudness(sound, 1000)
+    monkeypatch.setattr(loudness, "LONG", 700)
+    assert loudness.loudness(sound, 1000) == pytest.approx(whole, rel=1e-6)
+    assert loudness.loudness(torch.zeros(5000), 1000) == 0
