@@ -38,7 +38,7 @@ FLAGS = {
     "data": ["--json"],
     "demo": ["--json", "--model", "--output", "--seed"],
     "doctor": ["--json"],
-    "encode": ["--device", "--force", "--json", "--model", "--output", "--search"],
+    "encode": ["--bits", "--device", "--force", "--json", "--model", "--output", "--search"],
     "decode": ["--device", "--force", "--json", "--model", "--output", "--trust"],
     "export": ["--force", "--json", "--output"],
     "inspect": ["--data", "--device", "--force", "--json", "--limit", "--output"],

@@ -44,6 +44,9 @@ SMALL = VQVAEConfig(channels=3, widths=(4, 8), depths=(0, 1), codebook_size=12, 
 
 def network_tokenizer(kind: str):
     config = TypeAdapter(TokenizerConfig).validate_python({"kind": kind})
+    if kind == "photo":
+        small = dict(dim=4, groups=(1, 3), context_width=4, analysis_width=4, synthesis_widths=(4, 4, 4))
+        return build_network(config.model_copy(update=small)).eval()
     shape = {"widths": (4, 4), "depths": (0, 0), "codebook_size": 20, "dim": 4}
     return build_network(config.model_copy(update={"vqvae": config.vqvae.model_copy(update=shape)})).eval()
 
@@ -122,6 +125,7 @@ def test_a_model_comes_back_bit_for_bit(kind, tmp_path):
 SAMPLES = {
     "image": Sample("image", signal(3, 8, 12)),
     "audio": Sample("audio", signal(1, 3000) - 0.5, sample_rate_hz=16000),
+    "photo": Sample("image", signal(3, 20, 17)),
     "volume": Sample("volume", signal(1, 4, 4, 6)),
     "series": Sample("series", signal(2, 12)),
     "text-vqvae": Sample("text", "red apple"),

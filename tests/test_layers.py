@@ -226,7 +226,7 @@ KINDS = ("codec", "fusion", "latent", "restoration")
 LAZY = ["diffusion", "evaluate", "inspect", "models", "nn", "tokenizers", "train", "evaluate.baselines", "train.loop"]
 LAZY += ["models.decision", *(f"models.{name}" for name in KINDS)] + [f"train.{name}" for name in KINDS]
 LAZY += [f"diffusion.{name}" for name in ("gaussian", "masked", "posterior")]
-LAZY += [f"tokenizers.{name}" for name in ("codec", "conformance")] + ["data.audit"]
+LAZY += [f"tokenizers.{name}" for name in ("codec", "conformance", "transform")] + ["data.audit"]
 
 
 @pytest.mark.parametrize("name", LAZY)

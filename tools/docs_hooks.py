@@ -27,6 +27,7 @@ PACKAGES = {
     "vqfusion.tokenizers": "Samples to tokens and back.",
     "vqfusion.tokenizers.quantizers": "Vectors to codes and back: nineteen quantizers, one contract.",
     "vqfusion.tokenizers.codec": "Codes as files: entropy model and range coder.",
+    "vqfusion.tokenizers.transform": "Photographs to rounded latents and bits: transforms, context model, coder.",
     "vqfusion.tokenizers.conformance": "Checks that a quantizer or a tokenizer of your own keeps the contract.",
     "vqfusion.diffusion": "Data to noise and back.",
     "vqfusion.diffusion.gaussian": "Gaussian diffusion: paths, denoisers, samplers, guidance, likelihood.",

@@ -6,6 +6,7 @@ volume from the built-in set of solids. Noise has seed 0. Each picture is a row 
 
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 import vqfusion
 from vqfusion import Sampling, restore
 from vqfusion.diffusion.operators import Denoise, Downsample, Mask
+from vqfusion.hub import find_model
+from vqfusion.models.codec import Codec
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 LINE, GAP = 22, 6
@@ -170,20 +173,15 @@ def anything() -> None:
 
 
 def codes() -> None:
-    system = vqfusion.load("emoji", "cpu")
-    records = vqfusion.open_dataset("emoji").select(split="test")
-    picture = next(one for one in records if "image" in one.slots).load("image")
-    back = system.tokenizers.decode("image", system.tokenizers.encode("image", picture))
-    error = (back.data - picture.data).abs().mean(0)
-    row(
-        "codes",
-        [
-            ("original", shown(picture.data)),
-            ("from 288 bytes", shown(back.data)),
-            ("difference x 4", (4 * error).numpy()),
-        ],
-        height=160,
-    )
+    codec, x = Codec.from_pretrained(find_model("photo-codec")), photograph("chelsea", 0, 0, 288)[0]
+    panels = [("original", shown(x))]
+    for bits in (0.3, 0.1):
+        file = codec.encode(vqfusion.Sample("image", x), bits=bits)
+        panels.append((f"from {len(file.to_bytes()):,} bytes", shown(codec.decode(file).data)))
+    buffer = BytesIO()
+    Image.fromarray((255 * shown(x)).round().astype(np.uint8)).save(buffer, "JPEG", quality=5, optimize=True)
+    panels.append((f"JPEG, {buffer.tell():,} bytes", np.asarray(Image.open(buffer)) / 255))
+    row("codes", panels)
 
 
 PICTURES: dict[str, Callable[[], None]] = {

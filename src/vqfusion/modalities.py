@@ -30,6 +30,7 @@ class Modality:
         keeps: Whether the reader takes `keep=True`, to keep what is needed to write the file back unchanged.
         own_units: Whether values may be in any unit; otherwise their range is fixed.
         in_words: Whether samples may be typed on the command line; such a modality has one slot per language.
+        codec: Shipped model that encodes this modality to codes.
         prior: Shipped model that restores this modality.
         plane_prior: Shipped model that restores a sample of a single plane.
         prior_recipe: Recipe that trains such a model.
@@ -50,6 +51,7 @@ class Modality:
     keeps: bool = False
     own_units: bool = False
     in_words: bool = False
+    codec: str = "emoji"
     prior: str | None = None
     plane_prior: str | None = None
     prior_recipe: str | None = None
@@ -111,6 +113,7 @@ _ROWS = (
         measure="vqfusion.data.audit.measures.picture:measure_picture",
         same_from=0.93,
         keeps=True,
+        codec="photo-codec",
         prior="photo",
         prior_recipe="photo-prior",
     ),

@@ -12,7 +12,7 @@ import typer
 from vqfusion.commands import outputs
 from vqfusion.commands.failures import Failures
 from vqfusion.commands.inputs import CODES, Item, collect
-from vqfusion.commands.options import Device, Force, Json, Model, Output
+from vqfusion.commands.options import CodecModel, Device, Force, Json, Output
 from vqfusion.commands.progress import tracked
 from vqfusion.commands.say import say
 from vqfusion.data.io.file import read_bytes
@@ -31,7 +31,10 @@ Sources = Annotated[list[str], typer.Argument(metavar="INPUTS", help="files, fol
 def encode(
     inputs: Sources,
     output: Output = None,
-    model: Model = "emoji",
+    model: CodecModel = None,
+    bits: Annotated[
+        float | None, typer.Option(help="most bits a pixel of a picture, such as 0.1; default: 0.2 to 0.5 for most")
+    ] = None,
     search: Annotated[
         int, typer.Option(min=0, help="rounds of search for codes that decode better than the nearest: slower; try 20")
     ] = 0,
@@ -39,33 +42,41 @@ def encode(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compress pictures, sounds, texts, volumes or series to the codes of a model, as .vqf files."""
+    """Compress pictures, sounds, texts, volumes or series to the codes of a model, as .vqf files.
+
+    Pictures of any kind and size take the model photo-codec, everything else emoji.
+    """
+    if bits is not None and not bits > 0:
+        raise UserError(f"--bits is {bits:g}; give bits a pixel, such as 0.2")
     with outputs.destination(output, as_json) as place:
         found = collect(inputs, FILES, (place,))
         failures, names = Failures(len(found.items) > 1), [item.name for item in found.items]
         planned = outputs.plan(names, CODES, "encode", place, 1, found.are_many, force)
         outputs.check_single(output, [path for paths in planned for path in paths])
         found.say(as_json)
-        codec: Codec | None = None
+        codecs: dict[str, Codec] = {}
         rows: list[dict[str, Any]] = []
         for item, (path,) in tracked(list(zip(found.items, planned, strict=True)), "encoding", len(names) > 1):
             with failures.skipping(item.source):
                 sample, lines = _taken(item)
-                codec = codec or _codec(model, device)
+                name = model or MODALITIES[sample.modality].codec
+                codec = codecs[name] = codecs.get(name) or _codec(name, device)
                 lines += codec.warnings(sample)
                 for line in lines:
                     say(f"{item.source}: {line}")
                 started = time.perf_counter()
-                file = codec.encode(sample, search)
+                file = codec.encode(sample, search, bits)
                 data = file.to_bytes()
                 seconds = time.perf_counter() - started
                 write_bytes(path, data, force)
                 report = _report(item.source, path, sample, file, data, seconds)
-                rows.append(report | _kept(codec, sample, file) | {"warnings": lines})
+                rows.append(report | {"model": name} | _kept(codec, sample, file) | {"warnings": lines})
         failures.check(len(rows))
         if as_json:
             skipped = {"left_out": found.left_out, "failed": failures.rows}
-            print(json.dumps({"verb": "encode", "model": model, "items": rows} | skipped, ensure_ascii=False))
+            used = {row["model"] for row in rows}
+            whole = {"verb": "encode", "model": used.pop() if len(used) == 1 else None, "items": rows}
+            print(json.dumps(whole | skipped, ensure_ascii=False))
         else:
             for row in rows:
                 print(f"{row['output']}: {row['bytes']} bytes, {_rate(row)}")

@@ -18,6 +18,9 @@ Model = Annotated[str, typer.Option(help="name in the zoo, folder, zip, or owner
 FittingModel = Annotated[
     str | None, typer.Option(help="name, folder, zip or owner/name; default: the prior for such inputs")
 ]
+CodecModel = Annotated[
+    str | None, typer.Option(help="name, folder or owner/name; default: photo-codec for pictures, else emoji")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: the fastest there is")]
 Seed = Annotated[int, typer.Option(min=0, help="same seed, same result")]
 Steps = Annotated[int | None, typer.Option(min=1, help="sampling steps; default: the model's")]

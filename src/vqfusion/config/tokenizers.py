@@ -172,6 +172,46 @@ class TextVQVAEConfig(Config):
     )
 
 
+class PhotoTokenizerConfig(Config):
+    """Transform codec of photographs `[3, H, W]` in [0, 1]: latents of blocks of 16 x 16 pixels, each value rounded.
+
+    Attributes:
+        kind: Discriminator of the config.
+        crop: Pixels a side of a training sample.
+        dim: Latent values of a block.
+        groups: Channels of the latents that are coded together, in this order.
+        context_width: Hidden channels of the context model.
+        analysis_width: Channels of the encoder, at 1/8 of the resolution.
+        analysis_depth: Residual blocks of the encoder.
+        synthesis_widths: Channels of the decoder at 1/16, 1/8 and 1/4 of the resolution.
+        synthesis_depths: Residual blocks of the decoder at these.
+    """
+
+    kind: Literal["photo"] = "photo"
+    crop: Count = 192
+    dim: Count = 192
+    groups: tuple[Count, ...] = (1, 2, 3, 6, 12, 24, 48, 96)
+    context_width: Count = 128
+    analysis_width: Count = 96
+    analysis_depth: Whole = 2
+    synthesis_widths: tuple[Count, Count, Count] = (160, 96, 64)
+    synthesis_depths: tuple[Whole, Whole, Whole] = (1, 2, 2)
+
+    @property
+    def least_parameters(self) -> int:
+        """Lower bound of the parameters of the network."""
+        return 3 * 16 * 16 * self.dim
+
+    @model_validator(mode="after")
+    def _groups_make_up_the_latents(self) -> "PhotoTokenizerConfig":
+        if sum(self.groups) != self.dim:
+            raise ValueError(f"groups {list(self.groups)} have {sum(self.groups)} channels, dim is {self.dim}")
+        if self.synthesis_widths[0] % 4:
+            raise ValueError(f"synthesis_widths begin with {self.synthesis_widths[0]}; make it a multiple of 4")
+        check_network("this tokenizer", self.least_parameters, 1, 1)
+        return self
+
+
 class LabelTokenizerConfig(Config):
     """Tokenizer of class names; `names` is filled in from the training split."""
 
@@ -186,7 +226,8 @@ TokenizerConfig = Annotated[
     | LabelTokenizerConfig
     | VolumeTokenizerConfig
     | SeriesTokenizerConfig
-    | TextVQVAEConfig,
+    | TextVQVAEConfig
+    | PhotoTokenizerConfig,
     Field(discriminator="kind"),
 ]
 

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = public(
     image="ImageTokenizer",
     label="LabelTokenizer",
     network="TokenizerNetwork",
+    photo="PhotoTokenizer",
     quantizers="QUANTIZERS make_quantizer",
     search="search_codes",
     series="SeriesTokenizer",

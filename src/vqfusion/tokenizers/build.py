@@ -10,12 +10,14 @@ from vqfusion.nn.pretrained import read_stored
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.tokenizers.network import TokenizerNetwork
+from vqfusion.tokenizers.photo import PhotoTokenizer
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer
 
 NETWORKS: dict[str, Any] = {
     **{name: imported(MODALITIES[name].tokenizer) for name in SIGNALS},
     "text-vqvae": TextVQVAETokenizer,
+    "photo": PhotoTokenizer,
 }
 TOKENIZERS: dict[str, type[BaseTokenizer]] = {**NETWORKS, "text": TextTokenizer, "label": LabelTokenizer}
 
@@ -28,7 +30,7 @@ def open_tokenizer(folder: str | Path, device: str | None = "cpu") -> BaseTokeni
     return TOKENIZERS[kind].from_pretrained(folder, device)
 
 
-def build_network(config: TokenizerConfig) -> TokenizerNetwork | None:
+def build_network(config: TokenizerConfig) -> TokenizerNetwork | PhotoTokenizer | None:
     """Build the untrained network of a tokenizer; None for tokenizers without one (text, labels)."""
     kind = NETWORKS.get(config.kind)
     return kind(config) if kind else None

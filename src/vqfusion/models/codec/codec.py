@@ -22,7 +22,10 @@ from vqfusion.nn.weights import pick_device
 from vqfusion.tokenizers.codec.entropy_model import EntropyModel
 from vqfusion.tokenizers.codec.range_coder import decode_adaptive, encode_adaptive, pack, unpack
 from vqfusion.tokenizers.familiarity import UNLIKE
+from vqfusion.tokenizers.photo import PhotoTokenizer
 from vqfusion.types import Sample, Tokens
+
+CONTEXT = "context"  # coding of photographs, by the context model of their tokenizer
 
 
 class Codec:
@@ -69,18 +72,20 @@ class Codec:
         unlike = name is not None and self.tokenizers[name].is_unfamiliar(sample, self.config.image_size)
         return (f"the picture is {UNLIKE}, so much of it may be lost",) if unlike else ()
 
-    def encode(self, sample: Sample, search: int = 0) -> VqfFile:
+    def encode(self, sample: Sample, search: int = 0, bits: float | None = None) -> VqfFile:
         """Encode a sample.
 
         Args:
             sample: The sample.
             search: Rounds of search for codes that decode better than the nearest ones, see `search_codes`.
+            bits: Most bits a pixel of the codes, for a tokenizer of pictures with several rates; None takes its usual
+                rate.
 
         Returns:
             The content of a .vqf file.
 
         Raises:
-            UserError: The model has no tokenizer for this modality.
+            UserError: The model has no tokenizer for this modality, or one of a single rate and `bits` are given.
         """
         name = next((n for n, t in self.tokenizers.items() if t.modality == sample.modality), None)
         if name is None:
@@ -91,9 +96,14 @@ class Codec:
         if sample.sample_rate_hz:
             gain = gain_to_be_heard(sample.data[0], sample.sample_rate_hz)
             taken = replace(sample, data=sample.data * gain)
-        tokens = tokenizer.encode(tokenizer.fitted(taken), search)
+        if bits is None:
+            tokens = tokenizer.encode(tokenizer.fitted(taken), search)
+        elif isinstance(tokenizer, PhotoTokenizer):
+            tokens = tokenizer.encode_at(tokenizer.fitted(taken), bits, search)
+        else:
+            raise UserError(f"model {self.model!r} has a single rate for {sample.modality}; leave --bits out")
         ids = tokens.ids.cpu().numpy()
-        coding, payload = self._shortest(name, ids, tokens.codebook_size)
+        coding, payload = self._shortest(name, tokens)
         header = VqfHeader(
             modality=sample.modality,
             model=self.model,
@@ -161,8 +171,11 @@ class Codec:
             reason = " ".join(str(error).split())[:120]
             raise UserError(f"{name}: is damaged (its codes do not fit its header: {reason})") from None
 
-    def _shortest(self, name: str, ids: Int[np.ndarray, "..."], size: int) -> tuple[str, bytes]:
-        """Name and bytes of the shortest coding."""
+    def _shortest(self, name: str, tokens: Tokens) -> tuple[str, bytes]:
+        """Name and bytes of the shortest coding; of photographs there is one."""
+        ids, size, tokenizer = tokens.ids.cpu().numpy(), tokens.codebook_size, self.tokenizers[name]
+        if isinstance(tokenizer, PhotoTokenizer):
+            return CONTEXT, tokenizer.pack(tokens)
         made = {"packed": pack(ids.reshape(-1), size), "adaptive": encode_adaptive(ids.reshape(-1), size)}
         model = self.entropy_models.get(name)
         if model is not None and model.axes == ids.ndim:
@@ -178,6 +191,9 @@ class Codec:
                 return unpack(file.payload, file.codes, header.codebook_size).reshape(header.grid)
             except ValueError as error:
                 raise UserError(f"{name}: is damaged ({error})") from None
+        tokenizer = self.tokenizers[header.tokenizer]
+        if header.coding == CONTEXT and isinstance(tokenizer, PhotoTokenizer):
+            return tokenizer.unpack(file.payload, header.grid, header.scale or ())
         model = self.entropy_models.get(header.tokenizer)
         if model is None or header.coding != f"model:{model.fingerprint}":
             here = f"that of fingerprint {model.fingerprint}" if model else "none"

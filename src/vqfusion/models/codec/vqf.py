@@ -13,12 +13,14 @@ from vqfusion.config import Config
 from vqfusion.config.base import Positive
 from vqfusion.errors import UserError
 from vqfusion.limits import CODES, MEMORY
-from vqfusion.modalities import FileName
+from vqfusion.modalities import MODALITIES, FileName
 
 MAGIC, VERSION = b"\x89VQF", 1
 FRONT = struct.Struct("<4sBHII")  # magic, version, bytes of the header, bytes of the codes, CRC-32 of both
 MOST_AXES = 5
 CODES_PER_VALUE = 32  # more than any quantizer makes of a value: several codes a vector, and padding
+LEAST_CODES = 4096  # any file may have as many: those of one vector, however small the sample
+BYTES_PER_CODE = 16
 BYTES_PER_VALUE = 16  # of memory that decoding needs: the network's own layers run in tiles
 # preset dictionary of frequent header content, known to encoder and decoder, so that it costs no bytes
 COMMON = (
@@ -135,9 +137,9 @@ class VqfFile:
         except zlib.error as error:
             raise UserError(f"{name}: is damaged (its header is unreadable: {error})") from None
         file, values = cls(header, rest[header_bytes:]), math.prod(max(1, extent) for extent in header.size)
-        if file.codes > CODES_PER_VALUE * values:
+        if file.codes > LEAST_CODES + CODES_PER_VALUE * values:
             grid, size = (" x ".join(map(str, extents)) for extents in (header.grid, header.size))
             raise UserError(f"{name}: is damaged (a grid of {grid} codes for a size of {size})")
-        CODES.require(file.codes, name)
-        MEMORY.require(BYTES_PER_VALUE * values, name)
+        CODES.require(math.prod(header.grid[: max(1, MODALITIES[header.modality].rank)]), name)
+        MEMORY.require(BYTES_PER_VALUE * values + BYTES_PER_CODE * file.codes, name)
         return file

@@ -119,8 +119,9 @@ class LatentDiffusion(nn.Module, AskedBySlots, Pretrained):
         """Build an untrained model, over the trained tokenizer `codec` if given."""
         if codec is None:
             own = config.tokenizer
-            codec = VQVAE(own) if isinstance(own, VQVAEConfig) else build_network(own)
-        assert codec is not None, "the config names networks only"
+            built = VQVAE(own) if isinstance(own, VQVAEConfig) else build_network(own)
+            assert isinstance(built, VQVAE | TokenizerNetwork), "the config names such networks only"
+            codec = built
         vqvae = codec if isinstance(codec, VQVAE) else codec.vqvae
         rank, channels = vqvae.config.rank, codec.latent_channels
         shape: dict[str, Any] = {"rank": rank, "given_channels": (len(config.classes),) if config.classes else ()}

@@ -122,4 +122,6 @@ def made_up(tokenizer: Any) -> Sample:
         vqvae = tokenizer.vqvae
         size = [(2 + i) * vqvae.downsampling for i in range(vqvae.config.rank)]
         return Sample(tokenizer.modality, torch.rand(vqvae.config.channels, *size, generator=generator))
+    if kind and kind.pictured:
+        return Sample(tokenizer.modality, torch.rand(3, 32, 48, generator=generator))
     raise ValueError(f"no synthetic sample of modality {tokenizer.modality!r}; pass one: check_tokenizer(t, sample)")

@@ -16,6 +16,7 @@ from vqfusion.modalities import in_words
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.codec.entropy_model import FRACTION, NEIGHBOURS, EntropyModel, neighbours
 from vqfusion.tokenizers.kept import load_entropy_model, save_entropy_model
+from vqfusion.tokenizers.photo import PhotoTokenizer
 from vqfusion.train.codec.tokenizers import training_texts
 from vqfusion.types import Sample
 
@@ -35,7 +36,7 @@ def add_entropy_model(tokenizer: BaseTokenizer, name: str, dataset: Dataset, cha
         chain: Config of the chain.
         folder: Folder of the tokenizer.
     """
-    if tokenizer.closed:
+    if tokenizer.closed or isinstance(tokenizer, PhotoTokenizer):  # whose context model learns with it
         return
     tokenizer.entropy_model = load_entropy_model(tokenizer, folder, name)
     if tokenizer.entropy_model is None:

@@ -17,10 +17,12 @@ from vqfusion.tokenizers.build import build_network
 from vqfusion.tokenizers.image import ImageTokenizer
 from vqfusion.tokenizers.label import LabelTokenizer
 from vqfusion.tokenizers.network import TokenizerNetwork
+from vqfusion.tokenizers.photo import PhotoTokenizer
 from vqfusion.tokenizers.standardised import StandardisedTokenizer
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer
 from vqfusion.train.codec.crops import byte_batches, load_standardised, series_batches, volume_batches
+from vqfusion.train.codec.photographs import begin_linear, load_photographs, photo_batches
 from vqfusion.train.codec.sources import load_pictures, load_sounds, picture_batches, sound_batches
 from vqfusion.train.loop.fit import OnSave, fit
 from vqfusion.train.loop.metrics import OnMetrics
@@ -57,6 +59,8 @@ def train_tokenizer(
     contract = json.dumps([chain.data, chain.seed, chain.image_size, config.model_dump(), stage.model_dump()])
     if (network := build_network(config)) is not None:
         batches = batches_for(network, chain, stage, dataset)
+        if isinstance(network, PhotoTokenizer):
+            begin_linear(network, batches)
         saved = on_save(network) if on_save else None
         return fit(network, batches, stage, folder, contract, accelerator, on_metrics=on_metrics, on_save=saved)
     if isinstance(config, TextTokenizerConfig):
@@ -66,7 +70,9 @@ def train_tokenizer(
 
 
 @singledispatch
-def batches_for(network: TokenizerNetwork, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None) -> Batches:
+def batches_for(
+    network: TokenizerNetwork | PhotoTokenizer, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None
+) -> Batches:
     """Training batches of a tokenizer; random data of the same size without a data set, to time a step."""
     raise TypeError(f"nothing is known to train a {type(network).__name__} on: register a function with batches_for")
 
@@ -94,6 +100,14 @@ def _any_unit(
     signals = load_standardised(dataset, network.modality) if dataset else _noise(1, *crop)
     batches = series_batches if len(crop) == 1 else volume_batches
     return batches(signals, stage.batch, crop[0], chain.seed)
+
+
+@batches_for.register
+def _photographs(network: PhotoTokenizer, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None) -> Batches:
+    crop = network.config.crop
+    made_up = torch.randint(256, (3, crop, crop), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    pictures = load_photographs(dataset, crop) if dataset else [made_up]
+    return photo_batches(pictures, crop, stage.batch, chain.seed)
 
 
 @batches_for.register

@@ -8,6 +8,7 @@ from vqfusion.config import (
     AudioTokenizerConfig,
     ChainConfig,
     LabelTokenizerConfig,
+    PhotoTokenizerConfig,
     TextTokenizerConfig,
     TextVQVAEConfig,
 )
@@ -24,7 +25,12 @@ NO_TOKENS = torch.empty(0, dtype=torch.int64)
 
 
 def open_data(training: ChainConfig, opened: Callable[..., Dataset] = open_dataset) -> Dataset:
-    """The data set of a training, each sample of which is decoded once, as large as the training takes it."""
+    """The data set of a training, each sample of which is decoded once, as large as the training takes it.
+
+    The tokenizer of photographs takes them as they are.
+    """
+    if any(isinstance(one, PhotoTokenizerConfig) for one in training.tokenizers.values()):
+        return opened(training.data, training.reading)
     rates = {one.sample_rate_hz for one in training.tokenizers.values() if isinstance(one, AudioTokenizerConfig)}
     return kept(opened(training.data, training.reading), training.image_size, rates.pop() if len(rates) == 1 else None)
 

@@ -11,6 +11,7 @@ from vqfusion.config import (
     FusionConfig,
     ImageTokenizerConfig,
     LabelTokenizerConfig,
+    PhotoTokenizerConfig,
     SeriesTokenizerConfig,
     ShortConfig,
     SlotConfig,
@@ -159,6 +160,29 @@ def volumes() -> ChainConfig:
     )
 
 
+def photo_codec() -> ChainConfig:
+    """The tokenizer of photographs of any size, at 0.1 to 1 bits a pixel; ships as `photo-codec`.
+
+    Cost and scores: docs/zoo/photo-codec.md.
+    """
+    return ChainConfig(
+        name="photo-codec",
+        data="photos",
+        tokenizers={"image": PhotoTokenizerConfig()},
+        tokenizer_stages={
+            "image": StageConfig(
+                optimizer="muon",
+                steps=8000,
+                batch=6,
+                learning_rate=1e-3,
+                weight_decay=0.0,
+                betas=(0.9, 0.99),
+                precision="fp32",
+            )
+        },
+    )
+
+
 def series() -> ChainConfig:
     """A tokenizer for series, on the made-up `waves`: 512 codes, one for 4 values.
 
@@ -192,6 +216,7 @@ RECIPES: dict[str, Callable[[], ChainConfig]] = {
     "emoji-small": emoji_small,
     "volumes": volumes,
     "series": series,
+    "photo-codec": photo_codec,
     "text-codes": text_codes,
 }
 

@@ -6,17 +6,20 @@ from torch.optim import Optimizer
 
 from vqfusion.config import StageConfig
 from vqfusion.nn.restoration import ScaleFreeBlock
+from vqfusion.tokenizers.photo import PhotoTokenizer
 from vqfusion.train.loop.muon import Muon
+
+MATRICES = (nn.Linear, ScaleFreeBlock, PhotoTokenizer)
 
 
 def make_optimizers(module: nn.Module, stage: StageConfig) -> list[Optimizer]:
-    """AdamW for all parameters, or Muon for weights of linear layers and `ScaleFreeBlock`s and AdamW for the rest.
+    """AdamW for all parameters, or Muon for weights of the modules of `MATRICES` and AdamW for the rest.
 
     Vectors and scalars have no weight decay.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     muon = stage.optimizer == "muon"
-    parts = [part for part in module.modules() if muon and isinstance(part, nn.Linear | ScaleFreeBlock)]
+    parts = [part for part in module.modules() if muon and isinstance(part, MATRICES)]
     matrices = {p for part in parts for p in part.parameters() if p.ndim > 1}
     rest = [p for p in parameters if p not in matrices]
     adamw = torch.optim.AdamW(
