@@ -6,7 +6,7 @@ MODEL := emoji
 MINUTES := 60
 JOBS ?= 2
 
-.PHONY: demo test quick coverage check docs docs-slow fuzz soak bench zoo
+.PHONY: demo test quick coverage check docs docs-slow notebooks package fuzz soak bench zoo
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -37,6 +37,13 @@ docs: $(READY)  ## the documentation as a site in build/site, without a warning
 
 docs-slow: $(READY)  ## run every block of code in the documentation
 	$(BIN)/python tests/doc_pages.py
+
+notebooks: $(READY)  ## run the notebooks in examples/, and keep what they show
+	$(BIN)/python tools/run_notebooks.py
+
+package: $(READY)  ## wheel and sdist in dist/, installed into an empty environment, and the demo there
+	rm -rf dist
+	$(BIN)/python tools/check_package.py
 
 fuzz: $(READY)  ## mutated inputs through the command, for MINUTES of the processor; SEED=7 repeats a run
 	$(BIN)/python tests/fuzz/fuzzer.py --seconds $$((60 * $(MINUTES))) $(if $(SEED),--seed $(SEED))

@@ -46,7 +46,7 @@ def furnish(folder: Path) -> None:
         picture(48).save(folder / "pictures" / f"{i}.png")
         (folder / "pictures" / f"{i}.txt").write_text(("a red kite", "a blue boat")[i % 2])
         soundfile.write(folder / "voices" / f"{i}.wav", rng.permuted(voice), 16000)
-        (folder / "tables" / f"{i}.csv").write_text(_table(gaps=False))
+        (folder / "tables" / f"{i}.csv").write_text(_table(channels=1))
         picture(64).convert("L").save(folder / "cells" / f"{i}.png")
     for i in range(3):
         np.save(folder / "scans" / f"{i}.npy", rng.random((40, 40, 40), dtype=np.float32))
@@ -56,12 +56,14 @@ def furnish(folder: Path) -> None:
     (folder / "sentences.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
 
 
-def _table(gaps: bool = True) -> str:
-    """Two channels of 600 times, with a gap in one of them."""
-    rows = [f"{i},{np.sin(i / 7):.4f},{np.cos(i / 9):.4f}" for i in range(600)]
-    if gaps:
-        rows[100:106] = [f"{i},,{np.cos(i / 9):.4f}" for i in range(100, 106)]
-    return "\n".join(["time,temperature,pressure", *rows, ""])
+def _table(channels: int = 2) -> str:
+    """One channel of 600 times, or two with a gap in one of them."""
+    names = ("temperature", "pressure")[:channels]
+    values = np.sin(np.arange(600)[:, None] / (7, 9)[:channels])
+    cells = [[str(i), *(f"{value:.4f}" for value in row)] for i, row in enumerate(values)]
+    for row in cells[100:106] if channels > 1 else ():
+        row[1] = ""
+    return "\n".join([",".join(("time", *names)), *(",".join(row) for row in cells), ""])
 
 
 def run_page(page: Path) -> int:

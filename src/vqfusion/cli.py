@@ -13,6 +13,7 @@ from typing import Any
 from vqfusion.commands.say import say
 
 FAULT = 70
+COMPLETE = "_VQFUSION_COMPLETE"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,8 +50,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     from vqfusion.errors import UserError
 
     given = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(app)
+    if COMPLETE in os.environ:  # the shell asks what may come next: answers, and exits
+        command.main(prog_name="vqfusion")
     try:
-        command = typer.main.get_command(app)
         with _notes(), command.make_context("vqfusion", given or ["--help"]) as context:
             command.invoke(context)
         sys.stdout.flush()

@@ -20,7 +20,6 @@ from vqfusion.commands.verbs import add_verbs
 app = typer.Typer(
     name="vqfusion",
     help="Codes for any signal, and one model for every task over them.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
