@@ -16,7 +16,7 @@ FLAGS = {
     "speaker": COMMON,
     "translate": [*COMMON, "--from", "--to", "--via"],
     "write": [*COMMON, "--language"],
-    "classify": [*COMMON, "--language", "--top"],
+    "classify": [*COMMON, "--language", "--slot", "--top"],
     "any": [*COMMON, "--given", "--target"],
     "decide": [
         *COMMON,
@@ -35,7 +35,20 @@ FLAGS = {
     "upscale": [*RESTORE, "--scale"],
     "inpaint": [*RESTORE, "--mask"],
     "enhance": RESTORE,
-    "data": ["--json"],
+    "data": [],
+    "data show": ["--json"],
+    "data check": [
+        "--against",
+        "--csv",
+        "--fail-on",
+        "--fix",
+        "--force",
+        "--json",
+        "--limit",
+        "--only",
+        "--output",
+        "--skip",
+    ],
     "demo": ["--json", "--model", "--output", "--seed"],
     "doctor": ["--json"],
     "encode": ["--bits", "--device", "--force", "--json", "--model", "--output", "--search"],
@@ -70,10 +83,24 @@ FLAGS = {
     "models pull": ["--json"],
     "models export": ["--force", "--json", "--licence", "--output"],
     "mcp": ["--device", "--limit", "--model"],
-    "train": ["--device", "--dry-run", "--json", "--output", "--seed", "--start", "--tensorboard"],
+    "train": [
+        "--device",
+        "--dry-run",
+        "--json",
+        "--minutes",
+        "--output",
+        "--seed",
+        "--start",
+        "--steps",
+        "--tensorboard",
+    ],
 }
 COMMANDS = typer.main.get_command(app).commands
-COMMANDS |= {f"models {name}": command for name, command in COMMANDS["models"].commands.items()}
+COMMANDS |= {
+    f"{group} {name}": command
+    for group, held in COMMANDS.items()
+    for name, command in getattr(held, "commands", {}).items()
+}
 
 
 def test_the_verbs_are_these():
