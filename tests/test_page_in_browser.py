@@ -118,6 +118,7 @@ def test_a_sound_a_table_and_a_volume_are_shown_before_and_after(page, tmp_path)
     page.check("input[value=denoise]")
     run(page)
     assert page.locator("#answer audio").count() == 2
+    assert page.locator("#answer canvas.spectrogram:not([hidden])").count() == 2
     rows = "\n".join(f"{i},{np.sin(i / 9) + 0.1 * rng.normal():.4f}" for i in range(200))
     (tmp_path / "a.csv").write_text("t,x\n" + rows + "\n")
     page.set_input_files("#file", tmp_path / "a.csv")
@@ -129,6 +130,24 @@ def test_a_sound_a_table_and_a_volume_are_shown_before_and_after(page, tmp_path)
     page.check("input[value=denoise]")
     run(page)
     assert page.locator("#answer .shown img").count() == 6
+
+
+def test_several_files_come_back_as_a_zip_and_pictures_are_enlarged(page, tmp_path):
+    import zipfile
+
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    page.set_input_files("#file", [noisy(tmp_path / "a.png"), tmp_path / "c.png", noisy(tmp_path / "b.png")])
+    assert page.text_content("#given") == "Given: a.png and 2 more"
+    run(page)
+    assert page.locator(".compare").count() == 2 and page.locator("#answer .warn").count() == 1
+    with page.expect_download() as download:
+        page.click("#all")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert [name[:2] for name in archive.namelist()] == ["a-", "b-"]
+    page.locator(".zoom").first.fill("4")
+    width = "one => one.scrollWidth / one.clientWidth"
+    assert page.eval_on_selector(".frame", width) == pytest.approx(4, abs=0.1)
 
 
 def test_mistakes_are_one_line(page, tmp_path):

@@ -10,7 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vqfusion.modalities import MODALITIES
 from vqfusion.web.functions import functions
 
-FILES = {"page.js": "text/javascript", "page.css": "text/css", "look.css": "text/css", "words.json": "application/json"}
+FILES = {
+    "page.js": "text/javascript",
+    "zip.js": "text/javascript",
+    "spectrogram.js": "text/javascript",
+    "page.css": "text/css",
+    "look.css": "text/css",
+    "words.json": "application/json",
+}
 
 
 def static(name: str) -> tuple[bytes, str] | None:

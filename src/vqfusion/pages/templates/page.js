@@ -48,7 +48,8 @@ function give(given) {
   $("result").hidden = true;
   $("error").textContent = $("status").textContent = "";
   const kinds = given.text === undefined ? kindsOf(given.file.name) : ["text"];
-  state.given = { ...given, kinds, name: given.text ?? given.file.name };
+  const files = (given.files ?? (given.file ? [given.file] : [])).filter((file) => kindsOf(file.name).some((kind) => kinds.includes(kind)));
+  state.given = { ...given, kinds, files, name: given.text ?? given.file.name };
   if (!kinds.length) {
     const known = Object.values(state.table.modalities).flatMap((row) => row.suffixes);
     $("given").textContent = say("unknown", { name: state.given.name, kinds: [...new Set(known)].join(" ") });
@@ -62,7 +63,8 @@ function give(given) {
 }
 
 function offer() {
-  $("given").textContent = say("given", { name: state.given.name });
+  const count = state.given.files.length;
+  $("given").textContent = count > 1 ? say("given_many", { name: state.given.name, count: count - 1 }) : say("given", { name: state.given.name });
   const fitting = state.table.functions.filter((one) => one.accepts.some((kind) => state.given.kinds.includes(kind)));
   const ready = (task) => 2 * task.restores - task.files.length; // what restores comes first, and what needs no other file
   fitting.sort((a, b) => ready(b) - ready(a));
@@ -166,31 +168,48 @@ async function run(event) {
   event.preventDefault();
   $("error").textContent = "";
   $("result").hidden = true;
-  const form = new FormData();
-  form.append("input", state.given.text ?? state.given.file);
-  for (const [name, value] of Object.entries(chosenOptions())) form.append(name, value);
-  form.append("stream", "true");
-  form.append("preview", "true");
   busy(true);
   state.abort = new AbortController();
+  const many = state.given.files.length > 1, done = [];
   try {
-    const response = await ask(`v1/${state.task.name}`, { method: "POST", body: form, signal: state.abort.signal });
-    if (!response.ok) throw new Error((await response.json()).error.message);
-    let ended = false;
-    for await (const [name, data] of events(response.body)) {
-      if (name === "queued") { state.job = data.job; $("status").textContent = say("waiting", { count: data.waiting }); }
-      if (name === "progress") { $("bar").value = data.fraction; $("status").textContent = say("working", { percent: Math.round(100 * data.fraction) }); }
-      if (name === "result") { ended = true; await show(data); }
-      if (name === "error") { ended = true; throw new Error(data.error.message); }
+    for (const given of state.given.text === undefined ? state.given.files : [state.given.text]) {
+      try {
+        done.push({ given, answer: await answered(given, done.length) });
+      } catch (error) {
+        if (!many || stopped(error) || error instanceof TypeError) throw error;
+        done.push({ given, error: error.message }); // of several files, the others are worked on
+      }
     }
-    if (!ended) throw new TypeError("lost");
   } catch (error) {
-    const stopped = error.name === "AbortError" || error.message === "cancelled";
-    $("status").textContent = stopped ? say("cancelled") : "";
-    if (!stopped) $("error").textContent = error instanceof TypeError ? say("lost") : error.message;
+    $("status").textContent = stopped(error) ? say("cancelled") : "";
+    if (!stopped(error)) $("error").textContent = error instanceof TypeError ? say("lost") : error.message;
   } finally {
     busy(false);
   }
+  if (done.length) await show(done);
+}
+
+const stopped = (error) => error.name === "AbortError" || error.message === "cancelled";
+
+async function answered(given, before) {
+  const form = new FormData(), count = state.given.files.length;
+  form.append("input", given);
+  for (const [name, value] of Object.entries(chosenOptions())) form.append(name, value);
+  form.append("stream", "true");
+  form.append("preview", "true");
+  const response = await ask(`v1/${state.task.name}`, { method: "POST", body: form, signal: state.abort.signal });
+  if (!response.ok) throw new Error((await response.json()).error.message);
+  for await (const [name, data] of events(response.body)) {
+    if (name === "queued") { state.job = data.job; $("status").textContent = say("waiting", { count: data.waiting }); }
+    if (name === "progress") {
+      const fraction = count > 1 ? (before + data.fraction) / count : data.fraction;
+      $("bar").value = fraction;
+      $("status").textContent = say("working", { percent: Math.round(100 * fraction) });
+    }
+    if (name === "result") return data;
+    if (name === "error") throw new Error(data.error.message);
+  }
+  throw new TypeError("lost");
 }
 
 function busy(is) {
@@ -224,37 +243,63 @@ async function* events(body) {
 
 const SHOWN = ["png", "jpeg", "webp", "avif", "bmp", "gif"].map((form) => `image/${form}`); // by browsers
 
-async function show(answer) {
-  const box = $("answer"), item = answer.items[0];
+async function show(done) {
+  const box = $("answer"), archive = [];
   box.replaceChildren();
+  for (const { given, answer, error } of done) {
+    const name = given.name ?? given;
+    if (done.length > 1) box.append(make("h3", { textContent: name }));
+    if (error) { box.append(make("p", { className: "warn", textContent: error })); continue; }
+    for (const file of await resultInto(box, answer, given)) archive.push({ name: `${name.replace(/\.\w+$/, "")}-${file.name}`, data: file.blob });
+    if (done.length > 1) for (const [k, text] of (answer.items[0].texts ?? []).entries()) archive.push({ name: `${name}${k ? `-${k + 1}` : ""}.txt`, data: new Blob([text]) });
+  }
+  if (done.length > 1 && archive.length) {
+    const zip = zipOf(await Promise.all(archive.map(async ({ name, data }) => ({ name, bytes: new Uint8Array(await data.arrayBuffer()) }))));
+    box.prepend(make("p", {}, make("a", { className: "button", id: "all", href: URL.createObjectURL(zip), download: "vqfusion.zip", textContent: say("download_all", { count: archive.length }) })));
+  }
+  $("result").hidden = false;
+  const answers = done.filter((one) => one.answer).map((one) => one.answer);
+  if (answers.length && !$("status").textContent.includes(say("cancelled"))) {
+    $("status").textContent = say("finished", { seconds: answers.reduce((sum, one) => sum + Number(one.seconds), 0).toFixed(1), model: answers[0].model });
+  }
+  $("made").focus();
+}
+
+// puts an answer into a box; returns its files
+async function resultInto(box, answer, given) {
+  const item = answer.items[0], name = given.name ?? given, url = given instanceof File ? URL.createObjectURL(given) : null;
   const lines = [...new Set([...answer.warnings, ...item.warnings])];
   for (const line of lines) box.append(make("p", { className: "warn", textContent: line }));
   if (item.texts) for (const text of item.texts) box.append(make("p", { className: "texts", textContent: text }));
   if (item.distribution) box.append(...Object.entries(item.distribution).map(bar));
-  const files = (item.outputs ?? []).map((file) => ({ ...file, url: urlOf(file) }));
+  const files = (item.outputs ?? []).map(withUrl);
   const pictured = files.filter((file) => SHOWN.includes(file.media_type));
   if (pictured.length) {
-    const before = SHOWN.includes(state.given.file?.type) ? state.given.url : null;
-    for (const file of pictured) box.append(before ? await slider(before, file, pictured.length === 1 ? item : {}) : make("img", { src: file.url, alt: `${answer.task}: ${state.given.name}` }));
+    const before = SHOWN.includes(given.type) ? url : null;
+    for (const file of pictured) box.append(before ? await slider(before, file, pictured.length === 1 ? item : {}) : make("img", { src: file.url, alt: `${answer.task}: ${name}` }));
   } else if (files.length) {
     const pair = make("div", { className: "pair" });
     const heard = files[0].media_type.startsWith("audio/");
-    if (heard && state.given.kinds.includes("audio")) pair.append(titled("before", player(state.given.url, "before")));
+    if (heard && state.given.kinds.includes("audio")) pair.append(titled("before", await player(url, given, "before")));
     if (!heard && item.before) pair.append(titled("before", drawn(item.before)));
-    files.forEach((file, i) => pair.append(titled("after", heard ? player(file.url, "after") : drawn(item.after[i]))));
+    for (const [i, file] of files.entries()) pair.append(titled("after", heard ? await player(file.url, file.blob, "after") : drawn(item.after[i])));
     box.append(pair);
   }
   if (item.measured_coverage) box.append(make("p", { className: "about", textContent: say("coverage", { coverage: 100 * item.coverage, where: item.measured_on, measured: (100 * item.measured_coverage).toFixed(1) }) }));
-  const ends = [item.lower, item.upper].filter(Boolean).map((file) => ({ ...file, url: urlOf(file) }));
-  for (const file of [...files, ...ends]) box.append(make("a", { className: "button", href: file.url, download: file.name, textContent: say("download", { name: file.name }) }));
-  $("result").hidden = false;
-  $("status").textContent = say("finished", { seconds: answer.seconds, model: answer.model });
-  $("made").focus();
+  const all = [...files, ...[item.lower, item.upper].filter(Boolean).map(withUrl)];
+  for (const file of all) box.append(make("a", { className: "button", href: file.url, download: file.name, textContent: say("download", { name: file.name }) }));
+  return all;
 }
 
-const urlOf = (file) => URL.createObjectURL(new Blob([Uint8Array.from(atob(file.base64), (c) => c.charCodeAt(0))], { type: file.media_type }));
+const blobOf = (file) => new Blob([Uint8Array.from(atob(file.base64), (c) => c.charCodeAt(0))], { type: file.media_type });
+const urlOf = (file) => URL.createObjectURL(blobOf(file));
+const withUrl = (file) => { const blob = blobOf(file); return { ...file, blob, url: URL.createObjectURL(blob) }; };
 const titled = (word, part) => make("div", {}, make("h3", { textContent: say(word) }), part);
-const player = (url, word) => { const made = make("audio", { src: url, controls: true }); made.setAttribute("aria-label", say(word)); return made; };
+async function player(url, blob, word) {
+  const made = make("audio", { src: url, controls: true });
+  made.setAttribute("aria-label", say(word));
+  return make("div", {}, made, await spectrogramOf(blob, say("spectrogram")));
+}
 const drawn = (html) => make("div", { className: "shown", innerHTML: html }); // made by this server, with names escaped
 
 function bar([name, p]) {
@@ -282,7 +327,18 @@ async function slider(before, file, item) {
   const move = () => compare.style.setProperty("--at", `${range.value}%`);
   range.addEventListener("input", move);
   move();
-  const box = make("div", {}, compare, range);
+  const zoom = make("input", { type: "range", min: 1, max: 8, step: 0.5, value: 1, className: "zoom" });
+  zoom.setAttribute("aria-label", say("zoom"));
+  const frame = make("div", { className: "frame", tabIndex: 0 }, compare);
+  frame.setAttribute("role", "group");
+  frame.setAttribute("aria-label", say("slider"));
+  zoom.addEventListener("input", () => {
+    const middle = [(frame.scrollLeft + frame.clientWidth / 2) / frame.scrollWidth, (frame.scrollTop + frame.clientHeight / 2) / frame.scrollHeight];
+    frame.classList.toggle("zoomed", zoom.value > 1);
+    compare.style.setProperty("--zoom", zoom.value);
+    frame.scrollTo(middle[0] * frame.scrollWidth - frame.clientWidth / 2, middle[1] * frame.scrollHeight - frame.clientHeight / 2);
+  });
+  const box = make("div", {}, frame, range, make("label", { className: "line" }, say("zoom"), zoom));
   if (item.lower && item.upper) {
     const [lower, middle, upper] = await Promise.all([item.lower, file, item.upper].map(async (one) => pixels(await loaded(urlOf(one)))));
     const map = uncertainty(lower, upper), shown = make("input", { type: "checkbox", id: "uncertain" });
@@ -316,7 +372,8 @@ function uncertainty(lower, upper) {
 
 async function begin() {
   $("language").addEventListener("change", () => speak($("language").value));
-  $("file").addEventListener("change", () => $("file").files[0] && give({ file: $("file").files[0] }));
+  const giveAll = (files) => files[0] && give({ file: files[0], files: [...files] });
+  $("file").addEventListener("change", () => giveAll($("file").files));
   const useText = () => $("text").value.trim() && give({ text: $("text").value.trim() });
   $("use").addEventListener("click", useText);
   $("text").addEventListener("keydown", (event) => event.key === "Enter" && useText());
@@ -332,7 +389,7 @@ async function begin() {
   const over = (is) => (event) => { event.preventDefault(); $("drop").classList.toggle("over", is); };
   document.addEventListener("dragover", over(true));
   document.addEventListener("dragleave", over(false));
-  document.addEventListener("drop", (event) => { over(false)(event); if (event.dataTransfer.files[0]) give({ file: event.dataTransfer.files[0] }); });
+  document.addEventListener("drop", (event) => { over(false)(event); giveAll(event.dataTransfer.files); });
   try {
     state.words = await (await ask("static/words.json")).json();
     const answer = await ask("v1/functions");
