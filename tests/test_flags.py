@@ -34,6 +34,7 @@ FLAGS = {
     "denoise": [*RESTORE, "--explain", "--noise"],
     "upscale": [*RESTORE, "--scale"],
     "inpaint": [*RESTORE, "--mask"],
+    "deblur": [*RESTORE, "--blur", "--kernel"],
     "enhance": RESTORE,
     "data": [],
     "data show": ["--json"],

@@ -55,6 +55,8 @@ def task_for(name, modality, folder):
         else:
             np.save(mask, (np.arange(1600) // 40 == 20).astype(np.float32)[None])
         return TASKS[name](mask=str(mask))
+    if name == "deblur":
+        return TASKS[name](blur="gaussian:0.7")
     if name == "any":
         return None
     if name == "translate":

@@ -182,7 +182,7 @@ class Restoration(Task):
         )
 
         def whole(x: "Tensor") -> "Sample":
-            return self.finished(fitted.back(x), sample)
+            return self.finished(fitted.back(operator.under(x)), sample)
 
         seen, explained = self.seen(fitted)
         found = Finding(

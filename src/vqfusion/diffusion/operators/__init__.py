@@ -2,7 +2,7 @@
 
 from vqfusion.diffusion.operators.diagonal import Denoise, Gaps, LowDose, Mask
 from vqfusion.diffusion.operators.downsample import Downsample
-from vqfusion.diffusion.operators.fourier import BandLimit, Blur, gaussian_kernel, motion_kernel
+from vqfusion.diffusion.operators.fourier import BandLimit, Blur, disk_kernel, gaussian_kernel, motion_kernel
 from vqfusion.diffusion.operators.jpeg import JPEG
 from vqfusion.diffusion.operators.noise_models import GaussianNoise, Noise, PoissonGaussian, Rician, SaltPepper
 from vqfusion.diffusion.operators.operator import Operator, Spectrum
@@ -23,6 +23,7 @@ __all__ = [
     "Rician",
     "SaltPepper",
     "Spectrum",
+    "disk_kernel",
     "gaussian_kernel",
     "motion_kernel",
     "random_box",

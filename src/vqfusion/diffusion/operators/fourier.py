@@ -121,6 +121,17 @@ def gaussian_kernel(width: float, rank: int = 2, radius: int | None = None) -> F
     return kernel / kernel.sum()
 
 
+def disk_kernel(radius: float) -> Float[Tensor, "K K"]:
+    """Antialiased disk of `radius` pixels, which sums to 1: the blur of a lens out of focus."""
+    if not (radius > 0 and math.isfinite(radius)):
+        raise UserError(f"the radius of a disk must be a finite number > 0, not {radius}")
+    reach, finer = math.ceil(radius), 9
+    places = (torch.arange((2 * reach + 1) * finer).double() + 0.5) / finer - reach - 0.5
+    inside = (places[:, None].square() + places.square() <= radius**2).double()
+    kernel = inside.unfold(0, finer, finer).unfold(1, finer, finer).mean((2, 3))
+    return kernel / kernel.sum()
+
+
 def motion_kernel(length: int, angle: float) -> Float[Tensor, "K K"]:
     """Antialiased line of `length` pixels at `angle` (radians from the row), which sums to 1."""
     if length < 1:

@@ -74,6 +74,10 @@ class Operator(ABC):
         """Standard deviation of the noise where it is Gaussian, else of its signal-independent part."""
         return self.noise.sigma
 
+    def under(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B C ..."]:
+        """Part of a signal that was measured: all of it, unless the signal reaches beyond y."""
+        return x
+
     @abstractmethod
     def A(self, x: Float[Tensor, "B C ..."]) -> Float[Tensor, "B ..."]:
         """Measurement without noise; differentiable."""
