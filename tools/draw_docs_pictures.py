@@ -14,10 +14,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import vqfusion
-from vqfusion import Sampling, restore
-from vqfusion.diffusion.operators import Denoise, Downsample, Mask
+from vqfusion import Sample, Sampling, restore
+from vqfusion.diffusion.operators import Denoise, Downsample, Mask, ValidBlur
 from vqfusion.hub import find_model
 from vqfusion.models.codec import Codec
+from vqfusion.tasks import TASKS
+from vqfusion.tasks.deblurring import Deblur
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 LINE, GAP = 22, 6
@@ -114,6 +116,18 @@ def inpaint() -> None:
     )
 
 
+def deblur() -> None:
+    prior, x = vqfusion.load("photo", "cpu"), photograph("coffee", 130, 180, 208)
+    blur = "motion:15:30"
+    operator = ValidBlur(Deblur(blur=blur)._kernel(2))
+    y = noise(operator.A(x), 2 / 255).clamp(0, 1)
+    made = TASKS["deblur"](blur=blur)(prior, Sample("image", y[0])).samples[0][0]
+    row(
+        "deblur",
+        [("smeared", shown(y[0])), ("sharpened", shown(made.data)), ("the truth", shown(operator.under(x)[0]))],
+    )
+
+
 def spectrogram(sound: torch.Tensor) -> np.ndarray:
     """Log magnitudes of a sound [1, T], low frequencies at the bottom, in [0, 1]."""
     window = torch.hann_window(400)
@@ -187,6 +201,7 @@ def codes() -> None:
 PICTURES: dict[str, Callable[[], None]] = {
     "denoise": denoise,
     "upscale": upscale,
+    "deblur": deblur,
     "inpaint": inpaint,
     "enhance": enhance,
     "volume": volume,
