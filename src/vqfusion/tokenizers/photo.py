@@ -67,6 +67,7 @@ class PhotoTokenizer(nn.Module, BaseTokenizer):
 
     @property
     def coder(self) -> LatentCoder:
+        """Entropy coder of the quantized coefficients, built from the weights."""
         return LatentCoder(self.context)
 
     def encode(self, sample: Sample, search: int = 0, step: int = STEP) -> Tokens:
