@@ -54,6 +54,7 @@ FLAGS = {
     "doctor": ["--json"],
     "encode": ["--bits", "--device", "--force", "--json", "--model", "--output", "--search"],
     "decode": ["--device", "--force", "--json", "--model", "--output", "--trust"],
+    "compress": ["--data", "--json", "--max-loss", "--output", "--target-mib"],
     "export": ["--force", "--json", "--output"],
     "inspect": ["--data", "--device", "--force", "--json", "--limit", "--output"],
     "eval": [

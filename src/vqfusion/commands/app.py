@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vqfusion.commands.codec import decode, encode
+from vqfusion.commands.compress import compress
 from vqfusion.commands.data import data_app
 from vqfusion.commands.demo import demo
 from vqfusion.commands.export import export
@@ -30,6 +31,7 @@ OTHER_VERBS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "train": train,
     "inspect": inspect,
+    "compress": compress,
     "export": export,
     "eval": evaluate,
     "serve": serve,

@@ -2,4 +2,4 @@
 
 from vqfusion.lazy import public
 
-__getattr__, __dir__, __all__ = public(__name__, onnx_export="export_prior")
+__getattr__, __dir__, __all__ = public(__name__, onnx_export="export_prior", compressor="compress Compressed Form")

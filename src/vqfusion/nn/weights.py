@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vqfusion.errors import UserError
 from vqfusion.files import new_file, write_bytes
+from vqfusion.nn.few_bits import BITS, unpacked
 
 DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
@@ -58,14 +59,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_with_metadata(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; the file is opened once, so that both belong together."""
+    """Tensors and metadata of a safetensors file, packed matrices as floats.
+
+    The file is opened once, so that both belong together.
+    """
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except FileNotFoundError:
         raise UserError(f"{path}: no weights here; is this the folder of a vqfusion model?") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+    return unpacked(tensors, metadata, path), metadata
 
 
 def require_room(path: Path, parameters: int) -> None:
@@ -74,7 +79,7 @@ def require_room(path: Path, parameters: int) -> None:
         size = path.stat().st_size
     except OSError:
         return  # reading it reports the reason
-    if size < parameters:
+    if 8 * size < BITS[0] * parameters:
         raise UserError(
             f"{path}: its {size} bytes do not fit the config beside it, a network of at least {parameters:.3g} numbers"
         )
