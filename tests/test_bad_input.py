@@ -98,11 +98,6 @@ def largest(folder: Path) -> Path:
     return max(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_size)
 
 
-def hour() -> str:
-    soundfile.write("hour.flac", np.zeros(3600 * 8000, np.int16), 8000)
-    return "hour.flac"
-
-
 def below_a_file() -> str:
     file("plain", "a regular file")
     return "plain/under/it.png"
@@ -281,13 +276,11 @@ CASES = {
     "picture called .wav": (lambda: ["transcribe", shutil.move(picture(), "a.wav")], "a.wav"),
     "sound of no samples": (lambda: ["transcribe", sound("a.wav", 0)], "a.wav"),
     "sound with NaN": (lambda: ["transcribe", sound("a.wav", 0.5, float("nan"))], "a.wav"),
-    "sound of an hour": (lambda: ["transcribe", hour()], "hour.flac"),
     # texts
     "empty text": (lambda: ["imagine", ""], "empty"),
     "blank text": (lambda: ["imagine", " \n\t "], "empty"),
     "empty text file": (lambda: ["imagine", file("a.txt", "")], "a.txt"),
     "text file that is not UTF-8": (lambda: ["imagine", file("a.txt", b"\xff\xfe\x00\xd8")], "a.txt"),
-    "100,000 characters": (lambda: ["imagine", "rocket " * 14286], "at most"),
     "missing text file": (lambda: ["imagine", "nowhere.txt"], "nowhere.txt"),
     # names
     "unknown verb": (lambda: ["imagination", "rocket"], "imagination"),
@@ -303,10 +296,6 @@ CASES = {
         "'text:en' is given twice",
     ),
     "given text is blank": (lambda: ["any", "--given", "text:en= ", "--target", "image"], "the text is empty"),
-    "given text that is too long for a name of a file": (
-        lambda: ["any", "--given", "text:en=" + "red apple " * 30, "--target", "image"],
-        "at most",
-    ),
     "given text that is not UTF-8": (
         lambda: ["any", "--given", "text:en=\udcff", "--target", "image"],
         "not valid UTF-8",

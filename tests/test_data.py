@@ -223,7 +223,7 @@ HUGE = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 20000, 
 HUGE += png_chunk(b"IDAT", bytes(100))
 BAD_FILES = {
     "empty picture": ("a.png", b"", "empty"),
-    "text called picture": ("a.png", b"I am a text", "not a PNG"),
+    "text called picture": ("a.png", b"I am a text", "not a picture"),
     "truncated picture": ("a.png", PNG[: len(PNG) // 2], "broken or cut-off"),
     "truncated header": ("a.png", PNG[:20], "broken"),
     "picture of 0 x 0": ("a.png", png(np.zeros((0, 0, 3)), 2, 8), "a.png"),

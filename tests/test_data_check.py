@@ -444,3 +444,16 @@ def test_memory_does_not_grow_with_the_size_of_files(tmp_path):
     assert kept.signature.nbytes + kept.embedding.nbytes < 4096
     picture = measure_picture(Sample("image", torch.rand(3, 300, 400)))
     assert picture.signature.nbytes + picture.embedding.nbytes < 4096
+
+
+def test_one_drawing_in_two_colours_is_two_pictures(tmp_path):
+    bow = np.ones((30, 40, 3))
+    bow[8:22, 10:14] = 0
+    for name, colour in {"black": (0, 0, 0), "green": (0, 0.5, 0), "red": (1, 0, 0), "orange": (1, 0.65, 0)}.items():
+        values = np.where(bow < 1, np.array(colour), 1.0)
+        save(values, tmp_path / f"{name}.png")
+    save(0.8 * np.where(bow < 1, np.array((1, 0, 0)), 1.0), tmp_path / "darker-red.png")
+    survey = survey_of(open_dataset(tmp_path))
+    assert [{item.name.rpartition("/")[2] for item in group} for group in survey.near] == [
+        {"red.png", "darker-red.png"}
+    ]

@@ -30,7 +30,7 @@ from vqfusion.models.restoration.prior import Prior
 from vqfusion.models.restoration.residual_band import FEATURES, ResidualBand
 from vqfusion.models.restoration.restoring import restore
 from vqfusion.models.restoration.shipped_intervals import ShippedIntervals
-from vqfusion.tasks.restoration import PRIORS
+from vqfusion.tasks.restoration import prior_for
 from vqfusion.types import Sample
 
 KINDS = {
@@ -482,7 +482,7 @@ def test_a_report_on_a_name_that_is_no_utf_8(cli, priors):
 
 def test_every_kind_of_input_has_a_prior_in_the_zoo():
     for modality in ("image", "volume", "audio", "series"):
-        assert kind_of(find_model(PRIORS[modality])) == "prior"
+        assert kind_of(find_model(prior_for(modality))) == "prior"
 
 
 @pytest.mark.parametrize("noise", ["poisson", "salt-and-pepper", "rician"])

@@ -150,10 +150,10 @@ def test_a_classifier_is_judged_by_its_answers_and_says_what_it_has_learned(tmp_
 @pytest.mark.slow
 def test_minutes_are_those_of_the_whole_training_and_may_change(tmp_path):
     started = time.monotonic()
-    train(short(steps=None, minutes=0.5), tmp_path, make_accelerator("cpu"), moods())
+    train(short(steps=None, minutes=0.5, patience=0), tmp_path, make_accelerator("cpu"), moods())
     assert 0.7 * 30 < time.monotonic() - started < 1.2 * 30  # 5 % of minutes, as real ones are, on a free machine
     steps = load_json(tmp_path / "validation.json")["last_step"]
-    train(short(steps=None, minutes=0.7), tmp_path, make_accelerator("cpu"), moods())
+    train(short(steps=None, minutes=0.7, patience=0), tmp_path, make_accelerator("cpu"), moods())
     assert load_json(tmp_path / "validation.json")["last_step"] > steps
 
 

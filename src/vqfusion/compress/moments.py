@@ -29,13 +29,20 @@ def in_parts(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, nn.Module]]:
     part: dict[str, nn.Module] = {}
     held = 0
     for name, layer in layers.items():
-        size = 4 * prod(layer.weight.shape[1:]) ** 2  # type: ignore[union-attr, operator]
+        size = 4 * _columns(layer) ** 2
         if part and held + size > MOST_BYTES:
             yield part
             part, held = {}, 0
         part[name], held = layer, held + size
     if part:
         yield part
+
+
+def _columns(layer: nn.Module) -> int:
+    """Elements of a row of the weight."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return prod(weight.shape[1:])
 
 
 def moments(layers: Mapping[str, nn.Module], run: Callable[[], Any]) -> dict[str, Tensor]:

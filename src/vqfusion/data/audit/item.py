@@ -33,6 +33,7 @@ class Measured:
         embedding: For classes and outliers: a dense vector (float16), or sorted hashes of terms (uint32).
         proportions: Numbers that near duplicates have in common within 20 %, such as the duration without silence.
         head: Beginning of a text.
+        tint: Colours of a picture, which near duplicates have in common.
     """
 
     facts: Mapping[str, float] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Measured:
     embedding: np.ndarray | None = None
     proportions: Mapping[str, float] = field(default_factory=dict)
     head: str = ""
+    tint: np.ndarray | None = None
 
 
 @dataclass

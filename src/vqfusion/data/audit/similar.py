@@ -11,6 +11,7 @@ from vqfusion.modalities import MODALITIES
 BLOCK = 2048  # rows that are compared at once
 BAND = 4  # MinHash values that are equal in all pairs of a bucket
 MOST_IN_BUCKET = 200
+TINT = 0.25  # relative distance of the colours above which two pictures are not the same
 APART = 1.2  # ratio of proportions above which two signals are not the same
 
 
@@ -34,7 +35,7 @@ def near_groups(items: Sequence[Item]) -> list[list[Item]]:
         signatures = np.stack([_signature(item) for item in kept])
         least = MODALITIES[kept[0].modality].same_from
         pairs = close_pairs(signatures, least) if signatures.dtype.kind == "f" else equal_pairs(signatures, least)
-        pairs = [(a, b) for a, b in pairs if _in_proportion(kept[a], kept[b])]
+        pairs = [(a, b) for a, b in pairs if _in_proportion(kept[a], kept[b]) and _of_one_tint(kept[a], kept[b])]
         found += [[kept[i] for i in group] for group in groups(len(kept), pairs)]
     return found
 
@@ -49,6 +50,17 @@ def _in_proportion(one: Item, other: Item) -> bool:
     assert one.measured and other.measured
     ours, theirs = one.measured.proportions, other.measured.proportions
     return all(1 / APART <= ours[name] / max(theirs[name], 1e-9) <= APART for name in ours if name in theirs)
+
+
+def _of_one_tint(one: Item, other: Item) -> bool:
+    """Whether the colours of two pictures agree: drawings of one shape in two colours are two pictures."""
+    assert one.measured and other.measured
+    ours, theirs = one.measured.tint, other.measured.tint
+    if ours is None or theirs is None:
+        return True
+    ours, theirs = ours.astype(np.float32), theirs.astype(np.float32)
+    largest = max(1.0, float(np.linalg.norm(ours)), float(np.linalg.norm(theirs)))
+    return float(np.linalg.norm(ours - theirs)) <= TINT * largest
 
 
 def close_pairs(signatures: Float[np.ndarray, "N D"], least: float) -> list[tuple[int, int]]:

@@ -32,7 +32,8 @@ def measure_picture(sample: Sample) -> Measured:
         facts["blur_px"] = blur
     small = functional.interpolate(colours[None], (SIDE, SIDE), mode="area")[0].numpy()
     sizes = {"pixels": float(height * width), "aspect": height / width}
-    return Measured(facts, sizes, _signature(small), _embedding(small), {"aspect": height / width})
+    proportions = {"aspect": height / width}
+    return Measured(facts, sizes, _signature(small), _embedding(small), proportions, tint=_tint(small))
 
 
 def edge_width(luma: Float[np.ndarray, "H W"]) -> float | None:
@@ -62,6 +63,15 @@ def _tiles(luma: np.ndarray) -> list[np.ndarray]:
         return [luma]
     starts = [np.unique(np.linspace(0, max(0, side - TILE), TILES).astype(int)) for side in luma.shape]
     return [luma[y : y + TILE, x : x + TILE] for y in starts[0] for x in starts[1]]
+
+
+def _tint(small: Float[np.ndarray, "C S S"]) -> np.ndarray:
+    """Low spatial frequencies of colour, in units of those of brightness, so that exposure and contrast cancel."""
+    luma = small.mean(0)
+    planes = np.stack([luma, *(channel - luma for channel in (small[0], small[-1]))])
+    y, x = np.mgrid[:LOW, :LOW]
+    waves = fft.dctn(planes, axes=(1, 2), norm="ortho")[:, :LOW, :LOW] * np.hypot(y, x)
+    return (waves[1:].ravel() / max(float(np.linalg.norm(waves[0])), 1e-3)).astype(np.float16)
 
 
 def _signature(small: Float[np.ndarray, "C S S"]) -> np.ndarray:
