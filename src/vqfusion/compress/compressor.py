@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from vqfusion.compress.measures import Measure, measure_of
 from vqfusion.compress.moments import in_parts, layers_of, moments
 from vqfusion.compress.rounding import is_packable, rounded
 from vqfusion.data import Record
-from vqfusion.data.record import key_bytes
+from vqfusion.data.record import by_hash
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.nn.few_bits import Packed, packed_tensors
@@ -65,11 +64,11 @@ class Compressed:
 
 def parts_of(records: Sequence[Record]) -> tuple[list[Record], list[Record], list[Record]]:
     """Records for rounding, for choosing and for a test, by a hash of their keys; UserError below three keys."""
-    keys = sorted({one.key for one in records}, key=lambda key: sha1(key_bytes(key)).hexdigest())
+    keys = sorted({one.key for one in records}, key=by_hash)
     if len(keys) < 3:
         raise UserError(f"the data hold {len(keys)} records that fit the model; 3 are the least, 30 are better")
     place = {key: i % 3 for i, key in enumerate(keys)}
-    ordered = sorted(records, key=lambda one: keys.index(one.key))
+    ordered = sorted(records, key=lambda one: by_hash(one.key))
     rounding, choosing, test = ([one for one in ordered if place[one.key] == part][:MOST] for part in range(3))
     return rounding, choosing, test
 

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import sha1
 
 from vqfusion.errors import UserError
 from vqfusion.types import Sample
@@ -15,6 +14,11 @@ def split_of_key(key: str) -> str:
     """Split train, val or test for 80, 10 and 10 % of the keys, by a hash that is the same on every machine."""
     share = int(hashlib.sha1(key_bytes(key)).hexdigest()[:8], 16) / 2**32
     return "train" if share < 0.8 else "val" if share < 0.9 else "test"
+
+
+def by_hash(key: str) -> bytes:
+    """Key of sorting that gives an arbitrary order of keys, the same on every machine."""
+    return hashlib.sha1(key_bytes(key)).digest()
 
 
 def key_bytes(key: str) -> bytes:
@@ -108,7 +112,7 @@ class Dataset:
         if keys is None:
             return self
         train = {record.key for record in self.records if record.split == "train"}
-        kept = set(sorted(train, key=lambda key: sha1(key_bytes(key)).hexdigest())[:keys])
+        kept = set(sorted(train, key=by_hash)[:keys])
         records = [record for record in self.records if record.key in kept or record.key not in train]
         return replace(self, records=records)
 

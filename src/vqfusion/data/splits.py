@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha1
 
-from vqfusion.data.record import key_bytes, split_of_key
+from vqfusion.data.record import by_hash, split_of_key
 from vqfusion.errors import UserError
 
 NAMES = {
@@ -88,7 +87,7 @@ def _divided(records: Sequence[Unsplit], what: str, name: str) -> tuple[list[str
 
 def _held_out(sizes: Mapping[str, int], share: float, taken: set[str]) -> set[str]:
     """Groups, in the order of their hash, until they have this share of the records; at least one, never all."""
-    free = sorted((one for one in sizes if one not in taken), key=lambda one: sha1(key_bytes(one)).hexdigest())
+    free = sorted((one for one in sizes if one not in taken), key=by_hash)
     total = sum(sizes.values())
     small = [one for one in free if sizes[one] <= LARGEST * total] or [min(free, key=lambda one: sizes[one])]
     chosen: set[str] = set()

@@ -1,10 +1,9 @@
 """What a data set holds, in a few lines: how it is divided, what every slot has, what was dropped."""
 
 from collections import Counter
-from hashlib import sha1
 
 from vqfusion.data.kept import Shape, original_shape
-from vqfusion.data.record import SPLITS, Dataset, Record, key_bytes
+from vqfusion.data.record import SPLITS, Dataset, Record, by_hash
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES, Modality
 
@@ -44,7 +43,7 @@ def _names(records: list[Record], slot: str, row: Modality) -> str:
 
 
 def _signals(records: list[Record], slot: str, row: Modality) -> str:
-    chosen = sorted(records, key=lambda one: sha1(key_bytes(one.key)).hexdigest())[:LOOKED_AT]
+    chosen = sorted(records, key=lambda one: by_hash(one.key))[:LOOKED_AT]
     shapes, damaged = [], list[str]()
     for record in chosen:
         try:

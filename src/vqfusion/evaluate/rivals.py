@@ -1,11 +1,10 @@
 """Baselines of one data set for the tasks of a model, each fitted once to the train part."""
 
-from hashlib import sha1
 from typing import Any
 
 from vqfusion.config import ChainConfig
 from vqfusion.data import Dataset, Record
-from vqfusion.data.record import key_bytes
+from vqfusion.data.record import by_hash
 from vqfusion.evaluate.baselines.classifiers import MOST, Classifier
 from vqfusion.evaluate.baselines.memory import TranslationMemory
 from vqfusion.evaluate.baselines.ngrams import CharacterModel
@@ -20,7 +19,7 @@ Pair = tuple[tuple[str, ...], str]
 
 def in_order(dataset: Dataset, split: str) -> list[Record]:
     """Records of a split in the order of a hash of their keys."""
-    return sorted(dataset.select(split), key=lambda one: sha1(key_bytes(one.key)).hexdigest())
+    return sorted(dataset.select(split), key=lambda one: by_hash(one.key))
 
 
 def pairs_of(chain: ChainConfig) -> list[Pair]:

@@ -15,7 +15,7 @@ from vqfusion.data.audit.item import Item
 from vqfusion.data.audit.similar import near_groups, same_groups
 from vqfusion.data.audit.truncation import cut_off
 from vqfusion.data.io.file import guarded, modality_of_head, read_bytes
-from vqfusion.data.record import Dataset, Record, Source, key_bytes
+from vqfusion.data.record import Dataset, Record, Source, by_hash
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES, Modality
 from vqfusion.watch import told
@@ -77,7 +77,7 @@ def survey_of(
     """
     records: Sequence[Record] = dataset.records
     if most is not None and most < len(records):
-        chosen = sorted(records, key=lambda record: hashlib.sha1(key_bytes(record.key)).digest())[:most]
+        chosen = sorted(records, key=lambda record: by_hash(record.key))[:most]
         kept = {id(record) for record in chosen}
         records = [record for record in records if id(record) in kept]
     end = time.monotonic() + seconds if seconds is not None else float("inf")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from hashlib import sha1
 from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from vqfusion.config import ChainConfig, DrawConfig
 from vqfusion.data import Dataset
-from vqfusion.data.record import Record, key_bytes
+from vqfusion.data.record import Record, by_hash
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.models.fusion.slots import SlotName
@@ -42,8 +41,7 @@ class Preview:
         """Records to show, in the order of a hash, so that the first few are of different kinds."""
         dataset = self.data.limited(self.chain.limit_keys)
         unseen, seen = (
-            sorted(dataset.select(split=split), key=lambda one: sha1(key_bytes(one.key)).digest())
-            for split in ("val", "train")
+            sorted(dataset.select(split=split), key=lambda one: by_hash(one.key)) for split in ("val", "train")
         )
         together = zip_longest(unseen, seen)
         return [record for pair in together for record in pair if record is not None]
