@@ -651,3 +651,14 @@ def test_a_place_before_the_start_of_a_damaged_sound_is_one_line(tmp_path, capfd
     (tmp_path / "a.aiff").write_bytes(damaged)
     assert main(["denoise", str(tmp_path / "a.aiff")]) == 2
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_libraries_say_nothing_of_their_own_about_a_damaged_tiff(tmp_path, capfd):
+    buffer = io.BytesIO()
+    pixels = np.arange(20 * 24 * 3, dtype=np.uint8).reshape(20, 24, 3)
+    Image.fromarray(pixels).save(buffer, "TIFF", compression="tiff_adobe_deflate")
+    whole = buffer.getvalue()
+    (tmp_path / "a.tif").write_bytes(whole[:12] + bytes(60) + whole[72:])
+    assert main(["denoise", str(tmp_path / "a.tif"), "--sigma", "0.1"]) == 2
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith("vqfusion: ") and "broken or cut-off" in line

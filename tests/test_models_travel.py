@@ -238,3 +238,17 @@ def test_a_strange_header_says_nothing(tmp_path, text):
 def test_a_name_that_is_no_repository_is_one_line(cli, arguments):
     code, _, err = cli("models", *arguments)
     assert code == 2 and "not the name of a repository" in err
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_zip_is_one_line_however_it_is_packed(tmp_path, cache, method):
+    path = tmp_path / "bad.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("config.json", "{}" + " " * 300)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):  # offsets before the file among them, which no system can seek
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            find_model(str(path))
+        except UserError as error:
+            assert "\n" not in str(error)

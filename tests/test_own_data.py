@@ -1,6 +1,7 @@
 """Data as people have it: tables, folders, names of files, groups, splits; and the tasks that are learned from them."""
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vqfusion.data import open_dataset
 from vqfusion.data.io import write
 from vqfusion.data.splits import Unsplit, splits_of
 from vqfusion.data.summary import summary
+from vqfusion.data.table import read_table
 from vqfusion.errors import UserError
 from vqfusion.train.fusion.own_data import expand
 from vqfusion.types import Sample
@@ -256,3 +258,15 @@ def test_draws_follow_the_tasks(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             chain(tmp_path, content, columns={k: columns[k] for k in ("text:en", "label", "site")}, tasks=tasks)
+
+
+def test_parquet_under_any_name_and_damaged_is_one_line(tmp_path):
+    named = tmp_path / os.fsdecode(b"caf\xe9.parquet")  # a name that is not UTF-8
+    parquet(tmp_path / "a.parquet", sentences(12))
+    (tmp_path / "a.parquet").rename(named)
+    assert len(read_table(named).rows) == 12
+    whole = named.read_bytes()
+    for damaged in (whole[:40], whole[:-20] + bytes(20)):
+        named.write_bytes(damaged)
+        with pytest.raises(UserError, match="is no Parquet table, or is broken"):
+            read_table(named)

@@ -76,3 +76,12 @@ def test_a_mask_without_marks_is_refused(tmp_path, mask):
     Image.fromarray(mask).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="marks nothing"):
         read_picture_mask(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("header", ["{'descr'", "{'descr': '<f8', 'fortran_order': False, 'shape': (9999999, 99), }"])
+def test_a_damaged_array_is_no_mask(tmp_path, header):
+    """The header of an array is source text, which ends in the errors of a parser, and promises any size."""
+    text = header.encode() + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    with pytest.raises(UserError, match=r"a\.npy: is (no NumPy array|broken)"):
+        read_picture_mask(tmp_path / "a.npy")

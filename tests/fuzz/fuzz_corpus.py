@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from fuzz_kinds import further_seeds
 from fuzz_models import model_seeds
 from fuzz_seed import Seed
 from PIL import Image
@@ -25,7 +26,8 @@ RESTORE = ("denoise --sigma 0.1", "denoise", "upscale --scale 2", "inpaint", "de
 def seeds(models: Path) -> list[Seed]:
     """One or more inputs of every kind; `models` is the folder of `make_models`."""
     files = [*_pictures(models), *_sounds(models), *_tables(models), *_volumes(models), *_codes(), *_configs()]
-    return files + list(model_seeds(models.with_name("damaged")))
+    damaged = models.with_name("damaged")
+    return [*files, *model_seeds(damaged), *further_seeds(models, damaged)]
 
 
 def make_models(folder: Path) -> None:

@@ -72,6 +72,7 @@ class Fuzzer:
     def __init__(self, seed: int, kept: Path):
         self.chance, self.kept = random.Random(seed), kept
         self.folder = Path(tempfile.mkdtemp(prefix="vqfusion-fuzz-"))
+        os.environ["XDG_CACHE_HOME"] = str(self.folder / "cache")  # zips of models are unpacked there
         make_models(self.folder / "models")
         self.seeds = seeds(self.folder / "models")
         self.failures: list[str] = []

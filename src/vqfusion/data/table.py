@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vqfusion.data.io.decoding import decoding
 from vqfusion.data.io.delimited import decoded, find_delimiter
 from vqfusion.data.manifest import object_in
 from vqfusion.data.splits import NAMES
@@ -146,18 +147,18 @@ def _json_lines(path: Path) -> Table:
 
 
 def _parquet(path: Path) -> Table:
-    arrow = _pyarrow(path)
+    _pyarrow(path)
     from pyarrow import parquet
 
-    with _readable(path, arrow):
-        return _columnar(path, parquet.read_table(path))
+    with path.open("rb") as file, decoding(str(path), "Parquet table"):
+        return _columnar(path, parquet.read_table(file))
 
 
 def _arrow(path: Path) -> Table:
     arrow = _pyarrow(path)
     from pyarrow import ipc
 
-    with _readable(path, arrow), arrow.memory_map(str(path)) as source:
+    with decoding(str(path), "Arrow table"), arrow.memory_map(str(path)) as source:
         try:
             return _columnar(path, ipc.open_stream(source).read_all())  # as `datasets` writes it
         except arrow.ArrowInvalid:
@@ -171,20 +172,6 @@ def _pyarrow(path: Path) -> Any:
     except ImportError:
         raise needs_extra("pyarrow", "data", f"{path}: reading it") from None
     return pyarrow
-
-
-class _readable:
-    """Context in which what pyarrow cannot read is one line."""
-
-    def __init__(self, path: Path, arrow: Any):
-        self.path, self.arrow = path, arrow
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, self.arrow.ArrowException):
-            raise UserError(f"{self.path}: cannot be read ({' '.join(str(error).split())[:160]})") from None
 
 
 def _columnar(path: Path, table: Any) -> Table:

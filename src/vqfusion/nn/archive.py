@@ -1,11 +1,11 @@
 """A model as one zip file: written from a folder, and unpacked with every name and size checked. Torch-free."""
 
+import errno
 import hashlib
 import os
 import stat
 import tempfile
 import zipfile
-import zlib
 from pathlib import Path
 
 from vqfusion.errors import UserError
@@ -102,7 +102,11 @@ def _unpack(path: Path, folder: Path) -> None:
                 with archive.open(entry) as source, (folder / entry.filename).open("xb") as target:
                     while chunk := source.read(CHUNK):
                         target.write(chunk)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # in a damaged zip almost any, by each of its ways of compression
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # of the disk that is written to
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not a readable zip ({reason or type(error).__name__}); copy it again") from None
 

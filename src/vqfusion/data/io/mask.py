@@ -1,6 +1,5 @@
 """Masks of pictures: which pixels are marked, in whatever way."""
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vqfusion.data.io.arrays import load_arrays
 from vqfusion.data.io.file import guarded, read_bytes
 from vqfusion.data.io.picture import read_picture
 from vqfusion.errors import UserError
 
 NUMPY = b"\x93NUMPY"
+MOST_BYTES = 2**30  # of a mask
 
 
 def read_picture_mask(path: str | Path) -> tuple[Bool[Tensor, "H W"], tuple[str, ...]]:
@@ -62,11 +63,8 @@ def _contrast(values: Float[Tensor, " N"]) -> bool:
 
 
 def _array(data: bytes, path: str | Path) -> Float[Tensor, "H W"]:
-    try:
-        values = np.load(BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path}: is a broken .npy file ({error})") from None
-    values = np.squeeze(values)
+    key, arrays = load_arrays(data, str(path), MOST_BYTES)
+    values = np.squeeze(arrays[key])
     if values.ndim != 2 or values.dtype.kind not in "biuf" or not np.isfinite(values).all():
         raise UserError(f"{path}: a mask of a picture is [height, width] of finite numbers, not {list(values.shape)}")
     return torch.from_numpy(values.astype(np.float32))

@@ -15,6 +15,7 @@ from vqfusion.data.io.file import check_target, name_of, read_bytes
 from vqfusion.data.io.picture_extras import Extras, chunks_of, extras_of, notes_of, upright
 from vqfusion.data.io.picture_formats import DEPTH, READ, TRANSPARENCY, WRITTEN, Format
 from vqfusion.data.io.png import compressed_rows, encode_png16, noted
+from vqfusion.data.io.quiet import quiet
 from vqfusion.data.io.tiff_pages import HEADS, is_colour_picture
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
@@ -48,7 +49,7 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
         raise UserError(f"channels is {channels}: give 1 or 3")
     data, name = read_bytes(source), name_of(source)
     try:
-        with warnings.catch_warnings():
+        with quiet(data.startswith(HEADS)), warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # damaged EXIF
             colour_deep = read_deep(data, name) if is_colour_picture(data) else None

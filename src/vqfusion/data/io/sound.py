@@ -1,8 +1,7 @@
 """WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, W64, AU and CAF <-> `Sample("audio")`."""
 
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vqfusion.data.io.file import check_target, name_of, read_bytes
+from vqfusion.data.io.quiet import quiet
 from vqfusion.data.io.riff import Chunks, further_chunks, with_chunks
 from vqfusion.data.transforms import resample
 from vqfusion.errors import UserError
@@ -84,7 +84,7 @@ def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, ke
     """
     data, name = read_bytes(source), name_of(source)
     try:
-        with _quiet(data), soundfile.SoundFile(_Steady(data)) as file:
+        with quiet(data.startswith((b"ID3", b"\xff"))), soundfile.SoundFile(_Steady(data)) as file:
             rate, values = file.samplerate, file.frames * file.channels
             if values > MOST_VALUES:
                 raise UserError(
@@ -108,25 +108,6 @@ def read_sound(source: str | Path | bytes, sample_rate_hz: int | None = None, ke
     sample = Sample("audio", torch.from_numpy(np.ascontiguousarray(sound)), sample_rate_hz=rate, extras=extras)
     sample = sample if keep else mixed(sample)
     return resample(sample, sample_rate_hz or rate)
-
-
-@contextmanager
-def _quiet(data: bytes) -> Iterator[None]:
-    """Keep notes of libmpg123 on damaged MP3 files off standard error; it writes them to the descriptor itself.
-
-    Nothing is done for files of other kinds, since the descriptor belongs to the whole process.
-    """
-    if not data.startswith((b"ID3", b"\xff")):
-        yield
-        return
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def mixed(sample: Sample) -> Sample:
