@@ -55,6 +55,8 @@ def test_a_blur_in_a_file_is_that_in_words(tmp_path):
         found = read_kernel(str(tmp_path / name), 2)
         assert found.shape[0] == 11 and found.shape[1] == 14, "margins go in pairs, so that the middle stays"
         torch.testing.assert_close(found[:, 3:], kernel, atol=near, rtol=0)
+    np.save(tmp_path / "large.npy", np.full((3, 3), 1e308))
+    torch.testing.assert_close(read_kernel(str(tmp_path / "large.npy"), 2), torch.full((3, 3), 1 / 9).double())
     for name, values, what in (("zero", np.zeros((3, 3)), "not all 0"), ("line", np.ones(3), "axes")):
         np.save(tmp_path / f"{name}.npy", values)
         with pytest.raises(UserError, match=what):

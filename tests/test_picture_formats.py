@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageCms
 
 from vqfusion.data.io import modality_of_bytes, modality_of_suffix, read, write
+from vqfusion.data.io.depth import bits_of
 from vqfusion.data.io.picture_formats import WRITTEN
 from vqfusion.data.io.plane import is_plane
 from vqfusion.errors import UserError
@@ -190,3 +191,41 @@ def test_one_plane_is_restored_and_enlarged_as_a_picture(cli, tmp_path, monkeypa
     with tifffile.TiffFile("large.tif") as file:
         assert file.pages.first.shape == (80, 96)
         assert file.pages.first.tags.valueof("XResolution") == (4, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("text", [False, True])
+def test_16_bits_of_pgm_and_ppm_are_kept(channels, text, tmp_path):
+    values = DEEP[..., :channels] % 65000
+    kind = {(1, False): "P5", (3, False): "P6", (1, True): "P2", (3, True): "P3"}[channels, text]
+    body = " ".join(map(str, values.reshape(-1))).encode() if text else values.astype(">u2").tobytes()
+    whole = f"{kind}\n# by hand\n28 20\n65000\n".encode() + body
+    (tmp_path / "a.ppm").write_bytes(whole)
+    assert modality_of_bytes(whole) == "image"
+    sample = read(tmp_path / "a.ppm", keep=True)
+    wanted = values.astype(np.float64) / 65000
+    np.testing.assert_allclose(sample.data.permute(1, 2, 0).numpy(), wanted, atol=1e-7)
+    assert write(sample, tmp_path / "b.ppm") == () and write(sample, tmp_path / "b.png") == ()
+    for back in ("b.ppm", "b.png"):
+        made = read(tmp_path / back, keep=True)
+        assert made.extras.bits == 16
+        np.testing.assert_allclose(made.data.permute(1, 2, 0).numpy(), wanted, atol=0.51 / 65535)
+    (tmp_path / "c.ppm").write_bytes(whole[:-9])
+    with pytest.raises(UserError, match="cut-off picture"):
+        read(tmp_path / "c.ppm")
+
+
+def test_more_bits_than_are_read_are_told(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "JPEG2000")
+    whole = buffer.getvalue()
+    place = whole.index(b"\xff\x4f\xff\x51") + 42
+    deep = whole[:place] + bytes([11]) + whole[place + 1 :]  # 12 bits, of the first channel
+    assert bits_of(whole) == 8 and bits_of(deep) == 12
+    avif = pillow("AVIF")
+    assert bits_of(avif) == bits_of(pillow("PNG")) == 8
+    assert bits_of(avif.replace(b"pixi\0\0\0\0\x03\x08", b"pixi\0\0\0\0\x03\x0c")) == 12
+    for component in (42, 45, 48):
+        whole = whole[: place - 42 + component] + bytes([11]) + whole[place - 41 + component :]
+    (tmp_path / "a.jp2").write_bytes(whole)
+    assert read(tmp_path / "a.jp2").notes == ("holds 12 bits per channel, of which 8 are read; .png and .tif keep 16",)

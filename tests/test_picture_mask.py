@@ -85,3 +85,8 @@ def test_a_damaged_array_is_no_mask(tmp_path, header):
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
     with pytest.raises(UserError, match=r"a\.npy: is (no NumPy array|broken)"):
         read_picture_mask(tmp_path / "a.npy")
+
+
+def test_marks_beyond_the_range_of_float32_are_marks(tmp_path):
+    np.save(tmp_path / "a.npy", np.where(MARKED, 1e308, -1e308))
+    assert np.array_equal(read_picture_mask(tmp_path / "a.npy")[0].numpy(), MARKED)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -288,9 +289,52 @@ def test_edf_is_read_in_its_units():
     assert sample.modality == "series" and sample.rate_hz == 2.0 and sample.channel_names == ("Fp1", "Fp2")
     assert sample.data[0].tolist() == pytest.approx([i / 10 for i in range(12)], abs=1e-3)
     assert sample.data[1].tolist() == pytest.approx([(200 + i) / 10 for i in range(12)], abs=1e-3)
-    assert sample.notes == ("its annotations are left out",)
+    assert sample.notes == ("its annotations are not read",)
     Path("b.edf").write_bytes(edf(["Fp1"], [4], said=-1))
     assert read("b.edf").data.shape == (1, 12)
+
+
+def test_edf_is_written_back_with_its_header_and_only_what_changed():
+    whole = edf(["Fp1", "EDF Annotations", "Fp2"], [4, 7, 4], kind="EDF+C")
+    Path("a.edf").write_bytes(whole + b"more than its records")
+    sample = read("a.edf")
+    assert write(sample, "same.edf") == () and Path("same.edf").read_bytes() == whole
+    changed = sample.data.clone()
+    changed[1, 5] = -7.7
+    write(replace(sample, data=changed), "b.edf")
+    [place] = [i for i, (old, new) in enumerate(zip(whole, Path("b.edf").read_bytes(), strict=True)) if old != new][::2]
+    assert place >= 256 * 4
+    torch.testing.assert_close(read("b.edf").data, changed, atol=0.051, rtol=0)
+    changed[1, 5] = 1e6  # beyond the physical range of the file
+    write(replace(sample, data=changed), "c.edf")
+    back = read("c.edf").data
+    assert torch.equal(back[0], sample.data[0]) and float(back[1, 5]) == pytest.approx(1e6, rel=1e-4)
+    torch.testing.assert_close(back, changed, atol=1e6 / 65535, rtol=0)
+    widths = replace(sample, data=changed.abs() * 1e-9, extras=sample.extras.real())
+    write(widths, "d.edf")
+    torch.testing.assert_close(read("d.edf").data[1], widths.data[1], atol=1e-3 / 65535, rtol=0)
+
+
+def test_what_another_format_does_not_hold_of_an_edf_is_told(cli):
+    Path("a.edf").write_bytes(edf(["Fp1", "Fp2"], [40, 40]))
+    code, out, err = cli("denoise", "a.edf", "--sigma", "0.5")
+    assert code == 0 and out.strip() == "a.denoise.edf", err
+    assert read("a.denoise.edf").rate_hz == read("a.edf").rate_hz == 20
+    code, _, err = cli("denoise", "a.edf", "--sigma", "0.5", "-o", "b.csv")
+    assert code == 0 and "this format holds no start (" in err and ".edf does" in err
+    write(Sample("series", torch.rand(1, 90), rate_hz=1.0), "c.csv")
+    code, _, err = cli("denoise", "c.csv", "-o", "c.edf")
+    assert code == 2 and "must end in .csv" in err
+
+
+@pytest.mark.parametrize("shape", [(5, 90), (3, 200)])
+def test_an_array_of_two_axes_says_what_it_was_taken_as(shape, cli):
+    np.save("a.npy", np.random.default_rng(0).normal(size=shape))
+    _, _, err = cli("denoise", "a.npy", "--sigma", "0.5", "-o", "b.npy")
+    assert f"taken as a series of {shape[0]} channels of {shape[1]} values" in err and ".png" in err
+    np.savez("a.npz", data=np.zeros(shape), rate_hz=2.0)
+    np.save("b.npy", np.zeros(shape[1]))
+    assert read("a.npz").notes == read("b.npy").notes == ()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ class Modality:
         rank: Number of axes beside channels; 0 for text and labels.
         suffixes: Suffixes of the files that `reader` reads.
         written: Suffixes of the files that `writer` writes; results of tasks may have others.
+        only_back: Suffixes that are written only from a file of the same format, whose header they need.
         reader: Function from the bytes of a file to a `Sample`, as "module:name".
         writer: Function that writes a `Sample`, as "module:name".
         tokenizer: Tokenizer class, as "module:name".
@@ -46,6 +47,7 @@ class Modality:
     reader: str
     writer: str
     tokenizer: str
+    only_back: tuple[str, ...] = ()
     measure: str = ""
     same_from: float = 1.0
     keeps: bool = False
@@ -188,6 +190,7 @@ _ROWS = (
         rank=1,
         suffixes=(".csv", ".edf", ".npy", ".npz"),
         written=(".csv", ".npy", ".npz"),
+        only_back=(".edf",),
         reader="vqfusion.data.io.series:read_series",
         writer="vqfusion.data.io.series:write_series",
         tokenizer="vqfusion.tokenizers.series:SeriesTokenizer",

@@ -42,7 +42,7 @@ def plan(
         samples: Results for each item.
         folder: Whether `output` must be a folder.
         force: Overwrite existing files.
-        suffix: Suffix of default names.
+        suffix: Suffix of default names, which is also allowed.
 
     Returns:
         The paths.
@@ -52,6 +52,7 @@ def plan(
     """
     if modality not in SUFFIXES:
         raise UserError(f"{task}: cannot make {modality!r}; ask for a slot of {', '.join(SUFFIXES)}")
+    allowed = tuple(dict.fromkeys((*SUFFIXES[modality], *((suffix,) if suffix else ()))))
     suffix = suffix or SUFFIXES[modality][0]
     if output is None:
         if modality in PRINTED:
@@ -59,13 +60,13 @@ def plan(
         plain = {task} if modality != "codes" else set(names)
         first = [Path(f"{name}{suffix}" if name in plain else f"{name}.{task}{suffix}") for name in names]
     elif folder or output.endswith(("/", os.sep)) or os.path.isdir(output):
-        if suffix_of(output) in SUFFIXES[modality] and not os.path.isdir(output):
+        if suffix_of(output) in allowed and not os.path.isdir(output):
             raise UserError(f"{output}: names one file, and several inputs or a folder need a folder as -o/--output")
         first = [Path(output) / f"{name}{suffix}" for name in names]
     else:
         first = [Path(output)]
-        if suffix_of(first[0]) not in SUFFIXES[modality]:
-            raise UserError(f"{output}: the name must end in {', '.join(SUFFIXES[modality])}")
+        if suffix_of(first[0]) not in allowed:
+            raise UserError(f"{output}: the name must end in {', '.join(allowed)}")
     count = 1 if modality in PRINTED else samples
     paths = [[beside(path, str(k + 1)) for k in range(count)] if count > 1 else [path] for path in first]
     check([path for row in paths for path in row], force)

@@ -75,7 +75,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             item = inputs.items[i]
             row = MODALITIES[kind]
             own = "" if row.pictured else suffix_of(item.source)
-            suffix = own if own in outputs.SUFFIXES[kind] else None
+            suffix = own if own in (*outputs.SUFFIXES[kind], *row.only_back) else None
             [paths] = outputs.plan(
                 [item.name], kind, task.name, request.output, count, inputs.are_many, request.force, suffix
             )

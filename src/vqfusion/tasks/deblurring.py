@@ -118,7 +118,7 @@ def read_kernel(path: str, rank: int) -> "Tensor":
         values = values.squeeze(list(values.shape).index(1))
     if values.ndim != rank:
         raise UserError(f"{path}: has {values.ndim} axes, and the input {rank}; give a blur of as many")
-    if not bool(values.isfinite().all()) or not bool((values >= 0).all()) or not float(values.sum()) > 0:
+    if not bool(values.isfinite().all()) or not bool((values >= 0).all()) or not bool(values.any()):
         raise UserError(f"{path}: a blur holds numbers of 0 or more, not all 0")
     for axis in range(rank):
         there = (values.movedim(axis, 0).flatten(1) > 0).any(1).nonzero().flatten()
@@ -127,4 +127,5 @@ def read_kernel(path: str, rank: int) -> "Tensor":
         values = values.narrow(axis, margin, values.shape[axis] - 2 * margin)
     if max(values.shape) > WIDEST:
         raise UserError(f"{path}: the blur is {max(values.shape)} wide; {WIDEST} is the most, cut it around its middle")
+    values = values / values.max()  # the sum of large numbers may be infinite
     return values / values.sum()

@@ -54,7 +54,7 @@ def read_picture_mask(path: str | Path) -> tuple[Bool[Tensor, "H W"], tuple[str,
 def _lighter(values: Float[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
     """True for values in the upper half of their range; for a constant, whether it is above one half."""
     low, high = float(values.min()), float(values.max())
-    return values >= ((low + high) / 2 if high > low else 0.5)
+    return values >= (low / 2 + high / 2 if high > low else 0.5)
 
 
 def _contrast(values: Float[Tensor, " N"]) -> bool:
@@ -67,4 +67,4 @@ def _array(data: bytes, path: str | Path) -> Float[Tensor, "H W"]:
     values = np.squeeze(arrays[key])
     if values.ndim != 2 or values.dtype.kind not in "biuf" or not np.isfinite(values).all():
         raise UserError(f"{path}: a mask of a picture is [height, width] of finite numbers, not {list(values.shape)}")
-    return torch.from_numpy(values.astype(np.float32))
+    return torch.from_numpy(values.astype(np.float64))

@@ -11,7 +11,9 @@ import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from vqfusion.data.io.colour_tiff import encode_tiff, read_deep, tags_of
+from vqfusion.data.io.depth import bits_of
 from vqfusion.data.io.file import check_target, name_of, read_bytes
+from vqfusion.data.io.netpbm import encode_netpbm, read_netpbm, size_of
 from vqfusion.data.io.picture_extras import Extras, chunks_of, extras_of, notes_of, upright
 from vqfusion.data.io.picture_formats import DEPTH, READ, TRANSPARENCY, WRITTEN, Format
 from vqfusion.data.io.png import compressed_rows, encode_png16, noted
@@ -31,7 +33,7 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
     """Read a picture `[C, H, W]` float32 in [0, 1].
 
     The EXIF orientation is applied, transparency is composited over white, 16 bits per channel keep their precision
-    (PNG, TIFF), the first frame of an animation is taken, and colour profiles are ignored.
+    (PNG, TIFF, PPM), the first frame of an animation is taken, and colour profiles are ignored.
 
     Args:
         source: Path, `"-"` for standard input, or bytes.
@@ -52,15 +54,15 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
         with quiet(data.startswith(HEADS)), warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # damaged EXIF
-            colour_deep = read_deep(data, name) if is_colour_picture(data) else None
+            by_ourselves = _deep(data, name)
             picture = Image.open(BytesIO(data), formats=READ)
             MEMORY.require(BYTES_PER_VALUE * picture.width * picture.height * len(picture.getbands()), name)
-            pixels, deep = _pixels(data, picture, name) if colour_deep is None else (colour_deep, True)
+            pixels, deep = _pixels(data, picture, name) if by_ourselves is None else (by_ourselves, True)
             orientation, exif = notes_of(picture, keep)
             extras = extras_of(picture, deep, exif, orientation) if keep else None
             if extras:
                 extras = replace(extras, chunks=noted(data), tags=tags_of(data, name) if data[:4] in HEADS else None)
-            left_out = _left_out(picture)
+            left_out = _left_out(picture, 8 if deep else bits_of(data))
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(f"{name}: has over {limit} million pixels; make it smaller") from None
@@ -93,7 +95,7 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tupl
 
     Values outside of [0, 1] are clipped. The `extras` of the sample are written as far as the format holds them:
     transparency (else over white), EXIF (upright, with the new size), XMP, colour profile, resolution, comment (JPEG),
-    16 bits (PNG, TIFF), gamma, primaries and texts (PNG), tags (TIFF). The file is written atomically.
+    16 bits (PNG, TIFF, PPM), gamma, primaries and texts (PNG), tags (TIFF). The file is written atomically.
 
     Args:
         sample: The sample.
@@ -126,6 +128,8 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tupl
     exif, icc = upright(extras.exif, *image.shape[1:]), extras.icc
     if form.name == "TIFF":
         content = encode_tiff(pixels, icc, extras.dpi, extras.tags)
+    elif deep and form.name == "PPM":
+        content = encode_netpbm(pixels)
     elif deep:
         metre = extras.dpi and (round(extras.dpi[0] / 0.0254), round(extras.dpi[1] / 0.0254))
         content = encode_png16(pixels, icc, exif and exif.removeprefix(b"Exif\0\0"), metre, chunks_of(extras))
@@ -160,9 +164,9 @@ def _encoded(pixels: np.ndarray, path: Path, form: Format, more: dict[str, Any])
     return buffer.getvalue()
 
 
-def _left_out(picture: Image.Image) -> tuple[str, ...]:
-    """Warnings about content of the file that is not read."""
-    lines = []
+def _left_out(picture: Image.Image, bits: int) -> tuple[str, ...]:
+    """Warnings about content of the file that is not read; `bits` per channel are in it."""
+    lines = [f"holds {bits} bits per channel, of which 8 are read; .png and .tif keep 16"] if bits > 8 else []
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
         lines.append(f"holds {frames} frames: the first is taken, the others are left out")
@@ -171,6 +175,13 @@ def _left_out(picture: Image.Image) -> tuple[str, ...]:
     if picture.mode == "RGBX":
         lines.append("its fourth channel, which has no stated meaning, is left out")
     return tuple(lines)
+
+
+def _deep(data: bytes, name: str) -> np.ndarray | None:
+    """`[H, W, C]` of a TIFF, PGM or PPM with 16 bits per channel; None for files that Pillow reads as well."""
+    if is_colour_picture(data):
+        return read_deep(data, name)
+    return read_netpbm(data, name) if size_of(data) else None
 
 
 def _pixels(data: bytes, picture: Image.Image, name: str) -> tuple[np.ndarray, bool]:

@@ -26,6 +26,7 @@ class Format:
 
 _PNG = Format("PNG", frozenset((TRANSPARENCY, PROFILE, NOTES, GAMMA, TEXTS, DEPTH)))
 _JPEG = Format("JPEG", frozenset((PROFILE, NOTES)), {"quality": 95, "subsampling": 0})
+_PPM = Format("PPM", frozenset((DEPTH,)))
 _TIFF = Format("TIFF", frozenset((TRANSPARENCY, PROFILE, DEPTH, TAGS)))
 
 WRITTEN = {
@@ -38,6 +39,6 @@ WRITTEN = {
     ".bmp": Format("BMP"),
     ".avif": Format("AVIF", frozenset((TRANSPARENCY, PROFILE, NOTES)), {"quality": 95, "subsampling": "4:4:4"}),
     ".jp2": Format("JPEG2000", frozenset((TRANSPARENCY,))),
-    ".ppm": Format("PPM"),
+    ".ppm": _PPM,
 }
 READ = (*dict.fromkeys(form.name for form in WRITTEN.values()), "GIF")  # in the words of Pillow
