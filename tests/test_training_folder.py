@@ -22,12 +22,12 @@ from vqfusion.files import remove_unfinished
 from vqfusion.hub import load
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.nn.weights import load_weights, load_with_metadata, save_weights
+from vqfusion.runs.lock import release, take
 from vqfusion.train.fusion.own_data import expand
 from vqfusion.train.fusion.trainer import train as train_chain
 from vqfusion.train.loop.accelerator import make_accelerator
 from vqfusion.train.loop.contract import differences, refused
 from vqfusion.train.loop.fit import fit
-from vqfusion.train.loop.lock import release, take
 from vqfusion.train.loop.pace import learning_rate
 from vqfusion.train.loop.run import FINISHED, GOES_ON, OTHER_RUN
 from vqfusion.train.loop.signals import Interrupted
@@ -174,7 +174,7 @@ def test_a_killed_write_leaves_the_old_file_and_nothing_that_is_not_cleaned_up(t
 HOLDER = """
 import sys
 from pathlib import Path
-from vqfusion.train.loop.lock import take
+from vqfusion.runs.lock import take
 take(Path(sys.argv[1]))
 print("held", flush=True)
 input()

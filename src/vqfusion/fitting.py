@@ -15,12 +15,13 @@ from vqfusion.evaluate.held_out import FEWEST, Score, scores
 from vqfusion.evaluate.rivals import Rivals
 from vqfusion.models.fusion.system import System
 from vqfusion.nn.weights import load_json, save_json
+from vqfusion.runs.record import write_page
+from vqfusion.runs.run import RESULTS
 from vqfusion.train.fusion.data import open_data
 from vqfusion.train.fusion.own_data import expand
 from vqfusion.train.fusion.trainer import train
 from vqfusion.train.loop.accelerator import make_accelerator
 
-RESULTS = "results.json"
 SCORING, LEAST_SCORING_S = 0.1, 30.0  # part of the time of training that the score may take
 
 
@@ -115,6 +116,7 @@ def _scored(
     made = scores(system, data, "test", seconds=max(0.0, seconds), rivals=rivals)
     found = [one.as_json() | {"line": str(one)} for one in made]
     save_json(path, {"steps": steps, "data": chain.data, "split": "test", "test": found})
+    write_page(folder)
     return found
 
 

@@ -22,7 +22,9 @@ from vqfusion.types import Sample
 UNSEEN = {"concept": "concept unseen", "pair": "style unseen", "voice": "voice unseen"}
 
 
-def page(title: str, about: str, chips: Sequence[str], sections: Mapping[str, str], footer: str) -> str:
+def page(
+    title: str, about: str, chips: Sequence[str], sections: Mapping[str, str], footer: str, refresh: int = 0
+) -> str:
     """Whole document, which loads nothing from elsewhere.
 
     Args:
@@ -31,12 +33,13 @@ def page(title: str, about: str, chips: Sequence[str], sections: Mapping[str, st
         chips: Short facts in a row of badges.
         sections: Sections by name, to which the head of the page links.
         footer: Last line.
+        refresh: Seconds after which a browser loads the page again; 0: never.
 
     Returns:
         The document as HTML.
     """
     document = _templates().get_template("page.html")
-    return document.render(title=title, about=about, chips=chips, sections=sections, footer=footer)
+    return document.render(title=title, about=about, chips=chips, sections=sections, footer=footer, refresh=refresh)
 
 
 def section(name: str, title: str, about: str, command: str, body: str, right: str = "") -> Markup:
@@ -154,6 +157,66 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
 def curve(band: str, before: Sequence[str], after: Sequence[str]) -> Markup:
     """Two curves with points "x,y" in 1000 x 150, over a band."""
     return _part("curve", band, before, after)
+
+
+def chart(
+    title: str,
+    now: str,
+    lines: Sequence[Mapping[str, str]],
+    low: str,
+    high: str,
+    left: str,
+    right: str,
+    said: str,
+    best: float | None = None,
+) -> Markup:
+    """Curves over steps, in 1000 x 200.
+
+    Args:
+        title: What is drawn.
+        now: Its last value, in words.
+        lines: Of each curve the `name`, the class `kind` ("first" or "second"), its `path` and that of its `dots`.
+        low: Value at the lower edge.
+        high: Value at the upper edge.
+        left: Step at the left edge.
+        right: Step at the right edge.
+        said: Description for those who do not see it.
+        best: Place of the best step; None marks none.
+
+    Returns:
+        The figure.
+    """
+    return _part("chart", title, now, lines, low, high, left, right, said, best)
+
+
+def progress(fraction: float, said: str) -> Markup:
+    """Bar that is filled by a fraction in [0, 1]; `said` describes it."""
+    return _part("progress", f"{100 * fraction:.1f}", said)
+
+
+def folded(title: str, body: str, is_open: bool = False) -> Markup:
+    """Part that is shown when its title is chosen."""
+    return _part("folded", title, body, is_open)
+
+
+def verbatim(text: str) -> Markup:
+    """Text with its own line breaks."""
+    return _part("pre", text)
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> Markup:
+    """Names with their values, side by side."""
+    return _part("facts", list(rows))
+
+
+def preview(data: bytes, said: str) -> Markup:
+    """Picture file (PNG) in its own size; `said` describes it."""
+    return _part("preview", _base64(data), said)
+
+
+def recording(data: bytes, said: str) -> Markup:
+    """Sound file (WAV) as a player."""
+    return _part("recording", _base64(data), said)
 
 
 def histogram(heights: Sequence[float], caption: str) -> Markup:

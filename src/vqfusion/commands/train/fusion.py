@@ -5,9 +5,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vqfusion.commands.train.training import Training, cost_of, duration, time_of
+from vqfusion.commands.train.training import Training, cost_of, time_of
 from vqfusion.config import ChainConfig
 from vqfusion.config.chain import UNLIMITED
+from vqfusion.runs.words import duration
 from vqfusion.train import fusion
 
 if TYPE_CHECKING:

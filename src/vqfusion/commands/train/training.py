@@ -16,6 +16,7 @@ import typer
 
 from vqfusion.config import ChainConfig, LatentTrainingConfig, PriorTrainingConfig
 from vqfusion.config.chain import UNLIMITED
+from vqfusion.runs.words import duration
 
 if TYPE_CHECKING:
     from vqfusion.data import Dataset
@@ -234,10 +235,3 @@ def cost_of(one: "Estimate") -> str:
 def time_of(costs: "Sequence[Estimate]") -> str:
     """Total time of a training, in words."""
     return f"about {duration(sum(one.seconds for one in costs))}"
-
-
-def duration(seconds: float) -> str:
-    """Duration in words."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from vqfusion.config import ChainConfig, LabelTokenizerConfig, StageConfig, TextTokenizerConfig, TextVQVAEConfig
 from vqfusion.data import Dataset
 from vqfusion.errors import UserError
+from vqfusion.runs.record import Record
 from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.tokenizers.build import build_network
@@ -39,6 +40,7 @@ def train_tokenizer(
     accelerator: Accelerator,
     on_metrics: OnMetrics | None = None,
     on_save: Callable[[TokenizerNetwork], OnSave] | None = None,
+    record: Record | None = None,
 ) -> BaseTokenizer:
     """Train a tokenizer of a chain on the training split; resumes from `folder`.
 
@@ -50,6 +52,7 @@ def train_tokenizer(
         accelerator: Processes and device.
         on_metrics: Called with metrics.
         on_save: Gives, for the network, what `fit` calls at its checkpoints.
+        record: Told where the training stands.
 
     Returns:
         The tokenizer.
@@ -62,7 +65,8 @@ def train_tokenizer(
         if isinstance(network, PhotoTokenizer):
             begin_linear(network, batches)
         saved = on_save(network) if on_save else None
-        return fit(network, batches, stage, folder, contract, accelerator, on_metrics=on_metrics, on_save=saved)
+        how = {"on_metrics": on_metrics, "on_save": saved, "record": record}
+        return fit(network, batches, stage, folder, contract, accelerator, **how)
     if isinstance(config, TextTokenizerConfig):
         return TextTokenizer.train(training_texts(dataset, chain, config), config.vocabulary_size)
     assert isinstance(config, LabelTokenizerConfig), config.kind

@@ -18,6 +18,7 @@ from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
 from vqfusion.models.fusion.system import System
 from vqfusion.models.fusion.taught import Taught
 from vqfusion.nn.weights import fingerprint, load_json, round_to_half
+from vqfusion.runs.record import Record
 from vqfusion.tokenizers.base import BaseTokenizer
 from vqfusion.train.codec.entropy import add_entropy_model
 from vqfusion.train.codec.familiarity import add_familiarity
@@ -72,9 +73,9 @@ def train(
     accelerator = accelerator or make_accelerator(None)
     data = data or open_data(training)
     check(training, data)
-    with run_folder(training, folder).held(accelerator):
+    with run_folder(training, folder).held(accelerator) as record:
         budget = Budget(training, folder, time.monotonic() if started is None else started)
-        return _train(training, folder, accelerator, data, on_log, on_metrics, begin, budget)
+        return _train(training, folder, accelerator, data, on_log, on_metrics, begin, budget, record)
 
 
 def beginning(training: ChainConfig, start: Path) -> Parts:
@@ -98,6 +99,7 @@ def _train(
     on_metrics: OnMetrics | None,
     begin: Parts | None,
     budget: Budget,
+    record: Record,
 ) -> System:
     """The training of a chain whose folder is held."""
     run, processes = run_folder(chain, folder), accelerator.num_processes
@@ -113,7 +115,7 @@ def _train(
         torch.manual_seed(torch_seed(chain.seed))
         on_save = partial(_on_save, run, chain, trained, name)
         tokenizer = tokenizers.get(name) or train_tokenizer(
-            name, timed, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics, on_save
+            name, timed, dataset, folder / f"tokenizer-{name}", accelerator, on_metrics, on_save, record
         )
         if isinstance(tokenizer, torch.nn.Module):
             round_to_half(tokenizer)
@@ -163,6 +165,7 @@ def _train(
         on_metrics,
         run.on_save("fusion", lambda: System(chain, slots, fusion, taught).save_pretrained(folder)),
         validation,
+        record,
     )
     if validation and first:
         tell_outcome(validation, HeldOut(records[:MOST_RECORDS], chain, dataset.held_out_pairs), fusion, folder)

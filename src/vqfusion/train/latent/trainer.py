@@ -14,6 +14,7 @@ from vqfusion.errors import UserError
 from vqfusion.models.codec.codec import Codec
 from vqfusion.models.latent.latent_diffusion import LatentBatch, LatentDiffusion
 from vqfusion.nn.weights import fingerprint, round_to_half
+from vqfusion.runs.record import Record
 from vqfusion.tokenizers.signal import SignalTokenizer
 from vqfusion.train.codec.tokenizers import label_names, train_tokenizer
 from vqfusion.train.latent.data import (
@@ -63,8 +64,8 @@ def train(
     tokenizer = beginning(training, start) if start else None
     data = data or open_data(training)
     check(training, data)
-    with run_folder(training, folder).held(accelerator):
-        return _train(training, folder, accelerator, data, on_metrics, tokenizer, stop_after, show)
+    with run_folder(training, folder).held(accelerator) as record:
+        return _train(training, folder, accelerator, data, on_metrics, record, tokenizer, stop_after, show)
 
 
 def run_folder(training: LatentTrainingConfig, folder: Path) -> RunFolder:
@@ -78,6 +79,7 @@ def _train(
     accelerator: Accelerator,
     data: Dataset,
     on_metrics: OnMetrics | None,
+    record: Record,
     tokenizer: SignalTokenizer | None,
     stop_after: int | None,
     show: bool,
@@ -85,7 +87,7 @@ def _train(
     """The training of a latent diffusion whose folder is held."""
     run = run_folder(training, folder)
     classes = label_names(data, training.label) if training.label else ()
-    tokenizer = tokenizer or _trained(training, data, folder, accelerator, on_metrics)
+    tokenizer = tokenizer or _trained(training, data, folder, accelerator, on_metrics, record)
     tokenizer.to(accelerator.device)
     latent = training.latent.model_copy(update={"tokenizer": tokenizer.config, "classes": classes})
     training = training.model_copy(update={"latent": latent})
@@ -106,6 +108,7 @@ def _train(
         accelerator,
         on_metrics=on_metrics,
         on_save=run.on_save("latent", lambda: model.save_pretrained(folder)),
+        record=record,
         stop_after=stop_after,
         show=show,
     )
@@ -153,11 +156,12 @@ def _trained(
     folder: Path,
     accelerator: Accelerator,
     on_metrics: OnMetrics | None,
+    record: Record,
 ) -> SignalTokenizer:
     """Train the tokenizer of the model."""
     kind, chain = kind_of_tokenizer(training.latent), tokenizer_chain(training)
     torch.manual_seed(torch_seed(training.seed))
-    tokenizer = train_tokenizer(kind, chain, data, folder / "tokenizer", accelerator, on_metrics)
+    tokenizer = train_tokenizer(kind, chain, data, folder / "tokenizer", accelerator, on_metrics, record=record)
     assert isinstance(tokenizer, SignalTokenizer)
     round_to_half(tokenizer)
     return tokenizer

@@ -10,32 +10,25 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch import Tensor, nn
 
 from vqfusion.config import StageConfig
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.nn.arithmetic import Arithmetic
+from vqfusion.runs.record import Record
+from vqfusion.runs.words import left_in_words
 from vqfusion.tokenizers.quantizers import Quantizer
 from vqfusion.tokenizers.quantizers.watch import watch_usage
-from vqfusion.train.loop.contract import MAY_CHANGE
 from vqfusion.train.loop.metrics import Metrics, OnMetrics
 from vqfusion.train.loop.optimizers import make_optimizers
-from vqfusion.train.loop.pace import fraction_done, learning_rate, steps_in_all
+from vqfusion.train.loop.pace import Clock, fraction_done, learning_rate, steps_in_all
 from vqfusion.train.loop.power_average import PowerAverage, save_snapshots
 from vqfusion.train.loop.precision import choose, loss_in
 from vqfusion.train.loop.signals import Interrupted, Signals
-from vqfusion.train.loop.state import Resumed, WeightAverage, load_state, save_state, training_tensors
+from vqfusion.train.loop.state import WeightAverage, load_state, save_state, training_tensors
 from vqfusion.train.loop.steps import require_batch, share_of
+from vqfusion.train.loop.telling import progress_bar, say, tell_changes
 from vqfusion.train.loop.validation import Validation
 
 LOG_EVERY = 20
@@ -78,6 +71,7 @@ def fit(
     on_metrics: OnMetrics | None = None,
     on_save: OnSave | None = None,
     validation: Validation | None = None,
+    record: Record | None = None,
     stop_after: int | None = None,
     show: bool = True,
 ) -> AnyModule:
@@ -101,6 +95,7 @@ def fit(
         on_metrics: Called with the metrics.
         on_save: Called at checkpoints with averaged weights in the module, to save it.
         validation: Validates the module on the way; then the weights returned are the best.
+        record: Told where the training stands.
         stop_after: Stop after this step, for tests.
         show: Show a progress bar.
 
@@ -123,7 +118,7 @@ def fit(
     if step > stage.steps and not stage.minutes:
         raise UserError(f"{checkpoint}: has {step} steps behind it, more than `steps: {stage.steps}`; raise `steps`")
     if first and show:
-        _tell_changes(folder.name, resumed, stage)
+        tell_changes(folder.name, resumed, stage)
     metrics = Metrics(folder, step, resumed.metrics, first, on_metrics)
     done = _together(fraction_done(stage, step, metrics.seconds), accelerator)
     if validation:
@@ -136,7 +131,7 @@ def fit(
         arithmetic, line = choose(module, tried, stage, stage.steps - step, resumed.arithmetic, accelerator)
         arithmetic.arrange(module)
         if first and line:
-            _say(f"{folder.name} {line}", show)
+            say(f"{folder.name} {line}", show)
             write_bytes(folder / "precision.txt", f"{line}\n".encode())
         wrapped = accelerator.prepare_model(_Loss(module, arithmetic))
     quantizers = [m for m in module.modules() if isinstance(m, Quantizer)]
@@ -153,9 +148,10 @@ def fit(
                 on_save(step, steps_in_all(stage, step, done))
             module.train()
 
-    saved_at = time.monotonic()
-    with Signals() as signals, _denormals_as_zero(), _progress(show and first) as progress:
-        bar = progress.add_task(folder.name, total=steps_in_all(stage, step, done), completed=step, status="")
+    saved_at, clock = time.monotonic(), Clock(device.type == "cpu" and accelerator.num_processes == 1)
+    clock.tick(done)
+    with Signals() as signals, _denormals_as_zero(), progress_bar(show and first) as progress:
+        bar = progress.add_task(folder.name, total=steps_in_all(stage, step, done), completed=step, status="", left="")
         while wrapped is not None and not ended:
             batch = batches(step, accelerator.process_index, accelerator.num_processes)
             share = share_of(batch, accelerator)
@@ -202,13 +198,16 @@ def fit(
                 if on_log and first:
                     on_log(step, 1.0 if ended else done)
                     module.train()
-            progress.update(bar, completed=step, total=step if ended else steps_in_all(stage, step, done))
+            clock.tick(done)
+            in_all = step if ended else steps_in_all(stage, step, done)
+            progress.update(bar, completed=step, total=in_all, left=left_in_words(clock.left_s, clock.processor))
+            if record and first:
+                record.stands(folder.name, step, in_all, 1.0 if ended else done, clock.left_s, clock.processor)
             if stopped or due or ended:
                 save()
                 saved, saved_at = step, time.monotonic()
             if stopped:
                 usable = "; --model takes what it has learned so far" if on_save and not ended else ""
-                in_all = steps_in_all(stage, step, done)
                 raise Interrupted(
                     f"stopped at step {step} of {in_all}; nothing is lost, the same command goes on from there"
                     + usable,
@@ -249,42 +248,3 @@ def _together(fraction: float, accelerator: Accelerator) -> float:
         return fraction
     own = fraction if accelerator.is_main_process else 0.0
     return float(accelerator.reduce(torch.tensor(own, dtype=torch.float64, device=accelerator.device)))
-
-
-def _tell_changes(name: str, resumed: Resumed, stage: StageConfig) -> None:
-    """Print in one line what changed for a resumed run."""
-    before = resumed.stage
-    if before is None or not resumed.step:
-        return
-    changed = [key for key in MAY_CHANGE if getattr(before, key) != getattr(stage, key)]
-    if not changed:
-        return
-    values = ", ".join(f"{key} {getattr(before, key) or 0:g} -> {getattr(stage, key) or 0:g}" for key in changed)
-    if stage.minutes or before.minutes:
-        _say(f"{name} goes on at step {resumed.step} with {values}")
-        return
-    now = learning_rate(stage, min(resumed.step, stage.steps))
-    then = learning_rate(before, min(resumed.step, before.steps))
-    _say(
-        f"{name} goes on at step {resumed.step} with {values}; the learning rate there is {now:.3g}, it was {then:.3g}"
-    )
-
-
-def _say(line: str, show: bool = True) -> None:
-    """Print a line on standard error."""
-    if show:
-        Console(stderr=True).print(line, soft_wrap=True, highlight=False)
-
-
-def _progress(active: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}"),
-        console=Console(stderr=True),
-        disable=not active,
-    )

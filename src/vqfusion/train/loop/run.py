@@ -14,14 +14,17 @@ from vqfusion.errors import UserError
 from vqfusion.files import remove_unfinished
 from vqfusion.models.unfinished import is_unfinished, mark_finished, mark_unfinished
 from vqfusion.nn.weights import load_json, save_json
+from vqfusion.runs.lock import LOCK, release, take
+from vqfusion.runs.record import Record
+from vqfusion.runs.run import FAILED, INTERRUPTED
+from vqfusion.runs.run import FINISHED as ENDED
 from vqfusion.train.loop.contract import differences
 from vqfusion.train.loop.fit import OnSave
-from vqfusion.train.loop.lock import release, take
+from vqfusion.train.loop.signals import Interrupted
 
 NEW, GOES_ON, FINISHED = "new", "goes on", "trained already"
 OTHER_RUN, OTHER_MODEL = "holds a run with another config", "holds another model"
 MEND = "choose another --output, or delete it"
-LOCK = "train.lock"
 
 Value = TypeVar("Value")
 
@@ -64,8 +67,11 @@ class RunFolder:
             raise UserError(f"{self.path}: {state}")
 
     @contextmanager
-    def held(self, accelerator: Accelerator) -> Iterator[None]:
+    def held(self, accelerator: Accelerator) -> Iterator[Record]:
         """Context that locks the folder for this run; all processes of the run enter together.
+
+        Yields:
+            The record of the training, in which it is said how the context ended.
 
         Raises:
             UserError: Another run uses the folder, or it belongs to another run; raised in every process.
@@ -73,7 +79,11 @@ class RunFolder:
         lock = on_first(accelerator, lambda: take(self.path / LOCK))
         try:
             on_first(accelerator, self._claim)
-            yield
+            record = Record(self.path, accelerator.is_main_process)
+            if self.state() != FINISHED:
+                record.begin()
+            with _told(record):
+                yield record
         finally:
             if accelerator.is_main_process:
                 release(lock)
@@ -110,6 +120,20 @@ class RunFolder:
         if not held.exists():  # a run of an earlier version; its checkpoints have the config too
             return []
         return list(differences(load_json(held), self.config.model_dump(mode="json")))
+
+
+@contextmanager
+def _told(record: Record) -> Iterator[None]:
+    """Context whose end is told to a record."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        record.end(INTERRUPTED, str(stopped) or "stopped")
+        raise
+    except Exception as error:
+        record.end(FAILED, str(error) or type(error).__name__)
+        raise
+    record.end(ENDED)
 
 
 def on_first(accelerator: Accelerator, action: Callable[[], Value]) -> Value:

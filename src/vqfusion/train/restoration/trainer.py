@@ -151,7 +151,7 @@ def train(
         prior.load_state_dict(first.state_dict())
         contract = [contract, fingerprint(first.state_dict(), "start")]
     run = run_folder(training, folder)
-    with run.held(accelerator):
+    with run.held(accelerator) as record:
         fit(
             module(prior),
             given,
@@ -161,6 +161,7 @@ def train(
             accelerator,
             on_metrics=on_metrics,
             on_save=run.on_save("prior", lambda: prior.save_pretrained(folder)),
+            record=record,
             stop_after=stop_after,
             show=show,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from vqfusion.errors import UserError
 
 TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+LOCK = "train.lock"  # in the folder of a training
 FAR = 2**20  # position of the byte that Windows locks, beyond the content
 
 
@@ -37,6 +38,23 @@ def take(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
     return descriptor
+
+
+def is_taken(path: Path) -> bool:
+    """Whether a process has the lock of a file; it is not taken."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return False
+    try:
+        if not os.read(descriptor, 1):
+            return False  # released; a killed process leaves its name
+        _lock(descriptor)
+    except OSError as error:
+        return error.errno in TAKEN
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def release(descriptor: int) -> None:

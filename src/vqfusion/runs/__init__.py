@@ -1,0 +1,1 @@
+"""What the folder of a training tells: its state, its curves, and the page on which it is watched."""
