@@ -56,6 +56,7 @@ FLAGS = {
     "decode": ["--device", "--force", "--json", "--model", "--output", "--trust"],
     "compress": ["--data", "--json", "--max-loss", "--output", "--target-mib"],
     "export": ["--force", "--json", "--output"],
+    "runs": ["--json"],
     "inspect": ["--data", "--device", "--force", "--json", "--limit", "--output"],
     "eval": [
         "--data",

@@ -32,6 +32,8 @@ from vqfusion.train.loop.signals import Interrupted
 from vqfusion.train.restoration.trainer import run_folder, train
 from vqfusion.types import Sample
 
+LONGER = TRAINING.model_copy(update={"stage": SHORT.model_copy(update={"steps": 60})})
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -227,3 +229,36 @@ def test_no_folder_and_no_training_are_one_line(tmp_path):
     with pytest.raises(UserError, match="holds no training"):
         read_run(tmp_path)
     assert list(runs_in(tmp_path)) == []
+
+
+def test_the_list_of_runs_says_where_they_stand_and_how_good_they_are(folder, cli, tmp_path):
+    code, out, err = cli("runs")
+    assert (code, out) == (0, "") and "runs: no training is here" in err and err.count("\n") == 1
+    assert cli("runs", "--json")[1] == '{"runs": []}\n'
+    Record(folder).end(FINISHED)
+    other = tmp_path / "other"
+    (other / "training").mkdir(parents=True)
+    (other / "prior.json").write_text('{"name": "other"}')
+    code, out, err = cli("runs", tmp_path, "--json")
+    one, two = json.loads(out)["runs"]
+    assert (one["name"], one["kind"], one["state"]) == ("mine", "fusion", "finished (stopped early)"), err
+    assert (
+        one["best"] == {"step": 300, "loss": 1.7} and one["test"][0]["baseline_value"] == 85.0 and one["bytes"] > 1000
+    )
+    assert one["score"] == "image -> label: right 91 %" and one["page"] == str(folder / "run.html")
+    assert (two["name"], two["kind"], two["state"], two["best"]) == ("other", "prior", "interrupted", None)
+    code, out, _ = cli("runs", folder)
+    assert code == 0 and "91" in out and "--model NAME" in out
+    code, out, err = cli("runs", tmp_path / "nowhere")
+    assert (code, out, err.count("\n")) == (2, "", 1) and "no such folder" in err
+
+
+def test_models_say_the_state_and_score_of_their_training(cli, prior, tmp_path):
+    train(TRAINING, Path("runs/toy"), Accelerator(cpu=True), data(), show=False)
+    code, out, err = cli("models", "--json")
+    (toy,) = [one for one in json.loads(out)["models"] if one["in"] == "runs"]
+    assert (toy["name"], toy["training"], toy["unfinished"]) == ("runs/toy", "finished", False), err
+    with pytest.raises(Interrupted):
+        train(LONGER, Path("runs/toy"), Accelerator(cpu=True), data(), show=False, stop_after=32)
+    (toy,) = [one for one in json.loads(cli("models", "--json")[1])["models"] if one["in"] == "runs"]
+    assert (toy["training"], toy["unfinished"]) == ("interrupted", True)

@@ -14,6 +14,7 @@ from vqfusion.commands.inspect import inspect
 from vqfusion.commands.look import doctor
 from vqfusion.commands.measure import evaluate
 from vqfusion.commands.models import models
+from vqfusion.commands.runs import runs
 from vqfusion.commands.serve import mcp, serve
 from vqfusion.commands.train.train import train
 from vqfusion.commands.verbs import add_verbs
@@ -30,6 +31,7 @@ OTHER_VERBS: dict[str, Callable[..., None]] = {
     "decode": decode,
     "demo": demo,
     "train": train,
+    "runs": runs,
     "inspect": inspect,
     "compress": compress,
     "export": export,

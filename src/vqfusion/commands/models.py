@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +10,12 @@ import typer
 from typer.core import TyperGroup
 
 from vqfusion.commands.options import Force, Json, output_option
+from vqfusion.commands.runs import RUNS, score_of
 from vqfusion.commands.say import say
 from vqfusion.errors import UserError
 
 if TYPE_CHECKING:
     from vqfusion.models.about import About
-
-RUNS = Path("runs")  # where `vqfusion train` puts its models
 
 
 class Group(TyperGroup):
@@ -35,11 +34,12 @@ Licence = Annotated[
 
 @dataclass(frozen=True)
 class Held:
-    """A model at hand: the name that loads it, the place where it is, and what is known of it."""
+    """A model at hand: the name that loads it, the place where it is, what is known of it, and of its training."""
 
     name: str
     place: str
     about: "About"
+    training: str = ""
 
 
 @models.callback(invoke_without_command=True)
@@ -65,7 +65,7 @@ def overview(context: typer.Context, as_json: Json = False) -> None:
     for one in held:
         row = one.about
         does = f"{row.kind} of {', '.join(row.modalities)}: {row.use}" if row.modalities else f"{row.kind}: {row.use}"
-        does += "; training unfinished" if row.unfinished else ""
+        does += f"; training {one.training}" if row.unfinished else ""
         size = f"{row.bytes / 2**20:.1f} MiB"
         table.add_row(one.name, one.place, does, size, row.licence or "not stated", row.score or "not measured")
     Console(markup=False, emoji=False).print(table)
@@ -133,13 +133,18 @@ def at_hand() -> Iterator[Held]:
     """Models of the package, of the caches of hub and zips, and of ./runs; folders without a model are left out."""
     from vqfusion.hub import ZOO, zoo
     from vqfusion.models.about import about
+    from vqfusion.runs.run import is_run, read_run
 
     rows = [(name, "package", ZOO / name) for name in zoo()]
     rows += [(name, "cache", folder) for name, folder in _cached()]
     rows += [(str(path.parent), "runs", path.parent) for path in sorted(RUNS.glob("*/config.json"))]
     for name, place, folder in rows:
         try:
-            yield Held(name, place, about(folder))
+            known = about(folder)
+            run = read_run(folder) if is_run(folder) else None
+            if run is not None and not known.score:
+                known = replace(known, score=score_of(run))
+            yield Held(name, place, known, run.state if run else "unfinished" if known.unfinished else "")
         except UserError as error:
             if place != "cache":  # the cache of the hub holds the models of other packages too
                 say(f"{error}; left out")
@@ -171,4 +176,4 @@ def _loaded(name: str) -> Any:
 
 def _row(held: Held) -> dict[str, Any]:
     """Row of `--json`."""
-    return {"name": held.name, "in": held.place} | asdict(held.about)
+    return {"name": held.name, "in": held.place, "training": held.training} | asdict(held.about)
