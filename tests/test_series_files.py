@@ -1,6 +1,7 @@
 """Series in files: values that are not asked for stay as they stood, time is what the stamps say, nothing is lost."""
 
 import datetime as dt
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -290,3 +291,43 @@ def test_noise_far_below_the_range_is_left_to_the_last_digit(cli):
         code, _, err = cli("denoise", "a.csv", "--sigma", sigma, "-o", "b.csv", "--force")
         assert code == 0 and said in err
         assert Path("b.csv").read_text().split() == Path("a.csv").read_text().split()
+
+
+def test_numbers_that_may_stand_for_missing_values_are_told():
+    wave = [round(3 * np.sin(i / 7), 3) for i in range(90)]
+    holes = [-9999 if i % 11 == 3 else value for i, value in enumerate(wave)]
+    far = [9000 + value if i % 2 else -9999 for i, value in enumerate(wave)]  # a range that holds it
+    rows = [f"{i},{a},{b},{c}" for i, (a, b, c) in enumerate(zip(wave, holes, far, strict=True))]
+    Path("a.csv").write_text("\n".join(["time,wave,holes,far", *rows, ""]))
+    [line] = read("a.csv").notes[:1]
+    assert line.startswith("'holes' holds -9999 8 times") and "inpaint" in line
+    assert not any("'wave'" in one for one in read("a.csv").notes)
+    np.save("b.npy", np.array(holes))
+    assert read("b.npy").notes[0].startswith("channel 1 holds -9999 8 times")
+    Path("c.csv").write_text("\n".join(["time,counts", *(f"{i},{i % 3 * 500 - 999}" for i in range(60)), ""]))
+    assert read("c.csv").notes == ()
+
+
+def test_columns_of_nothing_from_a_spreadsheet_stay(cli):
+    rows = [f"{i},{np.sin(i / 7):.3f},," for i in range(90)]
+    Path("a.csv").write_text("\n".join(["time,a,,", *rows, ""]))
+    code, _, err = cli("denoise", "a.csv", "--sigma", "0.1", "-o", "b.csv")
+    assert code == 0, err
+    lines = Path("b.csv").read_text().splitlines()
+    assert lines[0] == "time,a,," and all(line.endswith(",,") and line.count(",") == 3 for line in lines)
+
+
+def test_each_channel_is_told_its_own_noise(cli):
+    chance, i = np.random.default_rng(0), np.arange(400)
+    wave = np.sin(i / 20)
+    noisy = [wave + 0.1 * chance.normal(size=400), 100 * (wave + 0.2 * chance.normal(size=400)), i + 100000.0]
+    rows = [f"{k},{a:.5f},{b:.4f},{c:.0f}" for k, (a, b, c) in enumerate(zip(*noisy, strict=True))]
+    Path("a.csv").write_text("\n".join(["time,volt,kelvin,id", *rows, ""]))
+    code, out, err = cli("denoise", "a.csv", "--json")
+    [item] = json.loads(out)["items"]
+    assert item["channels"] == ["volt", "kelvin", "id"] and len(item["sigmas"]) == 3
+    assert item["sigmas"][0] == pytest.approx(0.1, rel=0.3) and item["sigmas"][1] == pytest.approx(20, rel=0.3)
+    assert item["sigma"] == pytest.approx(np.mean(item["sigmas"]), rel=1e-3)
+    assert any(line.startswith("1 of 3 parts: no noise was found") for line in item["warnings"])
+    code, _, err = cli("denoise", "a.csv", "-o", "c.csv")
+    assert "(volt), " in err and "(kelvin), 0 (id)" in err

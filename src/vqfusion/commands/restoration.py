@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vqfusion.types import Sample
 
 BOUNDS = ("lower", "upper", "uncertainty")
+LISTED = 8  # channels of which each level is said
 JUDGED = 4  # inputs that a prior without clean data is judged on
 VIEWS = ("side-by-side", "difference", "uncertainty")  # pictures of a report; the last only with intervals
 
@@ -176,7 +177,7 @@ class RestorationWay(Way[Restoration, RestorationJob]):
             for line in row.get("explained", ()):
                 say(f"{row['input']}: {line}")
             if report["task"] == "denoise" and report["options"]["sigma"] is None and "sigma" in row:
-                say(f"{row['input']}: noise estimated at {row['sigma']:.3g}")
+                say(f"{row['input']}: noise estimated at {_levels(row)}")
             for warning in row.get("warnings", ()):
                 say(f"{row['input']}: {warning}")
         if self.page is not None:
@@ -212,6 +213,9 @@ def write(job: RestorationJob, given: "Sample", answer: Answer, i: int, force: b
     if finding is None:
         return row
     row["sigma"] = finding.sigma
+    if finding.sigmas:
+        names = given.channel_names or [f"channel {k + 1}" for k in range(len(finding.sigmas))]
+        row |= {"channels": list(names), "sigmas": list(finding.sigmas)}
     if finding.seen is not None:
         row |= {"seen": finding.seen, "explained": list(finding.explained)}
     if job.bounds and finding.lower is not None and finding.upper is not None:
@@ -247,6 +251,15 @@ def _width(finding: "Finding") -> float:
     assert finding.lower is not None and finding.upper is not None
     width = finding.upper.data - finding.lower.data
     return float((width if finding.filled is None else width[finding.filled]).mean())
+
+
+def _levels(row: dict[str, Any]) -> str:
+    """Noise level of an item in words, of several channels each, or the lowest and the highest of many."""
+    levels = row.get("sigmas", ())
+    if len(levels) > LISTED:
+        return f"{min(levels):.3g} to {max(levels):.3g} in {len(levels)} channels"
+    each = [f"{level:.3g} ({name})" for level, name in zip(levels, row.get("channels", ()), strict=True)]
+    return ", ".join(each) or f"{row['sigma']:.3g}"
 
 
 def _promise(row: dict[str, Any]) -> str:

@@ -189,6 +189,7 @@ class Restoration(Task):
             seen=seen,
             explained=explained,
             sigma=self.used_level(fitted, operator, made.sigma),
+            sigmas=fitted.levels_back(made.sigma),
             coverage=coverage if mode == "interval" else None,
             measured=shipped.measured.get(group) if shipped and bool(made.sigma.any()) else None,
             measured_on=shipped.measured_on if shipped else "",

@@ -33,7 +33,8 @@ class Finding:
     """Details of the restoration of one item.
 
     Attributes:
-        sigma: Noise level that was used, in the units of the item.
+        sigma: Noise level that was used, in the units of the item; the mean over its channels.
+        sigmas: Noise level of each channel of a sound or series; empty where there is one.
         coverage: Nominal fraction of true values within `lower` and `upper`.
         measured: Coverage measured on similar data, where known.
         measured_on: Those data.
@@ -47,6 +48,7 @@ class Finding:
     """
 
     sigma: float
+    sigmas: tuple[float, ...] = ()
     coverage: float | None = None
     measured: float | None = None
     measured_on: str = ""

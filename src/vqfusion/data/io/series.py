@@ -11,6 +11,7 @@ from vqfusion.data.io.arrays import StoredArray, load_arrays, saved_array, saved
 from vqfusion.data.io.column import FILL
 from vqfusion.data.io.edf import StoredEdf, read_edf
 from vqfusion.data.io.file import check_target, name_of, read_bytes, suffix_of
+from vqfusion.data.io.stand_in import stand_ins
 from vqfusion.data.io.stored import Stored
 from vqfusion.data.io.table import Table, new_table, read_table
 from vqfusion.data.io.times import COUNT_NAME
@@ -63,6 +64,7 @@ def read_series(source: str | Path | bytes, keep: bool = False) -> Sample:
         channel, place = (int(i) for i in np.unravel_index(usable.argmin(), values.shape))
         where = f"in channel {channel + 1} at value {place + 1}"
         raise UserError(f"{name}: holds {'' if keep else 'NaN or '}infinity {where}; {'mend it' if keep else FILL}")
+    more["notes"] = (*more.get("notes", ()), *stand_ins(values, more.get("channel_names")))
     return Sample("series", torch.from_numpy(np.ascontiguousarray(values)), **more)
 
 

@@ -100,8 +100,9 @@ def read_table(data: bytes, name: str, keep: bool) -> tuple[Table, float | None,
         if i == time:
             continue
         raws = [lines[row][0][i] for row in rows]
+        may_be_empty = keep or not (head[i] or any(texts[i]))  # spreadsheets write columns of nothing
         column, note = column_of(
-            i, names[i], raws, texts[i], delimiter, may_be_comma, keep, [where.get(row, name) for row in rows]
+            i, names[i], raws, texts[i], delimiter, may_be_comma, may_be_empty, [where.get(row, name) for row in rows]
         )
         columns += [column] if column else []
         notes += [note] if note else []

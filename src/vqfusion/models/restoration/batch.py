@@ -25,7 +25,7 @@ from vqfusion.errors import UserError
 from vqfusion.models.restoration.best_estimate import SLOPE, best_estimate
 from vqfusion.models.restoration.intervals import EVERYTHING, Calibration
 from vqfusion.models.restoration.mirrored import MirroredPrior
-from vqfusion.models.restoration.noise_seen import noise_seen
+from vqfusion.models.restoration.noise_seen import lines_of, noise_seen
 from vqfusion.models.restoration.regions import region_classes
 from vqfusion.models.restoration.residual_statistics import statistics
 from vqfusion.models.restoration.restored import Restored
@@ -207,7 +207,7 @@ def _level(operator: Operator, y: Tensor) -> tuple[Tensor, list[str]]:
     if not operator.shows_noise:
         raise UserError(f"the noise of {operator.kind} cannot be estimated from a signal with holes: give sigma")
     seen = [noise_seen(item) for item in y]
-    return y.new_tensor([one.level for one in seen]), list(dict.fromkeys(one.line for one in seen if one.line))
+    return y.new_tensor([one.level for one in seen]), lines_of(seen)
 
 
 def _generators(generator: torch.Generator | Sequence[torch.Generator] | None, batch: int) -> Generators:

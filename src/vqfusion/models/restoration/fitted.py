@@ -13,18 +13,16 @@ from vqfusion.data.transforms import resample
 from vqfusion.diffusion.gaussian.noise_level import estimate_noise
 from vqfusion.diffusion.operators.jpeg import JPEG
 from vqfusion.errors import UserError
-from vqfusion.modalities import MODALITIES, Modality
+from vqfusion.modalities import MODALITIES
 from vqfusion.models.restoration.channel_noise import independent_noise
-from vqfusion.models.restoration.noise_seen import noise_seen
+from vqfusion.models.restoration.noise_seen import lines_of, noise_seen
 from vqfusion.models.restoration.prior import Prior
 from vqfusion.models.restoration.transparency import Backdrop
+from vqfusion.models.restoration.value_range import range_of
 from vqfusion.types import Sample
 
-NEAR_ENDS = 0.001  # a volume's range is that between these quantiles
-MOST_COUNTED = 2**20  # values that quantiles are taken of
 COARSE = 0.03  # level of tables from which on a restored JPEG is nearer, about quality 50: docs/restoring.md
 SMALLEST = 32  # pixels a side of which noise of the channels can be told apart
-DEVIATION = 0.1  # of a series, in half the range of the prior
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class FittedSample:
         if kind.heard:
             return cls._of_sound(sample, prior)
         known = torch.isfinite(data)
-        ranges = [_range(channel[there], kind, from_zero) for channel, there in zip(data, known, strict=True)]
+        ranges = [range_of(channel[there], kind, from_zero) for channel, there in zip(data, known, strict=True)]
         low, high = prior.config.value_range
         begin, end = (torch.tensor([pair[i] for pair in ranges], dtype=torch.float64) for i in (0, 1))
         scale = (end - begin) / (high - low)
@@ -150,7 +148,7 @@ class FittedSample:
         white = replace(self.sample, data=noise, sample_rate_hz=self.sample_rate_hz)
         below = resample(resample(white, own), self.sample_rate_hz).data
         below = functional.pad(below, (0, max(0, length - below.shape[1])))[:, :length]
-        remark = "; ".join(dict.fromkeys(one.line for one in seen if one.line))
+        remark = "; ".join(lines_of(seen))
         return replace(self, y=self.y + stronger * (noise - below), sigma=level, remark=remark)
 
     def with_independent_noise(self, sigma: float | None) -> "FittedSample":
@@ -251,6 +249,15 @@ class FittedSample:
             return float((levels.reshape(-1) * self.scale[: len(self.y)]).mean())
         return float(levels.mean() * self.scale.mean())
 
+    def levels_back(self, sigma: float | Tensor) -> tuple[float, ...]:
+        """As `level_back` for each channel of a sound or series; () where there is one channel, or one level."""
+        levels = torch.as_tensor(sigma, dtype=torch.float32).cpu().reshape(-1)
+        channels = len(self.sample.data)
+        if MODALITIES[self.sample.modality].rank != 1 or not len(levels) == len(self.scale) == channels > 1:
+            return ()
+        rates = (self.sample.sample_rate_hz or 1, self.sample_rate_hz or 1)
+        return tuple((levels / self.stronger * self.scale * (rates[0] / rates[1]) ** 0.5).tolist())
+
     def back(self, x: Float[Tensor, "B C ..."]) -> Sample:
         """Convert a result `[B, C, *size]`, at the size of `y` or enlarged, to a sample with the original metadata."""
         sample, kind = self.sample, MODALITIES[self.sample.modality]
@@ -277,22 +284,3 @@ class FittedSample:
         sound = functional.pad(sound, (0, max(0, length - sound.shape[1])))[:, :length] + offset
         constant = (sample.data == sample.data[:, :1]).all(1, keepdim=True)  # silence, which nothing is to be added to
         return replace(sample, data=torch.where(constant, sample.data, sound))
-
-
-def _range(values: Float[Tensor, " N"], kind: Modality, from_zero: bool) -> tuple[float, float]:
-    """Values of the sample that correspond to the ends of the prior's range."""
-    if values.numel() == 0:  # nothing is known of it, nothing is made of it
-        return 0.0, 1.0
-    if kind.by_channel:
-        values = values.double()
-        unit = float(values.abs().max()) or 1.0  # squares of large values stay finite
-        middle, reach = (
-            unit * float((values / unit).mean()),
-            unit * float((values / unit).std(correction=0)) / DEVIATION,
-        )
-        reach = reach if reach > 1e-12 * unit else unit
-        return (0.0, 2 * reach) if from_zero else (middle - reach, middle + reach)
-    some = values[:: -(-values.numel() // MOST_COUNTED)]
-    low, high = (float(torch.quantile(some, q)) for q in (NEAR_ENDS, 1 - NEAR_ENDS))
-    low = 0.0 if from_zero else low
-    return (low, high) if high > low else (low, low + 1.0)

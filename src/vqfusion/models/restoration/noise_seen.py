@@ -1,5 +1,7 @@
 """Kind of noise in a signal, and the level at which a prior of white noise removes it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -56,6 +58,12 @@ def noise_seen(item: Float[Tensor, "C ..."], level: float | None = None) -> Nois
         f"neighbouring pixels share its noise (correlation {flat.likeness:.2f}), as after demosaicing, scaling or "
         f"JPEG: it is removed as white noise of {255 * told:.0f}/255; --sigma sets another level",
     )
+
+
+def lines_of(seen: Sequence[NoiseSeen]) -> list[str]:
+    """The messages about several signals of one sample, each with the number of signals where it is not about all."""
+    counts = Counter(one.line for one in seen if one.line)
+    return [line if count == len(seen) else f"{count} of {len(seen)} parts: {line}" for line, count in counts.items()]
 
 
 def _of_another_rank(item: Float[Tensor, "C ..."], level: float) -> NoiseSeen:

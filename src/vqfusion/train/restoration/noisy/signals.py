@@ -14,7 +14,7 @@ from vqfusion.data import Dataset, Record
 from vqfusion.data.transforms import resample
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
-from vqfusion.models.restoration.fitted import DEVIATION, NEAR_ENDS
+from vqfusion.models.restoration.value_range import DEVIATION, NEAR_ENDS
 from vqfusion.types import Sample
 
 NUMBERED = re.compile(r"(.+)[_-](\d+)")
