@@ -1,11 +1,14 @@
 """Pictures that are unlike the training data are told from those that are like it, and the user is told."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
 from vqfusion.data import open_dataset
+from vqfusion.data.io import write
 from vqfusion.tokenizers.familiarity import Familiarity, at_border
 from vqfusion.tokenizers.kept import load_familiarity, save_familiarity
 from vqfusion.types import Sample
@@ -73,3 +76,26 @@ def test_describe_and_encode_say_so(cli):
     Image.fromarray(pixels).save("strange.png")
     assert "unlike those that this model was trained on" in cli("describe", "strange.png")[2]
     assert "so much of it may be lost" in cli("encode", "strange.png", "--model", "emoji", "-o", "a.vqf")[2]
+
+
+def test_the_shipped_model_knows_its_own_sounds_and_warns_of_others(system):
+    records = open_dataset("emoji").select(split="val", slots=("audio",))[::40]
+    known = [record.load("audio") for record in records]
+    quiet = [replace(one, data=0.05 * one.data) for one in known]
+    assert system.warnings({"audio": known}) == system.warnings({"audio": quiet}) == ()
+    t = torch.arange(24000) / 16000
+    strange = {
+        "noise": 0.05 * torch.randn(24000, generator=generator()),
+        "a tone": 0.3 * torch.sin(2 * torch.pi * 440 * t),
+        "a chord": 0.1 * sum(torch.sin(2 * torch.pi * hertz * t) for hertz in (220, 277, 330)),
+        "silence": torch.zeros(24000),
+    }
+    for name, sound in strange.items():
+        lines = system.warnings({"audio": Sample("audio", sound[None], sample_rate_hz=16000)})
+        assert lines == ("the sound is unlike those that this model was trained on, so the answer is a guess",), name
+
+
+def test_a_band_that_codes_do_not_hold_is_told(cli):
+    sound = 0.1 * torch.randn(1, 48000, generator=generator())
+    write(Sample("audio", sound, sample_rate_hz=48000), "a.wav")
+    assert "up to 8000 Hz; what lies above is left out" in cli("encode", "a.wav", "-o", "a.vqf")[2]

@@ -59,6 +59,11 @@ class Modality:
     prior_recipe: str | None = None
 
     @property
+    def bare(self) -> str:
+        """The noun without its article."""
+        return self.noun.partition(" ")[2]
+
+    @property
     def pictured(self) -> bool:
         """Whether samples can be displayed as they are: two axes, values in [0, 1]."""
         return self.rank == 2 and not self.own_units

@@ -19,6 +19,7 @@ from vqfusion.tokenizers.vqvae import VQVAE
 from vqfusion.types import Sample, Tokens
 
 AT_ONCE = 64  # batch size of the network
+JUDGED_S = 10  # seconds by which it is judged whether a sound is familiar
 
 
 class AudioTokenizer(SignalTokenizer):
@@ -99,6 +100,13 @@ class AudioTokenizer(SignalTokenizer):
         """One channel at the rate of the tokenizer, as loud as speech."""
         sound = mixed(resample(sample, self.config.sample_rate_hz)).data
         return sound.float() * gain_to_be_heard(sound[0], self.config.sample_rate_hz)
+
+    @torch.no_grad()
+    def mean_latents(self, sample: Sample, image_size: int) -> Float[Tensor, "1 D"]:
+        """Mean latents of the beginning of a sound, which is made as loud as speech."""
+        most = JUDGED_S * (sample.sample_rate_hz or self.config.sample_rate_hz)
+        sound = self._heard(replace(sample, data=sample.data[:, :most]))
+        return self.vqvae.encoder(self.prepare(sound.to(self.device))).mean(-1).cpu()
 
     def features(self, sample: Sample, values: int, step: int) -> Float[Tensor, "N F"]:
         rate = self.config.sample_rate_hz

@@ -52,13 +52,19 @@ class BaseTokenizer(KeptTokenizer):
         return sample
 
     def is_unfamiliar(self, sample: Sample, image_size: int) -> bool:
-        """Whether a picture is unlike those that the tokenizer was trained on; False where nothing is known of them.
+        """Whether a sample is unlike those that the tokenizer was trained on; False where nothing is known of them.
 
         Args:
             sample: The sample.
             image_size: Pixels a side to which pictures are fitted first.
         """
-        return False
+        if self.familiarity is None or (latents := self.mean_latents(sample, image_size)) is None:
+            return False
+        return float(self.familiarity.distance(latents)[0]) > self.familiarity.most
+
+    def mean_latents(self, sample: Sample, image_size: int) -> Float[Tensor, "1 D"] | None:
+        """Features of a sample for its `familiarity`, arguments as in `is_unfamiliar`; None where there are none."""
+        return None
 
     def sized(self, sample: Sample, image_size: int) -> Sample:
         """A picture resized to `image_size` pixels a side; other samples unchanged."""

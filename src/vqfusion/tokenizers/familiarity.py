@@ -1,8 +1,8 @@
-"""Whether a picture is like those that a tokenizer was trained on.
+"""Whether a picture or a sound is like those that a tokenizer was trained on.
 
 Mahalanobis distance of latents to those of training data: Lee, Lee, Lee, Shin (2018), "A simple unified framework for
-detecting out-of-distribution samples and adversarial attacks". Here of the latents at the border, which on photographs
-told more than those of the whole picture (docs/decisions.md).
+detecting out-of-distribution samples and adversarial attacks". Here of the mean latents: of a picture those at the
+border, which on photographs told more than those of the whole picture (docs/decisions.md), of a sound all.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ RIDGE = 0.01  # added to the covariance, as a part of its mean variance
 
 @dataclass(frozen=True)
 class Familiarity:
-    """Distribution of the latents of training data at the borders of pictures.
+    """Distribution of the mean latents of training data.
 
     Attributes:
         mean: Mean of the features.
         precision: Inverse of their covariance.
-        most: Largest distance among pictures that were kept from training.
+        most: Largest distance among samples that were kept from training.
     """
 
     mean: Float[Tensor, " D"]
@@ -31,7 +31,7 @@ class Familiarity:
 
     @classmethod
     def fit(cls, trained: Float[Tensor, "N D"], kept_from_training: Float[Tensor, "M D"]) -> "Familiarity":
-        """Fit to the features of training data, with the threshold from pictures that were kept from training."""
+        """Fit to the features of training data, with the threshold from samples that were kept from training."""
         x = trained.double()
         covariance = torch.cov(x.T)
         covariance = covariance + RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance)).double()

@@ -43,12 +43,8 @@ class ImageTokenizer(SignalTokenizer):
     def sized(self, sample: Sample, image_size: int) -> Sample:
         return Sample(self.modality, fit_picture(sample.data, image_size))
 
-    def is_unfamiliar(self, sample: Sample, image_size: int) -> bool:
-        known = self.familiarity
-        return known is not None and float(known.distance(self.border_latents(sample, image_size))[0]) > known.most
-
     @torch.no_grad()
-    def border_latents(self, sample: Sample, image_size: int) -> Float[Tensor, "1 D"]:
+    def mean_latents(self, sample: Sample, image_size: int) -> Float[Tensor, "1 D"]:
         """Mean latents at the border of a picture that is fitted to `image_size` pixels a side."""
         picture = fit_picture(sample.data.float(), image_size)[None].to(self.device)
         return at_border(self.vqvae.encoder(self.prepare(picture))).cpu()

@@ -12,6 +12,7 @@ from vqfusion.config import FusionConfig
 from vqfusion.data.io.stored import Stored
 from vqfusion.data.loudness import gain_to_be_heard
 from vqfusion.errors import UserError
+from vqfusion.modalities import MODALITIES
 from vqfusion.models.codec.vqf import VqfFile, VqfHeader
 from vqfusion.models.fusion.pretrained import load_tokenizers
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
@@ -67,10 +68,17 @@ class Codec:
         return tuple(dict.fromkeys(tokenizer.modality for tokenizer in self.tokenizers.values()))
 
     def warnings(self, sample: Sample) -> tuple[str, ...]:
-        """Warning for the user about a picture that is unlike those that the model was trained on."""
-        name = next((n for n, t in self.tokenizers.items() if t.modality == sample.modality), None)
-        unlike = name is not None and self.tokenizers[name].is_unfamiliar(sample, self.config.image_size)
-        return (f"the picture is {UNLIKE}, so much of it may be lost",) if unlike else ()
+        """Warnings for the user about a sample unlike those that the model was trained on, and about a lost band."""
+        tokenizer = next((one for one in self.tokenizers.values() if one.modality == sample.modality), None)
+        if tokenizer is None:
+            return ()
+        lines, rate = [], tokenizer.sample_rate_hz
+        if rate and (sample.sample_rate_hz or 0) > rate:
+            lines.append(f"codes hold the band up to {rate / 2:g} Hz; what lies above is left out")
+        if tokenizer.is_unfamiliar(sample, self.config.image_size):
+            kind = MODALITIES[sample.modality].bare
+            lines.append(f"the {kind} is {UNLIKE}, so much of it may be lost")
+        return tuple(lines)
 
     def encode(self, sample: Sample, search: int = 0, bits: float | None = None) -> VqfFile:
         """Encode a sample.

@@ -56,7 +56,7 @@ class SlotTokenizers:
         return list(labels.names)
 
     def is_unfamiliar(self, slot: str, sample: Sample) -> bool:
-        """Whether a picture in a slot without a view is unlike those that its tokenizer was trained on."""
+        """Whether a picture or sound in a slot without a view is unlike those that its tokenizer was trained on."""
         plain = not SlotName.parse(slot).view
         return plain and self[slot].is_unfamiliar(sample, self.config.image_size)
 

@@ -13,7 +13,7 @@ from vqfusion.config import ChainConfig
 from vqfusion.deprecated import OldMethod
 from vqfusion.diffusion.noise import torch_seed
 from vqfusion.errors import UserError
-from vqfusion.modalities import imported, in_words
+from vqfusion.modalities import MODALITIES, imported, in_words
 from vqfusion.models.fusion.draws import draw_slot
 from vqfusion.models.fusion.fusion import Fusion, SlotTokens
 from vqfusion.models.fusion.generate import given_prefix, slot_distribution, slot_negative_elbo
@@ -268,7 +268,7 @@ class System(Pretrained):
         return found
 
     def warnings(self, given: Given) -> tuple[str, ...]:
-        """Warnings for the user about given texts and pictures that are unlike those that it was trained on."""
+        """Warnings for the user about given texts, pictures and sounds that are unlike those that it was trained on."""
         lines: list[str] = []
         for slot, value in given.items():
             samples = samples_of(slot, value)
@@ -278,7 +278,8 @@ class System(Pretrained):
                     lines.append(line)
             unlike = sum(self.tokenizers.is_unfamiliar(slot, one) for one in many)
             if unlike:
-                which = "the picture is" if len(many) == 1 else f"{unlike} of {len(many)} pictures are"
+                kind = MODALITIES[many[0].modality]
+                which = f"the {kind.bare} is" if len(many) == 1 else f"{unlike} of {len(many)} {kind.plural} are"
                 lines.append(f"{which} {UNLIKE}, so the answer is a guess")
         return tuple(dict.fromkeys(lines))
 
