@@ -1,6 +1,8 @@
 """Colour TIFF and other formats of pictures: the same picture in each, written back in its own."""
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,3 +231,61 @@ def test_more_bits_than_are_read_are_told(tmp_path):
         whole = whole[: place - 42 + component] + bytes([11]) + whole[place - 41 + component :]
     (tmp_path / "a.jp2").write_bytes(whole)
     assert read(tmp_path / "a.jp2").notes == ("holds 12 bits per channel, of which 8 are read; .png and .tif keep 16",)
+
+
+def moving(form: str, **how) -> bytes:
+    """Three frames of different colours and transparency, shown for 40, 80 and 120 ms."""
+    frames = [Image.fromarray(np.roll(PIXELS, 3 * k, 1)) for k in range(3)]
+    for k, frame in enumerate(frames):
+        frame.putalpha(Image.fromarray(np.where(np.arange(28) < 5 * k, 0, 255).astype(np.uint8)[None].repeat(20, 0)))
+    buffer = io.BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:], duration=[40, 80, 120], loop=0, **how)
+    return buffer.getvalue()
+
+
+def shown(sample: Sample) -> torch.Tensor:
+    """Colours on black, and the opacity."""
+    alpha = torch.ones(1, *sample.data.shape[1:]) if sample.extras.alpha is None else sample.extras.alpha
+    return torch.cat([sample.data * alpha, alpha])
+
+
+@pytest.mark.parametrize(("form", "how"), [("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True, "exact": True})])
+def test_all_frames_are_kept_with_their_durations(form, how, tmp_path):
+    (tmp_path / "a").write_bytes(moving(form, **how))
+    assert read(tmp_path / "a", "image").notes == ("holds 3 frames: the first is taken, the others are left out",)
+    sample = read(tmp_path / "a", "image", keep=True)
+    animation = sample.extras.animation
+    assert sample.notes == () and animation.durations_ms == (40, 80, 120) and animation.loop == 0
+    frames = (sample, *animation.frames)
+    wanted = [np.roll(PIXELS, 3 * k, 1) for k in range(3)]
+    if form != "GIF":  # 256 colours
+        for k, (frame, pixels) in enumerate(zip(frames, wanted, strict=True)):
+            assert np.array_equal((frame.data * 255).round().permute(1, 2, 0).numpy()[:, 5 * k :], pixels[:, 5 * k :])
+    for name in ("b.png", "b.webp"):
+        assert write(sample, tmp_path / name) == ()
+        back = read(tmp_path / name, keep=True)
+        assert back.extras.animation.durations_ms == (40, 80, 120) and back.extras.animation.loop == 0
+        for old, new in zip(frames, (back, *back.extras.animation.frames), strict=True):
+            torch.testing.assert_close(shown(new), shown(old), atol=0.51 / 255, rtol=0)
+    assert "further frames" in write(sample, tmp_path / "b.jpg")[0]
+
+
+def test_each_frame_is_restored_by_itself(cli):
+    """The frames of an animation are what they would be as pictures of their own."""
+    Path("a.png").write_bytes(moving("PNG"))
+    sample = read("a.png", keep=True)
+    for k, frame in enumerate((replace(sample, extras=replace(sample.extras, animation=None)),
+                               *sample.extras.animation.frames)):  # fmt: skip
+        write(frame, f"{k}.png")
+        assert cli("denoise", f"{k}.png", "--sigma", "20/255", "-o", f"one{k}.png")[0] == 0
+    code, _, err = cli("denoise", "a.png", "--sigma", "20/255", "-o", "b.png")
+    assert code == 0 and "frames" not in err
+    whole = read("b.png", keep=True)
+    for k, frame in enumerate((whole, *whole.extras.animation.frames)):
+        alone = read(f"one{k}.png", keep=True)
+        torch.testing.assert_close(shown(frame), shown(alone), atol=1.01 / 255, rtol=0)
+    assert cli("upscale", "a.png", "-o", "c.webp")[0] == 0
+    large = read("c.webp", keep=True)
+    assert large.data.shape == (3, 40, 56) and len(large.extras.animation.frames) == 2
+    code, _, err = cli("encode", "a.png", "-o", "a.vqf")
+    assert code == 0 and "further frames" in err

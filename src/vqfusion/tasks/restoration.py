@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vqfusion.errors import UserError
 from vqfusion.modalities import MODALITIES
+from vqfusion.tasks.frames import frame_by_frame
 from vqfusion.tasks.task import ONE, Answer, Finding, Task, as_list, option, together
 from vqfusion.watch import told
 
@@ -79,10 +80,16 @@ class Restoration(Task):
         return parse_level(self.sigma)
 
     def __call__(self, system: "System | Prior", sample: "Samples", sampling: "Sampling" = ONE) -> Answer:
+        from vqfusion.data.io.animation import animation_of
+
         model: Any = system
         if model.kind == "prior":
             given = as_list(sample)
-            return together([self.restored(model, given[i], sampling.of_item(i)) for i in told(range(len(given)))])
+
+            def whole(i: int) -> Answer:
+                return frame_by_frame(given[i], lambda one: self.restored(model, one, sampling.of_item(i)))
+
+            return together([whole(i) for i in told(range(len(given)))])
         asked = [flag for flag, is_asked in self.beyond_codes.items() if is_asked]
         if asked:
             raise UserError(
@@ -90,9 +97,11 @@ class Restoration(Task):
             )
         given = as_list(sample)
         answer = self.in_codes(model, [over_white(one) for one in given], sampling)
+        moving = [animation for one in given if (animation := animation_of(one))]
+        lost = ("codes hold no further frames: the first is taken, the others are left out",) if moving else ()
         clear = any(MODALITIES[one.modality].pictured and one.extras and one.extras.alpha is not None for one in given)
         line = ("codes hold no transparency: the picture was put on white",) if clear else ()
-        return replace(answer, warnings=(*answer.warnings, *line))
+        return replace(answer, warnings=(*answer.warnings, *line, *lost))
 
     @property
     def beyond_codes(self) -> dict[str, bool]:

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
 
+from vqfusion.data.io.animation import Animation, frames_in
 from vqfusion.data.io.colour_tiff import encode_tiff, read_deep, tags_of
 from vqfusion.data.io.depth import bits_of
 from vqfusion.data.io.file import check_target, name_of, read_bytes
 from vqfusion.data.io.netpbm import encode_netpbm, read_netpbm, size_of
 from vqfusion.data.io.picture_extras import Extras, chunks_of, extras_of, notes_of, upright
-from vqfusion.data.io.picture_formats import DEPTH, READ, TRANSPARENCY, WRITTEN, Format
+from vqfusion.data.io.picture_formats import DEPTH, FRAMES, READ, TRANSPARENCY, WRITTEN, Format
 from vqfusion.data.io.png import compressed_rows, encode_png16, noted
 from vqfusion.data.io.quiet import quiet
 from vqfusion.data.io.tiff_pages import HEADS, is_colour_picture
@@ -38,7 +40,7 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
     Args:
         source: Path, `"-"` for standard input, or bytes.
         channels: 1 or 3 converts; None keeps grey as C = 1 and gives C = 3 for colour.
-        keep: Keep the colours under transparency, and give the sample `extras`.
+        keep: Keep the colours under transparency, and give the sample `extras`, among them the other frames.
 
     Returns:
         The sample.
@@ -56,13 +58,16 @@ def read_picture(source: str | Path | bytes, channels: int | None = None, keep: 
             warnings.simplefilter("ignore", UserWarning)  # damaged EXIF
             by_ourselves = _deep(data, name)
             picture = Image.open(BytesIO(data), formats=READ)
-            MEMORY.require(BYTES_PER_VALUE * picture.width * picture.height * len(picture.getbands()), name)
+            frames = frames_in(picture) if keep else 1
+            MEMORY.require(BYTES_PER_VALUE * picture.width * picture.height * len(picture.getbands()) * frames, name)
             pixels, deep = _pixels(data, picture, name) if by_ourselves is None else (by_ourselves, True)
             orientation, exif = notes_of(picture, keep)
             extras = extras_of(picture, deep, exif, orientation) if keep else None
             if extras:
                 extras = replace(extras, chunks=noted(data), tags=tags_of(data, name) if data[:4] in HEADS else None)
-            left_out = _left_out(picture, 8 if deep else bits_of(data))
+            left_out = _left_out(picture, 8 if deep else bits_of(data), whole=frames > 1 and not deep)
+            if extras and frames > 1 and not deep:
+                extras = replace(extras, animation=_animation(picture, frames))
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UserError(f"{name}: has over {limit} million pixels; make it smaller") from None
@@ -115,16 +120,11 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tupl
         raise UserError(f"{path}: a picture is [1 or 3, H, W], not {list(image.shape)}")
     if not torch.isfinite(image).all():
         raise UserError(f"{path}: the picture holds NaN or infinity")
-    image = image.detach().cpu().float().clamp(0, 1)
     form = WRITTEN[path.suffix.lower()]
-    if extras.alpha is not None and TRANSPARENCY not in form.holds:
-        image = image * extras.alpha + (1 - extras.alpha)
-    elif extras.alpha is not None:
-        image = torch.cat([image, extras.alpha])
     deep = extras.bits == 16 and DEPTH in form.holds
-    steps = 65535 if deep else 255
-    pixels = (image * steps).round_().permute(1, 2, 0).numpy().astype(np.uint16 if deep else np.uint8)
-    pixels = np.ascontiguousarray(pixels)
+    pixels = _stored(image, extras.alpha, form, deep)
+    animation = extras.animation if FRAMES in form.holds else None
+    further = [_stored(one.data, one.extras.alpha, form, deep) for one in animation.frames] if animation else []
     exif, icc = upright(extras.exif, *image.shape[1:]), extras.icc
     if form.name == "TIFF":
         content = encode_tiff(pixels, icc, extras.dpi, extras.tags)
@@ -143,7 +143,8 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tupl
             more["xmp"] = extras.xmp
         if form.name == "JPEG":
             more["comment"] = extras.comment
-        content = _encoded(pixels, path, form, {key: value for key, value in more.items() if value})
+        told = {key: value for key, value in more.items() if value} | (animation.options if animation else {})
+        content = _encoded([pixels, *further], path, form, told)
     write_bytes(path, content, force)
     gone = extras.gone(form)
     elsewhere = "; .png does" if gone and not extras.gone(WRITTEN[".png"]) else ""
@@ -151,11 +152,23 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tupl
     return (f"this format holds no {named}{elsewhere}",) if gone else ()
 
 
-def _encoded(pixels: np.ndarray, path: Path, form: Format, more: dict[str, Any]) -> bytes:
-    """Encode 8-bit pixels `[H, W, C]` in a format of Pillow."""
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    if picture.mode == "LA" and form.name != "PNG":
-        picture = picture.convert("RGBA")
+def _stored(image: Tensor, alpha: Tensor | None, form: Format, deep: bool) -> np.ndarray:
+    """Pixels `[H, W, C]` in 8 or 16 bits, alpha last, or over white where the format holds none."""
+    image = image.detach().cpu().float().clamp(0, 1)
+    if alpha is not None:
+        image = torch.cat([image, alpha]) if TRANSPARENCY in form.holds else image * alpha + (1 - alpha)
+    steps, kind = (65535, np.uint16) if deep else (255, np.uint8)
+    return np.ascontiguousarray((image * steps).round_().permute(1, 2, 0).numpy().astype(kind))
+
+
+def _encoded(frames: list[np.ndarray], path: Path, form: Format, more: dict[str, Any]) -> bytes:
+    """Encode frames of 8-bit pixels `[H, W, C]` in a format of Pillow."""
+    pictures = [Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels) for pixels in frames]
+    mode = next((one for one in ("RGBA", "LA") if any(picture.mode == one for picture in pictures)), pictures[0].mode)
+    if mode == "LA" and form.name != "PNG":
+        mode = "RGBA"
+    picture, *others = [one if one.mode == mode else one.convert(mode) for one in pictures]
+    more = more | ({"append_images": others} if others else {})
     buffer = BytesIO()
     try:
         picture.save(buffer, form.name, **form.options, **more)
@@ -164,11 +177,26 @@ def _encoded(pixels: np.ndarray, path: Path, form: Format, more: dict[str, Any])
     return buffer.getvalue()
 
 
-def _left_out(picture: Image.Image, bits: int) -> tuple[str, ...]:
-    """Warnings about content of the file that is not read; `bits` per channel are in it."""
+def _animation(picture: Image.Image, frames: int) -> Animation:
+    """Frames of an open file after the first, which are not turned."""
+    samples, durations = [], []
+    for i in range(frames):
+        picture.seek(i)
+        picture.load()  # some formats tell the duration with the pixels only
+        durations.append(float(picture.info.get("duration", 0)))
+        if i:
+            pixels = torch.from_numpy(_narrow(picture)).permute(2, 0, 1).contiguous()
+            clear = len(pixels) in (2, 4)
+            extras = Extras(alpha=pixels[-1:] if clear else None)
+            samples.append(Sample("image", pixels[: len(pixels) - clear], extras=extras))
+    return Animation(tuple(samples), tuple(durations), picture.info.get("loop"))
+
+
+def _left_out(picture: Image.Image, bits: int, whole: bool) -> tuple[str, ...]:
+    """Warnings about content of the file that is not read; `bits` per channel are in it, `whole` with all frames."""
     lines = [f"holds {bits} bits per channel, of which 8 are read; .png and .tif keep 16"] if bits > 8 else []
     frames = getattr(picture, "n_frames", 1)
-    if frames > 1:
+    if frames > 1 and not whole:
         lines.append(f"holds {frames} frames: the first is taken, the others are left out")
     if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX") and picture.mode[0] != "I":
         lines.append(f"its {picture.mode} colours were converted to RGB")

@@ -9,9 +9,11 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from torch.nn import functional
 
+from vqfusion.data.io.animation import Animation
 from vqfusion.data.io.colour_tiff import TiffTags
 from vqfusion.data.io.picture_formats import (
     DEPTH,
+    FRAMES,
     GAMMA,
     NOTES,
     PROFILE,
@@ -42,6 +44,7 @@ class Extras:
         xmp: XMP metadata.
         comment: Comment of a JPEG.
         tags: What a TIFF file says beside its pixels.
+        animation: Frames after the first.
     """
 
     alpha: Float[Tensor, "1 H W"] | None = None
@@ -54,6 +57,7 @@ class Extras:
     xmp: bytes | None = None
     comment: bytes | None = None
     tags: TiffTags | None = None
+    animation: Animation | None = None
 
     @property
     def beside_colours(self) -> tuple[str, ...]:
@@ -66,6 +70,7 @@ class Extras:
             GAMMA: bool(kinds & (COLOUR_SPACE.keys() - {b"sRGB"})),
             TEXTS: bool(kinds & set(TEXT) or self.comment),
             TAGS: bool(self.tags and self.tags.extra),
+            FRAMES: self.animation is not None,
         }
         return tuple(name for name, held in there.items() if held)
 

@@ -6,7 +6,7 @@ from typing import Any
 TRANSPARENCY, PROFILE, NOTES, GAMMA, TEXTS, DEPTH = (
     "transparency", "colour profile", "EXIF notes", "gamma or colour space", "texts", "16 bits"
 )  # fmt: skip
-TAGS = "TIFF tags"
+TAGS, FRAMES = "TIFF tags", "further frames"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Format:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-_PNG = Format("PNG", frozenset((TRANSPARENCY, PROFILE, NOTES, GAMMA, TEXTS, DEPTH)))
+_PNG = Format("PNG", frozenset((TRANSPARENCY, PROFILE, NOTES, GAMMA, TEXTS, DEPTH, FRAMES)))
 _JPEG = Format("JPEG", frozenset((PROFILE, NOTES)), {"quality": 95, "subsampling": 0})
 _PPM = Format("PPM", frozenset((DEPTH,)))
 _TIFF = Format("TIFF", frozenset((TRANSPARENCY, PROFILE, DEPTH, TAGS)))
@@ -33,7 +33,7 @@ WRITTEN = {
     ".png": _PNG,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
-    ".webp": Format("WEBP", frozenset((TRANSPARENCY, PROFILE, NOTES)), {"lossless": True}),
+    ".webp": Format("WEBP", frozenset((TRANSPARENCY, PROFILE, NOTES, FRAMES)), {"lossless": True}),
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".bmp": Format("BMP"),

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from vqfusion.data.io.animation import animation_of, with_animation
 from vqfusion.data.loudness import SPEECH, loudness
 from vqfusion.data.transforms import resample
 from vqfusion.diffusion.gaussian.noise_level import estimate_noise
@@ -225,6 +226,8 @@ class FittedSample:
         lines = [self.remark] if self.remark else []
         if self.stronger != 1.0:
             lines.append("its colours share their noise, as in a JPEG; noise was added between them first")
+        if animation := animation_of(self.sample):
+            lines.append(f"holds {len(animation.durations_ms)} frames: the first is restored")
         own = self.sample.sample_rate_hz
         if own and self.sample_rate_hz and own > self.sample_rate_hz:
             half = f"{self.sample_rate_hz / 2:g} Hz"
@@ -265,7 +268,7 @@ class FittedSample:
             made = x[0].cpu().float().expand(len(sample.data), *x.shape[2:])
             if self.backdrop is not None:
                 made = self.backdrop.removed(made, sample.extras.resized(*made.shape[1:]).alpha)
-            return replace(sample, data=made)
+            return with_animation(replace(sample, data=made), None)
         dtype = torch.float64 if sample.data.dtype == torch.float64 else torch.float32
         made = x.cpu().to(dtype).flatten(0, 1)
         offset, scale = (number.view(-1, *[1] * (made.ndim - 1)).to(dtype) for number in (self.offset, self.scale))
