@@ -3,12 +3,23 @@
 import pytest
 import torch
 
-from vqfusion.config import AudioTokenizerConfig, FusionConfig, SlotConfig, VQVAEConfig
+from vqfusion.config import (
+    AudioTokenizerConfig,
+    ChainConfig,
+    DrawConfig,
+    FusionConfig,
+    LabelTokenizerConfig,
+    SlotConfig,
+    VQVAEConfig,
+)
 from vqfusion.models.fusion.fusion import Fusion, FusionBatch, SlotFrames, SlotTokens
+from vqfusion.models.fusion.generate import slot_distribution
 from vqfusion.models.fusion.slots import stack_frames
 from vqfusion.nn.spectrogram import log_mel, mel_filters
 from vqfusion.tokenizers.audio import AudioTokenizer
 from vqfusion.train.codec.augment import vary_frames
+from vqfusion.train.fusion.draws import TokenRecord
+from vqfusion.train.fusion.held_out import HeldOut
 from vqfusion.types import Sample
 
 RATE = 8000
@@ -109,3 +120,26 @@ def test_frames_of_several_lengths_are_one_batch_with_a_mask():
     frames, mask = stack_frames([torch.ones(4, 3), torch.ones(2, 3)])
     assert frames.shape == (2, 4, 3) and mask.tolist() == [[True] * 4, [True, True, False, False]]
     assert float(frames.sum()) == 18 and stack_frames([torch.ones(4, 3)] * 2)[1] is None
+
+
+def test_names_are_validated_with_the_frames_that_the_model_is_given(fusion):
+    """Truths that are what the model answers to the frames: no answer is wrong; codes say nothing."""
+    names = ("a", "b", "c", "d")
+    chain = ChainConfig(
+        name="x",
+        tokenizers={"audio": AudioTokenizerConfig(), "label": LabelTokenizerConfig(names=names)},
+        fusion=fusion.config,
+        draws=(DrawConfig(given=("audio",), target=("label",)),),
+    )
+    generator, records = torch.Generator().manual_seed(0), []
+    fusion.eval()
+    for i in range(12):
+        frames = 3 * torch.randn(2 + 2 * (i % 3), 5, generator=generator)
+        with torch.no_grad():
+            answer = slot_distribution(fusion, "label", fusion.prefix({"audio": SlotFrames(frames[None])}, 1)).argmax(1)
+        records.append(
+            TokenRecord(str(i), ({"audio": torch.zeros(len(frames)).long(), "label": answer},), {"audio": frames})
+        )
+    assert len({int(one.slots["label"]) for one in records}) > 1
+    held_out = HeldOut(records, chain, frozenset())
+    assert held_out(fusion).values["error audio>label"] == 0

@@ -11,10 +11,10 @@ from vqfusion.config import ChainConfig, DrawConfig
 from vqfusion.data import Dataset
 from vqfusion.data.record import by_hash
 from vqfusion.errors import UserError
-from vqfusion.models.fusion.fusion import Fusion, FusionBatch, SlotTokens
+from vqfusion.models.fusion.fusion import Fusion, FusionBatch
 from vqfusion.models.fusion.generate import given_prefix, slot_distribution
+from vqfusion.models.fusion.given import stacked
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
-from vqfusion.models.fusion.slots import stack_tokens
 from vqfusion.nn.weights import save_json
 from vqfusion.train.fusion.draws import DrawSource, TokenRecord
 from vqfusion.train.fusion.views import tokenize_records
@@ -87,19 +87,20 @@ class HeldOut:
     @torch.no_grad()
     def accuracy(self, fusion: Fusion, question: _Question) -> float:
         """Share of right answers to one question."""
-        having = [one.slots for one in self.records if {*question.given, question.target} <= one.slots.keys()]
-        right = 0
+        having = [one for one in self.records if {*question.given, question.target} <= one.slots.keys()]
+        right, device = 0, fusion.sink.device
         for at in range(0, len(having[:ANSWERED]), ROWS):
             rows = having[at : min(at + ROWS, ANSWERED)]
-            given = {name: _stacked([row[name] for row in rows], fusion.sink.device) for name in question.given}
+            given = {name: stacked([_given(row, name) for row in rows]).to(device) for name in question.given}
             log_p = slot_distribution(fusion, question.target, given_prefix(fusion, given, len(rows)))
-            truth = torch.stack([row[question.target].flatten()[0] for row in rows])
+            truth = torch.stack([row.slots[question.target].flatten()[0] for row in rows])
             right += int((log_p.argmax(dim=1).cpu() == truth).sum())
         return right / max(1, min(len(having), ANSWERED))
 
 
-def _stacked(ids: list[Tensor], device: torch.device) -> SlotTokens:
-    return SlotTokens(*stack_tokens(ids)).to(device)
+def _given(record: TokenRecord, slot: str) -> Tensor:
+    """What a model is given of a record: frames where it has them, else tokens."""
+    return record.features[slot].float() if slot in record.features else record.slots[slot]
 
 
 def _as_it_is(row: DrawConfig) -> DrawConfig:
