@@ -52,6 +52,7 @@ FLOORS = {
         "deprecated",
         "fitting",
         "hub",
+        "inspect",
         "models",
         "tasks",
         "tokenizers",
@@ -227,7 +228,8 @@ KINDS = ("codec", "fusion", "latent", "restoration")
 LAZY = ["diffusion", "evaluate", "inspect", "models", "nn", "tokenizers", "train", "evaluate.baselines", "train.loop"]
 LAZY += ["models.decision", *(f"models.{name}" for name in KINDS)] + [f"train.{name}" for name in KINDS]
 LAZY += [f"diffusion.{name}" for name in ("gaussian", "masked", "posterior")]
-LAZY += [f"tokenizers.{name}" for name in ("codec", "conformance", "transform")] + ["data.audit"]
+LAZY += [f"tokenizers.{name}" for name in ("codec", "conformance", "transform")]
+LAZY += ["data.audit", "inspect.attribution"]
 
 
 @pytest.mark.parametrize("name", LAZY)

@@ -47,7 +47,7 @@ def test_pruned_lengths_give_the_answer_of_decoding_all(certainty):
             ids, _, hidden = start_tokens([(None, size)])
             out = sample_slot(made, "text:en", SlotTokens(ids), hidden, prefix, policy, generators)
             answers.append((score + float(out.log_probability), out.ids[0]))
-        assert torch.equal(found[item][0], max(answers, key=lambda one: one[0])[1])
+        assert torch.equal(found[item][0].ids, max(answers, key=lambda one: one[0])[1])
     assert calls <= 1 + 2 * 8
 
 
@@ -64,7 +64,7 @@ def test_a_length_that_is_certain_is_decoded_alone(monkeypatch):
         made.heads["text"].bias.fill_(1.0)
     monkeypatch.setattr(draws, "candidate_lengths", certain)
     found, calls = draw_slot(made, "text:en", given(made, 2), [None] * 2, [None] * 2, Sampling(), range(2))
-    assert calls == 2 and [one[0].tolist() for one in found] == [[2], [2]]
+    assert calls == 2 and [one[0].ids.tolist() for one in found] == [[2], [2]]
 
 
 def test_certain_tokens_are_revealed_together_and_others_one_by_one():

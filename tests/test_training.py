@@ -381,7 +381,7 @@ def test_inpainting_keeps_the_tokens_outside_the_hole(mini):
     tokens, _ = draw_slot(
         system.fusion, "image", given_prefix(system.fusion, {}, 1), [(ids, known)], [slot.shape], Sampling(), [0]
     )
-    assert torch.equal(tokens[0][0][known], ids[known])
+    assert torch.equal(tokens[0][0].ids[known], ids[known])
 
 
 def test_training_starts_from_a_trained_system(mini, tmp_path):

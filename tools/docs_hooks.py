@@ -51,6 +51,7 @@ PACKAGES = {
     "vqfusion.evaluate": "How good it is, beside what.",
     "vqfusion.evaluate.baselines": "Simple methods that results stand beside.",
     "vqfusion.inspect": "What a model has learned.",
+    "vqfusion.inspect.attribution": "Why a model answers as it does.",
     "vqfusion.nn": "Parts of networks.",
     "vqfusion.data": "Raw files to samples and back.",
     "vqfusion.data.audit": "What is wrong with a data set.",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vqfusion.errors import UserError as UserError
     from vqfusion.fitting import fit as fit
     from vqfusion.hub import load as load
+    from vqfusion.inspect.attribution.explaining import explain as explain
     from vqfusion.models.fusion.likelihood import Likelihood as Likelihood
     from vqfusion.models.fusion.system import System as System
     from vqfusion.models.latent.diffusion_model import DiffusionModel as DiffusionModel
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 PUBLIC = {
     "load": "hub",
     "fit": "fitting",
+    "explain": "inspect.attribution.explaining",
     "UserError": "errors",
     "Sample": "types",
     "Tokens": "types",

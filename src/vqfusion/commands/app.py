@@ -9,6 +9,7 @@ from vqfusion.commands.codec import decode, encode
 from vqfusion.commands.compress import compress
 from vqfusion.commands.data import data_app
 from vqfusion.commands.demo import demo
+from vqfusion.commands.explain import explain
 from vqfusion.commands.export import export
 from vqfusion.commands.inspect import inspect
 from vqfusion.commands.look import doctor
@@ -33,6 +34,7 @@ OTHER_VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "runs": runs,
     "inspect": inspect,
+    "explain": explain,
     "compress": compress,
     "export": export,
     "eval": evaluate,

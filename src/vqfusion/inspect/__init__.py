@@ -1,4 +1,4 @@
-"""Inspection of trained models: codebook health, and atlases of what codes decode to."""
+"""Inspection of trained models: codebooks, atlases of codes, why they answer as they do, and nearest training items."""
 
 from vqfusion.lazy import public
 
@@ -6,4 +6,5 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     atlases="atlas words",
     codebook="CodebookHealth measure_codebook",
+    training_items="Nearest nearest",
 )

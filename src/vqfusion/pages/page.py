@@ -170,16 +170,16 @@ def chart(
     said: str,
     best: float | None = None,
 ) -> Markup:
-    """Curves over steps, in 1000 x 200.
+    """Curves, in 1000 x 200.
 
     Args:
         title: What is drawn.
         now: Its last value, in words.
-        lines: Of each curve the `name`, the class `kind` ("first" or "second"), its `path` and that of its `dots`.
+        lines: Of each curve the `name`, the class `kind` ("first" to "third"), its `path` and that of its `dots`.
         low: Value at the lower edge.
         high: Value at the upper edge.
-        left: Step at the left edge.
-        right: Step at the right edge.
+        left: Step or share at the left edge.
+        right: Step or share at the right edge.
         said: Description for those who do not see it.
         best: Place of the best step; None marks none.
 
@@ -222,6 +222,11 @@ def recording(data: bytes, said: str) -> Markup:
 def histogram(heights: Sequence[float], caption: str) -> Markup:
     """Bars with heights from 0 to 60."""
     return _part("histogram", heights, caption)
+
+
+def coloured(pieces: Iterable[tuple[str, str, str]]) -> Markup:
+    """Text in pieces, each with the colour of its background as CSS and a value that is shown under the pointer."""
+    return _part("coloured", list(pieces))
 
 
 def isolated(text: str) -> Markup:

@@ -23,11 +23,15 @@ class Sampled:
         ids: Tokens `[B, N]`.
         log_probability: Sum of the log probabilities of the drawn tokens of each item `[B]`.
         nfe: Number of denoiser evaluations.
+        steps: The step at which each token was fixed, from 1; 0 where it was known `[B, N]`.
+        log_p: Log probability of each token when it was fixed; 0 where it was known `[B, N]`.
     """
 
     ids: Tensor
     log_probability: Tensor
     nfe: int
+    steps: Tensor
+    log_p: Tensor
 
 
 @torch.no_grad()
@@ -71,6 +75,7 @@ def sample_masked(
     total = hidden.sum(dim=1)
     steps = max(1, min(steps, int(total.max()) if len(total) else 1))
     log_probability = torch.zeros(len(ids), dtype=torch.float64)
+    fixed_at, fixed_with = torch.zeros_like(ids), torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
     nfe = 0
     for step in told(range(steps)):
         if not hidden.any():
@@ -96,7 +101,8 @@ def sample_masked(
             chosen = score.topk(count).indices.to(places.device)
             ids[i, places[chosen]] = drawn[chosen]
             hidden[i, places[chosen]] = False
+            fixed_at[i, places[chosen]], fixed_with[i, places[chosen]] = step + 1, log_p[chosen]
             log_probability[i] += float(log_p[chosen].sum())
             if floor is not None and log_probability[i] < floor[i]:
                 hidden[i] = False
-    return Sampled(ids, log_probability, nfe)
+    return Sampled(ids, log_probability, nfe, fixed_at, fixed_with)

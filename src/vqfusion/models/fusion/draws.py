@@ -1,6 +1,7 @@
 """Sampling of one slot for a batch of items: generators, candidate lengths, fixed tokens."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,6 +18,21 @@ LENGTHS_TRIED = 6  # most candidate lengths of greedy decoding: the length beam 
 Fixed = tuple[Tensor, Tensor] | None  # ids of an item, and mask that is True for known tokens
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Tokens of one sample.
+
+    Attributes:
+        ids: The tokens `[*grid]`.
+        steps: The step at which each was fixed, from 1; 0 where it was known.
+        log_p: Log probability of each when it was fixed; 0 where it was known.
+    """
+
+    ids: Tensor
+    steps: Tensor
+    log_p: Tensor
+
+
 def draw_slot(
     fusion: Fusion,
     target: str,
@@ -25,7 +41,7 @@ def draw_slot(
     shapes: Sequence[tuple[int, ...] | None],
     sampling: Sampling,
     indices: Sequence[int],
-) -> tuple[list[list[Tensor]], int]:
+) -> tuple[list[list[Drawn]], int]:
     """Draw samples of a slot for a batch of items.
 
     Greedy decoding wants the text and length of the largest joint probability. A text is at most as probable as its
@@ -42,7 +58,7 @@ def draw_slot(
         indices: Numbers of the items, from which their seeds follow.
 
     Returns:
-        Token grids `[item][k]`, and the number of network evaluations.
+        Tokens `[item][k]`, and the number of network evaluations.
     """
     slot, k = check_slot(target, fusion.config.slots), sampling.samples
     policy, device = Policy.of(sampling, slot), fusion.sink.device
@@ -54,7 +70,7 @@ def draw_slot(
         lengths, scores = [[one] for one in known for _ in range(k)], torch.zeros(len(generators), 1)
     else:
         lengths, scores = candidate_lengths(fusion, target, wide, policy, starts, generators)
-    best: list[Tensor] = [torch.empty(0)] * len(starts)
+    best: dict[int, Drawn] = {}
     bounds = torch.full((len(starts),), -torch.inf, dtype=torch.float64)
     calls = 0 if known else 1
     for tried in (slice(0, 1), slice(1, None)):  # the most probable length, then those that can still do better
@@ -70,11 +86,12 @@ def draw_slot(
         many = [generators[row] for row, _ in rows]
         out = sample_slot(fusion, target, tokens, hidden.to(device), part, policy, many, bounds[items] - own)
         calls += out.nfe
-        for (row, i), grid, score in zip(rows, out.ids.cpu(), (out.log_probability + own).tolist(), strict=True):
-            if score > bounds[row] or not best[row].numel():
+        grids = zip(out.ids.cpu(), out.steps.cpu(), out.log_p.cpu(), strict=True)
+        for (row, i), made, score in zip(rows, grids, (out.log_probability + own).tolist(), strict=True):
+            if score > bounds[row] or row not in best:
                 bounds[row] = score
-                best[row] = grid[: lengths[row][i][0]] if slot.variable else grid
-    return [best[i * k : (i + 1) * k] for i in range(len(indices))], calls
+                best[row] = Drawn(*(one[: lengths[row][i][0]] if slot.variable else one for one in made))
+    return [[best[i * k + j] for j in range(k)] for i in range(len(indices))], calls
 
 
 def seeded_generators(sampling: Sampling, indices: Sequence[int]) -> list[torch.Generator]:

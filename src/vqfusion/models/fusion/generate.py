@@ -90,7 +90,7 @@ def sample_slot(
         floor: Log probability below which an item is left unfinished.
 
     Returns:
-        Ids in the shape of `start.ids`, and the number of network evaluations.
+        Ids, steps and log probabilities in the shape of `start.ids`, and the number of network evaluations.
     """
     denoiser = slot_denoiser(fusion, slot, start.mask, prefix)
     if policy.guidance_scale != 1.0:
@@ -109,7 +109,8 @@ def sample_slot(
         floor,
     )
     nfe = out.nfe * (1 if policy.guidance_scale == 1.0 else 2)
-    return Sampled(out.ids.reshape(start.ids.shape), out.log_probability, nfe)
+    ids, steps, log_p = (one.reshape(start.ids.shape) for one in (out.ids, out.steps, out.log_p))
+    return Sampled(ids, out.log_probability, nfe, steps, log_p)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Slot names, and the mapping from token grids to positions of the transformer."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,11 @@ def asked_slot(name: str, config: ChainConfig) -> SlotConfig:
         known = ", ".join(sorted(one for one in asked if not one.startswith("length")))
         raise UserError(f"this model was given {name} in training and never asked for it; it learned to give {known}")
     return slot
+
+
+def calibrated(config: SlotConfig, given: Iterable[str]) -> float:
+    """Temperature of a slot that was calibrated for the given ones: of several, the largest."""
+    return max((config.calibration.get(SlotName.parse(slot).modality, 1.0) for slot in given), default=1.0)
 
 
 def length_slot(name: str) -> str:

@@ -22,7 +22,7 @@ from vqfusion.models.fusion.likelihood import Likelihood
 from vqfusion.models.fusion.pieces import Pieces, cut_given
 from vqfusion.models.fusion.pretrained import Parts, load_parts, save_parts
 from vqfusion.models.fusion.slot_tokenizers import SlotTokenizers
-from vqfusion.models.fusion.slots import SlotName, asked_slot, check_slot, stack_tokens
+from vqfusion.models.fusion.slots import SlotName, asked_slot, calibrated, check_slot, stack_tokens
 from vqfusion.models.fusion.taught import Taught
 from vqfusion.models.sampling import Distribution, Generated, Sampling
 from vqfusion.nn.pretrained import Pretrained, Stored
@@ -154,8 +154,8 @@ class System(Pretrained):
             part = range(at, min(count, at + max(1, ROWS // sampling.samples)))
             prefix = self._prefix({name: [ids[i] for i in part] for name, ids in items.items()}, len(part))
             starts, shapes = [fixed[i] for i in part], [sizes[i] for i in part]
-            ids, calls = draw_slot(self.fusion, target, prefix, starts, shapes, sampling, part)
-            rows += [[self.tokenizers.decode(target, one) for one in answers] for answers in ids]
+            drawn, calls = draw_slot(self.fusion, target, prefix, starts, shapes, sampling, part)
+            rows += [[self.tokenizers.decode(target, one.ids) for one in answers] for answers in drawn]
             nfe = max(nfe, calls)
         return Generated(target, rows, nfe, time.perf_counter() - started)
 
@@ -183,9 +183,9 @@ class System(Pretrained):
             Probabilities by name, for each item. Those of an item that is longer than its slot are the logarithmic
             opinion pool of its pieces (Genest, Zidek, 1986): the weighted mean of their log probabilities, normalised.
         """
-        names, fitted = self.labels(target), self.config.fusion.slots[target].calibration
+        names = self.labels(target)
         if temperature is None:
-            temperature = max((fitted.get(SlotName.parse(slot).modality, 1.0) for slot in given), default=1.0)
+            temperature = calibrated(self.config.fusion.slots[target], given)
         pieces = cut_given(self.tokenizers, given)
         items, count = encode_given(self.tokenizers, pieces.given if pieces else given, None)
         rows = []
