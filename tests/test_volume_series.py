@@ -294,6 +294,26 @@ def test_edf_is_read_in_its_units():
     assert read("b.edf").data.shape == (1, 12)
 
 
+def test_what_another_format_does_not_hold_of_a_volume_or_series_is_told():
+    placed = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([1.0, 2, 3, 1]))
+    placed.to_filename("a.nii")
+    sample = read("a.nii")
+    assert write(sample, "b.nii.gz") == ()
+    assert write(sample, "b.npy") == ("this format holds no spacing, affine and header; .nii.gz does",)
+    assert write(sample, "b.tif") == ("this format holds no affine and header; .nii.gz does",)
+    assert write(sample, "b.npz") == ("this format holds no header; .nii.gz does",)
+    np.savez("c.npz", data=np.zeros((2, 3, 4)), spacing_mm=[1.0, 2, 3], mask=np.ones(3))
+    assert write(read("c.npz"), "d.nii") == ("this format holds no array mask; .npz does",)
+    np.save("e.npy", np.zeros((2, 3, 4)))
+    assert write(read("e.npy"), "f.nii") == write(read("e.npy"), "f.tif") == ()
+    Path("a.csv").write_text("time,a,note\n" + "".join(f"{i},{i % 3},x\n" for i in range(9)))
+    lost = "this format holds no rate, channel names, time stamps and columns of text; .csv does"
+    assert write(read("a.csv"), "g.npy") == (lost,)
+    assert write(read("a.csv"), "g.npz") == ("this format holds no columns of text; .csv does",)
+    assert write(read("a.csv"), "g.csv") == ()
+    assert write(Sample("series", torch.zeros(1, 9)), "h.npy") == ()
+
+
 def test_edf_is_written_back_with_its_header_and_only_what_changed():
     whole = edf(["Fp1", "EDF Annotations", "Fp2"], [4, 7, 4], kind="EDF+C")
     Path("a.edf").write_bytes(whole + b"more than its records")

@@ -5,7 +5,7 @@ import re
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -166,6 +166,12 @@ def read_bytes(source: str | Path | bytes) -> bytes:
     if len(data) > MAX_BYTES:
         raise UserError(f"{name_of(source)}: is over 1 GiB; cut it into parts")
     return data
+
+
+def holds_none_of(gone: Sequence[str], elsewhere: str) -> tuple[str, ...]:
+    """A line that a written format does not hold these things, and which suffix does; none where nothing is gone."""
+    named = " and ".join(part for part in (", ".join(gone[:-1]), *gone[-1:]) if part)
+    return (f"this format holds no {named}{elsewhere and f'; {elsewhere} does'}",) if gone else ()
 
 
 def check_target(path: str | Path, suffixes: tuple[str, ...], force: bool) -> Path:

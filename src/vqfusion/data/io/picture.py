@@ -14,7 +14,7 @@ from torch import Tensor
 from vqfusion.data.io.animation import Animation, frames_in
 from vqfusion.data.io.colour_tiff import encode_tiff, read_deep, tags_of
 from vqfusion.data.io.depth import bits_of
-from vqfusion.data.io.file import check_target, name_of, read_bytes
+from vqfusion.data.io.file import check_target, holds_none_of, name_of, read_bytes
 from vqfusion.data.io.netpbm import encode_netpbm, read_netpbm, size_of
 from vqfusion.data.io.picture_extras import Extras, chunks_of, extras_of, notes_of, upright
 from vqfusion.data.io.picture_formats import DEPTH, FRAMES, READ, TRANSPARENCY, WRITTEN, Format
@@ -147,9 +147,7 @@ def write_picture(sample: Sample, path: str | Path, force: bool = False) -> tupl
         content = _encoded([pixels, *further], path, form, told)
     write_bytes(path, content, force)
     gone = extras.gone(form)
-    elsewhere = "; .png does" if gone and not extras.gone(WRITTEN[".png"]) else ""
-    named = " and ".join(part for part in (", ".join(gone[:-1]), *gone[-1:]) if part)
-    return (f"this format holds no {named}{elsewhere}",) if gone else ()
+    return holds_none_of(gone, ".png" if gone and not extras.gone(WRITTEN[".png"]) else "")
 
 
 def _stored(image: Tensor, alpha: Tensor | None, form: Format, deep: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from vqfusion.data.io.arrays import StoredArray, load_arrays, saved_array, saved_arrays
 from vqfusion.data.io.column import FILL
 from vqfusion.data.io.edf import StoredEdf, read_edf
-from vqfusion.data.io.file import check_target, name_of, read_bytes, suffix_of
+from vqfusion.data.io.file import check_target, holds_none_of, name_of, read_bytes, suffix_of
 from vqfusion.data.io.stand_in import stand_ins
 from vqfusion.data.io.stored import Stored
 from vqfusion.data.io.table import Table, new_table, read_table
@@ -106,21 +106,35 @@ def write_series(sample: Sample, path: str | Path, force: bool = False) -> tuple
         rate, places = sample.rate_hz, range(values.shape[1])
         times = [f"{i / rate:.12g}" if rate else str(i) for i in places]
         write_bytes(path, new_table(times, "time_s" if rate else COUNT_NAME, names, values), force)
-        return ()
+        return _gone(sample, ".csv")
     if isinstance(known, Stored):
         values = known.stored(values)
     if array and array.shape == values.shape[1:]:
         values = values[0]
     if suffix_of(path) == ".npy":
         write_bytes(path, saved_array(values), force)
-        return ()
+        return _gone(sample, ".npy")
     others: dict[str, np.ndarray] = {"channel_names": np.array(names)}
     others |= {"rate_hz": np.array(sample.rate_hz)} if sample.rate_hz else {}
     others |= {"time": table.stamps()} if table else {}
     if array and array.is_archive:
         others = array.others
     write_bytes(path, saved_arrays({array.key if array else "data": values} | others), force)
-    return ()
+    return _gone(sample, ".npz")
+
+
+def _gone(sample: Sample, suffix: str) -> tuple[str, ...]:
+    """A line about what the original file held and one with this suffix does not."""
+    known, gone = sample.extras, []
+    if suffix == ".npy":
+        gone += ["rate"] if sample.rate_hz else []
+        gone += ["channel names"] if sample.channel_names else []
+    if isinstance(known, Table):
+        gone += ["time stamps"] if suffix == ".npy" else []
+        gone += ["columns of text"] if len(known.lines[known.rows[0]][0]) > len(known.columns) + 1 else []
+    if isinstance(known, StoredArray) and suffix != ".npz":
+        gone += [f"array {name}" for name in known.others]
+    return holds_none_of(gone, ".csv" if isinstance(known, Table) else ".npz")
 
 
 def _write_from_edf(sample: Sample, path: Path, force: bool, known: StoredEdf) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vqfusion.data.io.arrays import StoredArray, load_arrays, saved_array, saved_arrays
-from vqfusion.data.io.file import check_target, name_of, read_bytes, suffix_of
+from vqfusion.data.io.file import check_target, holds_none_of, name_of, read_bytes, suffix_of
 from vqfusion.data.io.nifti import StoredNifti, new_nifti, read_nifti
 from vqfusion.data.io.shape import MAX_VOXELS, check_volume_shape
 from vqfusion.data.io.stored import Stored
@@ -57,7 +57,7 @@ def read_volume(source: str | Path | bytes, keep: bool = False) -> Sample:
     return Sample("volume", torch.from_numpy(voxels), extras=stored, **more)
 
 
-def write_volume(sample: Sample, path: str | Path, force: bool = False) -> None:
+def write_volume(sample: Sample, path: str | Path, force: bool = False) -> tuple[str, ...]:
     """Write a volume `[F, D, H, W]`: .nii.gz .nii .tif with voxel positions, .npz with all metadata, .npy values only.
 
     A volume from a file is written in the type of that file, rounded and clipped for integers, and to the same format
@@ -68,6 +68,9 @@ def write_volume(sample: Sample, path: str | Path, force: bool = False) -> None:
         sample: The sample.
         path: File to write.
         force: Overwrite an existing file.
+
+    Returns:
+        One line for what the format cannot hold.
 
     Raises:
         UserError: The file exists and `force` is not set, another suffix, NaN where the file had none, no voxels, or a
@@ -87,21 +90,41 @@ def write_volume(sample: Sample, path: str | Path, force: bool = False) -> None:
     if suffix in (".nii", ".nii.gz"):
         nifti = known if isinstance(known, StoredNifti) else None
         content = nifti.to_bytes(values, sample) if nifti else new_nifti(_kept(values, known), sample)
-        return write_bytes(path, gzip.compress(content, mtime=0) if suffix == ".nii.gz" else content, force)
+        write_bytes(path, gzip.compress(content, mtime=0) if suffix == ".nii.gz" else content, force)
+        return _gone(sample, known, suffix)
     if suffix in (".tif", ".tiff"):
         tiff = known if isinstance(known, StoredTiff) else None
         content = tiff.to_bytes(values) if tiff else new_tiff(_kept(values, known), sample.spacing_mm)
-        return write_bytes(path, content, force)
+        write_bytes(path, content, force)
+        return _gone(sample, known, suffix)
     voxels = _kept(values, known)
     voxels = voxels if len(voxels) > 1 else voxels[0]
     if suffix == ".npy":
-        return write_bytes(path, saved_array(voxels), force)
+        write_bytes(path, saved_array(voxels), force)
+        return _gone(sample, known, suffix)
     places: dict[str, Any] = {"spacing_mm": sample.spacing_mm, "affine": sample.affine}
     others = {key: np.array(value) for key, value in places.items() if value is not None}
     key = "data"
     if isinstance(known, StoredArray) and known.is_archive:
         key, others = known.key, known.others | (others if known.shape != voxels.shape else {})
     write_bytes(path, saved_arrays({key: voxels} | others), force)
+    return _gone(sample, known, suffix)
+
+
+def _gone(sample: Sample, known: Stored | None, suffix: str) -> tuple[str, ...]:
+    """A line about what the original file held and one with this suffix does not."""
+    own, gone = {StoredNifti: ".nii.gz", StoredTiff: ".tif"}.get(type(known), ".npz"), []
+    if suffix == ".npy" and sample.spacing_mm:
+        gone.append("spacing")
+    if suffix in (".npy", ".tif", ".tiff") and sample.affine:
+        gone.append("affine")
+    if isinstance(known, StoredNifti) and suffix not in (".nii", ".nii.gz"):
+        gone.append("header")
+    if isinstance(known, StoredTiff) and suffix not in (".tif", ".tiff"):
+        gone += ["TIFF tags"] if known.known or known.options.get("extratags") else []
+    if isinstance(known, StoredArray) and suffix != ".npz":
+        gone += [f"array {name}" for name in known.others if name not in ("spacing_mm", "affine")]
+    return holds_none_of(gone, own)
 
 
 def _kept(values: np.ndarray, known: Stored | None) -> np.ndarray:
