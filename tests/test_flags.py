@@ -83,6 +83,7 @@ FLAGS = {
         "--seed",
         "--split",
     ],
+    "open": ["--device", "--limit", "--model", "--runs"],
     "serve": [
         "--device",
         "--host",
@@ -91,6 +92,7 @@ FLAGS = {
         "--open",
         "--port",
         "--quiet",
+        "--runs",
         "--token",
         "--workers",
     ],

@@ -16,7 +16,7 @@ from vqfusion.commands.look import doctor
 from vqfusion.commands.measure import evaluate
 from vqfusion.commands.models import models
 from vqfusion.commands.runs import runs
-from vqfusion.commands.serve import mcp, serve
+from vqfusion.commands.serve import mcp, open_page, serve
 from vqfusion.commands.train.train import train
 from vqfusion.commands.verbs import add_verbs
 
@@ -38,6 +38,7 @@ OTHER_VERBS: dict[str, Callable[..., None]] = {
     "compress": compress,
     "export": export,
     "eval": evaluate,
+    "open": open_page,
     "serve": serve,
     "mcp": mcp,
     "doctor": doctor,

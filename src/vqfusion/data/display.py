@@ -18,8 +18,14 @@ MOST_POINTS, MOST_CURVES = 1000, 8
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f")
 
 
-def html_of(sample: Sample) -> str:
-    """One sample: a picture, a player, the middle slices of a volume, the curves of a series, or the text."""
+def html_of(sample: Sample, lower: Sample | None = None, upper: Sample | None = None) -> str:
+    """One sample: a picture, a player, the middle slices of a volume, the curves of a series, or the text.
+
+    Args:
+        sample: The sample.
+        lower: Lower ends of the intervals of its values; curves are drawn over the band between them.
+        upper: Upper ends.
+    """
     kind = MODALITIES.get(sample.modality)
     if kind is None or not kind.rank or not sample.data.numel():
         return f"<pre>{html.escape(str(sample.data))}</pre>"
@@ -27,7 +33,7 @@ def html_of(sample: Sample) -> str:
         return _image(png_of(sample) or b"", f"{sample.data.shape[2]} x {sample.data.shape[1]}")
     if kind.heard:
         return _player(sample)
-    return _slices(sample.data) if kind.rank == 3 else _curves(sample)
+    return _slices(sample.data) if kind.rank == 3 else _curves(sample, lower, upper)
 
 
 def png_of(sample: Sample) -> bytes | None:
@@ -95,23 +101,48 @@ def _slices(volume: Tensor) -> str:
     return f'<div style="display:flex;gap:4px">{images}</div>'
 
 
-def _curves(sample: Sample) -> str:
+def _curves(sample: Sample, lower: Sample | None, upper: Sample | None) -> str:
     parts = []
-    for row, channel in enumerate(sample.data[:MOST_CURVES].detach().double().cpu().numpy()):
-        known = channel[np.isfinite(channel)]
-        if not known.size:
+    for row, channel in enumerate(_channels(sample)):
+        ends = [end for end in (lower, upper) if end is not None and end.data.shape == sample.data.shape]
+        band = [_channels(end)[row] for end in ends]
+        known = np.concatenate([one[np.isfinite(one)] for one in (channel, *band)])
+        if not np.isfinite(channel).any():
             continue
         low, high = float(known.min()), float(known.max())
         places = np.unique(np.linspace(0, len(channel) - 1, min(MOST_POINTS, len(channel))).astype(int))
         x = places / max(1, len(channel) - 1) * WIDTH
-        y = HEIGHT - (channel[places] - low) / max(high - low, 1e-300) * HEIGHT
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True) if np.isfinite(b))
+        ys = [HEIGHT - (one[places] - low) / max(high - low, 1e-300) * HEIGHT for one in (channel, *band)]
+        lines = [
+            f'<polyline fill="none" stroke-linecap="round" stroke="{COLOURS[row]}" points="{points}"/>'
+            for points in _pieces(x, ys[0])
+        ]
+        if len(band) == 2:
+            finite = np.isfinite(ys[1]) & np.isfinite(ys[2])
+            wide = np.pad(finite & (ys[1] != ys[2]), 1)
+            uncertain = finite & (wide[1:-1] | wide[:-2] | wide[2:])  # up to the known values beside a gap
+            edges = [_pieces(x, np.where(uncertain, one, np.nan)) for one in ys[1:]]
+            for under, over in zip(*edges, strict=True):
+                around = " ".join([under, *reversed(over.split())])
+                lines.insert(0, f'<polygon fill="{COLOURS[row]}" fill-opacity="0.25" points="{around}"/>')
         name = sample.channel_names[row] if sample.channel_names else f"channel {row + 1}"
-        line = f'<polyline fill="none" stroke="{COLOURS[row]}" points="{points}"/>'
         box = f'viewBox="-4 -4 {WIDTH + 8} {HEIGHT + 8}" width="{WIDTH}" height="{HEIGHT}"'
-        parts.append(f"<div>{html.escape(name)}: {low:.6g} to {high:.6g}</div><svg {box}>{line}</svg>")
+        parts.append(f"<div>{html.escape(name)}: {low:.6g} to {high:.6g}</div><svg {box}>{''.join(lines)}</svg>")
     left = sample.data.shape[0] - MOST_CURVES
     return "".join(parts) + (f"<div>and {left} more channels</div>" if left > 0 else "")
+
+
+def _channels(sample: Sample) -> np.ndarray:
+    values: np.ndarray = sample.data[:MOST_CURVES].detach().double().cpu().numpy()
+    return values
+
+
+def _pieces(x: np.ndarray, y: np.ndarray) -> list[str]:
+    """Points "x,y" of every run of finite values; a lone one is there twice, so that it is drawn."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], np.isfinite(y).astype(int), [0]])))
+    points = [f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)]
+    runs = [points[i:j] for i, j in zip(ends[::2], ends[1::2], strict=True)]
+    return [" ".join(run if len(run) > 1 else 2 * run) for run in runs]
 
 
 def _base64(data: bytes) -> str:

@@ -15,6 +15,7 @@ from vqfusion.modalities import MODALITIES
 from vqfusion.web.body import read_body, wanted
 from vqfusion.web.functions import Function, functions
 from vqfusion.web.guard import Guard
+from vqfusion.web.media import media_type
 from vqfusion.web.openai import router
 from vqfusion.web.page import docs_page, function_page, static
 from vqfusion.web.refusal import FAULT, Refusal, refusal_of
@@ -136,6 +137,24 @@ def _add_others(app: FastAPI) -> None:
             for name, row in MODALITIES.items()
         }
         return {"functions": [one.said() for one in functions().values()], "modalities": kinds}
+
+    @app.get("/v1/trainings", tags=["server"], summary="The trainings that this server shows")
+    def trainings(request: Request) -> dict[str, Any]:
+        return {"trainings": request.app.state.service.shown.trainings()}
+
+    @app.get("/v1/trainings/{name}", tags=["server"], summary="A training of the list, with its curves as HTML")
+    def training(request: Request, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = request.app.state.service.shown.training(name)
+        return found
+
+    @app.get("/v1/opened", include_in_schema=False)
+    async def opened(request: Request) -> dict[str, Any]:
+        return {"files": [path.name for path in request.app.state.service.shown.files]}
+
+    @app.get("/v1/opened/{number}", include_in_schema=False)
+    def opened_file(request: Request, number: int) -> Response:
+        name, data = request.app.state.service.shown.content(number)
+        return Response(data, media_type=media_type(name), headers={"Cache-Control": "no-store"})
 
     @app.delete("/v1/jobs/{job}", tags=["server"], summary="End a job, by the name in its first event")
     async def end(request: Request, job: str) -> dict[str, bool]:

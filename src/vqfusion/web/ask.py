@@ -121,7 +121,8 @@ def _ask(asked: Asked, shelf: Shelf, bounds: Bounds, suffix: str, folder: Path) 
         row["warnings"] = list(dict.fromkeys([*note, *row.get("warnings", ())]))
         if asked.preview:
             row["before"] = html_of(samples[i]) if i < len(samples) else ""
-            row["after"] = [html_of(one) for one in answer.samples[i]] if answer.samples else []
+            ends = (answer.findings[i].lower, answer.findings[i].upper) if answer.findings else ()
+            row["after"] = [html_of(one, *ends) for one in answer.samples[i]] if answer.samples else []
         done.items.append(row)
         done.files.extend(files)
     return done

@@ -17,6 +17,7 @@ from vqfusion.errors import UserError
 from vqfusion.web.app import application
 from vqfusion.web.bounds import Bounds
 from vqfusion.web.service import Service
+from vqfusion.web.shown import Shown
 
 HEAD_S = 20  # seconds in which the head of a request must have arrived
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -31,6 +32,7 @@ class Listening:
         port: Port; 0 takes a free one.
         token: What clients must show; None: nothing on this machine, a new one elsewhere.
         models: Further models, see `Shelf`.
+        shown: Trainings and files that the page shows.
         device: Device of the models.
         workers: Requests that are computed at once.
         bounds: The limits.
@@ -42,6 +44,7 @@ class Listening:
     port: int = 8000
     token: str | None = None
     models: list[str] = field(default_factory=list)
+    shown: Shown = Shown()
     device: str | None = None
     workers: int = 1
     bounds: Bounds = Bounds()
@@ -57,7 +60,7 @@ def serve(listening: Listening) -> None:
     """
     own = is_own(listening.host)
     token = listening.token or (None if own else secrets.token_urlsafe(24))
-    service = Service.of(listening.models, listening.device, listening.bounds, listening.workers)
+    service = Service.of(listening.models, listening.device, listening.bounds, listening.workers, listening.shown)
     app = application(service, OWN_NAMES if own else None, token, listening.log)
     place = bound(listening.host, listening.port)
     port = place.getsockname()[1]

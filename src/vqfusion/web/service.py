@@ -16,6 +16,7 @@ from vqfusion.web.jobs import Job, Jobs
 from vqfusion.web.metrics import Metrics
 from vqfusion.web.refusal import FAULT, Refusal, refusal_of
 from vqfusion.web.shelf import Shelf
+from vqfusion.web.shown import Shown
 
 LISTENS_S = 0.5  # how often it is looked whether the client is still there
 
@@ -28,13 +29,18 @@ class Service:
     jobs: Jobs
     bounds: Bounds
     metrics: Metrics
+    shown: Shown = Shown()
 
     @classmethod
-    def of(cls, models: list[str], device: str | None, bounds: Bounds, workers: int) -> "Service":
+    def of(
+        cls, models: list[str], device: str | None, bounds: Bounds, workers: int, shown: Shown | None = None
+    ) -> "Service":
         """The parts, from what is said on the command line."""
+        shown = shown or Shown()
+        shown.check(bounds)
         shelf = Shelf(models, device, bounds.memory)
         metrics = Metrics(shelf.resident)
-        return cls(shelf, Jobs(bounds, workers, metrics), bounds, metrics)
+        return cls(shelf, Jobs(bounds, workers, metrics), bounds, metrics, shown)
 
     def submit(self, asked: Asked, suffix: str = "") -> Job:
         """Put a request in the queue."""

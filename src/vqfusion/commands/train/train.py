@@ -31,7 +31,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train tokenizers and model, a prior, or a diffusion of latents, from raw data; goes on where it was stopped."""
-    started = time.monotonic()
+    started = time.monotonic() - time.process_time()  # at least so long ago the command began
     from rich.console import Console
 
     from vqfusion.commands.train.training import is_first_process

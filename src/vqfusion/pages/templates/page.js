@@ -34,6 +34,7 @@ function speak(language) {
   $("language").value = language;
   for (const one of document.querySelectorAll("[data-word]")) one.textContent = say(one.dataset.word);
   if (state.given) offer();
+  if (state.trainings) listTrainings(JSON.parse(state.trainings));
 }
 
 // ---- what is given
@@ -96,10 +97,13 @@ function choose(task) {
   if (task.schema.properties.interval) {
     const box = make("input", { type: "checkbox", id: "bars" });
     box.addEventListener("change", () => { $("option-interval").value = box.checked ? "0.9" : ""; lines(); });
+    const row = state.table.modalities[state.given.kinds[0]];
+    box.checked = Boolean(task.schema.properties.mask) && row.rank === 1 && !row.heard; // what fills the gaps of a series is uncertain
     easy.push(make("label", { htmlFor: "bars" }, box, ` ${say("bars")}`));
   }
   $("easy").replaceChildren(...easy);
   $("options").replaceChildren(...all);
+  if ($("bars")?.checked) $("option-interval").value = "0.9";
   lines();
 }
 const picturesOnly = () => state.given.kinds.every((kind) => state.table.modalities[kind].pictured);
@@ -368,6 +372,44 @@ function uncertainty(lower, upper) {
   return canvas;
 }
 
+// ---- trainings, which are only looked at
+
+const AGAIN_MS = 15000;
+let watching = null;
+
+function listTrainings(rows) {
+  const label = (row) => say("run_step", { state: say(`run_${row.state}`), step: row.step.toLocaleString("en"), steps: row.steps.toLocaleString("en") });
+  $("trainings").hidden = !rows.length;
+  $("runs").replaceChildren(...rows.map((row) => {
+    const radio = make("input", { type: "radio", name: "training", value: row.name, checked: row.name === watching });
+    radio.addEventListener("change", () => { watching = row.name; look(); });
+    return make("label", {}, radio, make("span", {}, make("b", { textContent: row.name }), make("small", { textContent: label(row) })));
+  }));
+}
+
+async function look() {
+  try {
+    const list = (await (await ask("v1/trainings")).json()).trainings;
+    const shown = watching === null ? null : await (await ask(`v1/trainings/${encodeURIComponent(watching)}`)).json();
+    if (JSON.stringify(list) !== state.trainings) listTrainings(list);
+    state.trainings = JSON.stringify(list);
+    if (shown?.html) $("training").replaceChildren(drawn(shown.html));
+    clearTimeout(state.again);
+    if (list.some((row) => row.state === "training")) state.again = setTimeout(look, AGAIN_MS);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // a server that has ended is told where it is asked for work
+  }
+}
+
+// files that the server was started with are given already
+async function opened() {
+  const { files } = await (await ask("v1/opened")).json();
+  return Promise.all(files.map(async (name, i) => {
+    const blob = await (await ask(`v1/opened/${i}`)).blob();
+    return new File([blob], name, { type: blob.type });
+  }));
+}
+
 // ---- begin
 
 async function begin() {
@@ -400,6 +442,8 @@ async function begin() {
     return;
   }
   speak(localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en"));
+  giveAll(await opened());
+  await look();
   document.body.dataset.ready = "true";
 }
 begin();
