@@ -1,6 +1,7 @@
 """`inspect`: the codebooks of a model on one page."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from vqfusion.files import write_bytes
 
 if TYPE_CHECKING:
     from vqfusion.inspect.codebook import CodebookHealth
+    from vqfusion.inspect.concepts import Concept
 
 
 def inspect(
@@ -38,6 +40,7 @@ def inspect(
         from vqfusion.hub import find_model
         from vqfusion.inspect.atlases import atlas, atlas_in_use, words
         from vqfusion.inspect.codebook import measure_codebook
+        from vqfusion.inspect.concepts import concepts
         from vqfusion.inspect.samples import samples_for
         from vqfusion.models.codec.codec import Codec
 
@@ -55,7 +58,8 @@ def inspect(
                     continue
                 health = measure_codebook(name, tokenizer, samples, codec.entropy_models.get(name))
                 pictures = (atlas(tokenizer, health.counts), atlas_in_use(tokenizer, samples, health.counts))
-                shown.append(Shown(health, pictures, words(tokenizer, health.counts)))
+                said = concepts(tokenizer, dataset, split, limit)
+                shown.append(Shown(health, pictures, words(tokenizer, health.counts), said))
         if not shown:
             raise UserError(f"{dataset.name}: holds nothing that model {model!r} has a tokenizer for")
         measured_on = f"{dataset.name}, {f'split {split}' if split else 'everything'}"
@@ -64,7 +68,7 @@ def inspect(
             "model": codec.model,
             "data": measured_on,
             "page": str(path),
-            "tokenizers": [_report(one.health) for one in shown],
+            "tokenizers": [_report(one.health, one.concepts) for one in shown],
             "left_out": left_out,
         }
         if as_json:
@@ -73,9 +77,10 @@ def inspect(
         _show(report)
 
 
-def _report(health: "CodebookHealth") -> dict[str, Any]:
+def _report(health: "CodebookHealth", concepts: "Sequence[Concept]") -> dict[str, Any]:
     """Row of `--json` for a tokenizer."""
     row = asdict(health) | {"efficiency": health.efficiency, "counts": health.counts.tolist()}
+    row["concepts"] = [asdict(one) for one in concepts]
     return json.loads(json.dumps(row), parse_float=lambda text: float(f"{float(text):.6g}"))
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vqfusion.inspect.codebook import CodebookHealth
+    from vqfusion.inspect.concepts import Concept
 
 BARS = 160
 SHOWN_DEAD = 24
@@ -29,11 +30,12 @@ EXPLAINED = {
 
 @dataclass(frozen=True)
 class Shown:
-    """A tokenizer on the page: its measurements, its atlases and, for texts, its most used codes."""
+    """A tokenizer on the page: measurements, atlases, the most used codes of texts, and what codes say about names."""
 
     health: "CodebookHealth"
     pictures: "Sequence[Tensor | None]"
     words: list[tuple[str, int]]
+    concepts: "Sequence[Concept]" = ()
 
 
 def inspection_page(model: str, data: str, shown: Sequence[Shown], left_out: dict[str, str]) -> str:
@@ -72,6 +74,8 @@ def _section(one: Shown) -> str:
     if one.words:
         chips = [page.chip(page.joined(page.isolated(repr(text)[1:-1]), str(count))) for text, count in one.words]
         parts += [page.heading("Most used codes"), page.strip(chips)]
+    if one.concepts:
+        parts += [page.heading("What codes say about names"), page.table(SAYS, map(_says, one.concepts))]
     dead = [code for depth in health.depths for code in depth.dead]
     if dead:
         listed = ", ".join(map(str, dead[:SHOWN_DEAD])) + (", ..." if len(dead) > SHOWN_DEAD else "")
@@ -95,6 +99,20 @@ def _row(health: "CodebookHealth", i: int) -> list[str]:
         f"{depth.entropy_bits:.2f} bits",
         f"{100 * share:.1f} %",
         "" if error is None else f"{100 * error:.1f} % of the variance",
+    ]
+
+
+SAYS = ("names", "items", "one code says", "of", "told by a linear probe", "commonest name")
+
+
+def _says(one: "Concept") -> list[str]:
+    return [
+        f"{one.slot}, {one.names}",
+        f"{one.items:,}",
+        page.strong(f"{one.bits:.3f} bits"),
+        f"{one.entropy_bits:.2f} bits",
+        page.strong(f"{100 * one.accuracy:.1f} %"),
+        f"{100 * one.commonest:.1f} %",
     ]
 
 

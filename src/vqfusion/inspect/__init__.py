@@ -6,5 +6,6 @@ __getattr__, __dir__, __all__ = public(
     __name__,
     atlases="atlas words",
     codebook="CodebookHealth measure_codebook",
+    concepts="Concept measure_concept",
     training_items="Nearest nearest",
 )
