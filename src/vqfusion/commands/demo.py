@@ -40,6 +40,7 @@ def demo(
             scores=Report.from_json(scores) if scores.is_file() else None,
             progress=lambda name: status.update(f"demo: {name}"),
             prior=load("photo") if "photo" in zoo() else None,
+            digits=load("digits") if model == "emoji" and "digits" in zoo() else None,
         )
     if as_json:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))

@@ -12,14 +12,14 @@ _HOME = {
     "open_emoji": "emoji", "open_digits": "digits", "open_manifest": "manifest", "open_folder": "folder",
     "open_solids": "solids", "open_waves": "waves",
     "open_photos": "photos", "open_mni152": "mni152", "open_brains": "brains", "open_speech": "speech",
-    "open_train400": "train400", "open_sensors": "sensors",
+    "open_train400": "train400", "open_sensors": "sensors", "open_numerals": "numerals",
     "as_sample": "convert", "as_samples": "convert", "read": "io", "write": "io",
     "fit_picture": "transforms", "resample": "transforms",
 }  # fmt: skip
 
 BUILT_IN = ("emoji", "digits", "solids", "waves")
 # read from where other packages put them, or from $VQFUSION_DATA
-ELSEWHERE = ("photos", "mni152", "brains", "speech", "train400", "sensors")
+ELSEWHERE = ("photos", "mni152", "brains", "speech", "train400", "sensors", "numerals")
 __all__ = ["open_dataset", *_HOME]
 
 
@@ -29,7 +29,7 @@ def open_dataset(name: str | Path, reading: "ReadingConfig | None" = None):
     Args:
         name: "emoji", "digits", "solids" (volumes), "waves" (series), a manifest that ends in .jsonl, a table (.csv,
             .tsv, .parquet), or a folder of files or of tables. "photos", "mni152", "brains" (volumes), "speech",
-            "train400" and "sensors" (series) are read from where other packages put them.
+            "train400", "sensors" (series) and "numerals" are read from where other packages put them.
         reading: What columns, folders and file names mean, for one's own data.
 
     Returns:

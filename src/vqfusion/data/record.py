@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from vqfusion.errors import UserError
 from vqfusion.types import Sample
@@ -59,6 +60,18 @@ class Record:
         if slot not in self.sources:
             raise UserError(f"record {self.key!r} has no slot {slot!r}: it has {', '.join(self.slots)}")
         return self.sources[slot]()
+
+
+def in_turn(records: Iterable[Record]) -> list[Record]:
+    """Records in an arbitrary order that is the same on every machine: by the hash of the key, one of each key in turn.
+
+    The first records of a set are then of all concepts, also where many records show the same one.
+    """
+    keys: dict[str, list[Record]] = {}
+    for record in records:
+        keys.setdefault(record.key, []).append(record)
+    rounds = zip_longest(*(keys[key] for key in sorted(keys, key=by_hash)))
+    return [record for one in rounds for record in one if record is not None]
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from vqfusion.demo import pictures, repairs, words
+from vqfusion.data.numerals import held_out_items
+from vqfusion.demo import numerals, pictures, repairs, words
 from vqfusion.demo.overview import overview
 from vqfusion.demo.stage import Section, Stage
 from vqfusion.evaluate.report import Report
@@ -59,6 +61,7 @@ def run_demo(
     scores: Report | None = None,
     progress: Callable[[str], None] | None = None,
     prior: "Prior | None" = None,
+    digits: "System | None" = None,
 ) -> Path:
     """Write a page that shows every task on held-out items.
 
@@ -73,6 +76,7 @@ def run_demo(
         scores: Report of `vqfusion eval` to include.
         progress: Called with the name of each section.
         prior: Prior that restores pictures for comparison.
+        digits: Model of digits, which are shown first.
 
     Returns:
         The path of `index.html`.
@@ -87,14 +91,16 @@ def run_demo(
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     stage = Stage(system, data, seed=seed, prior=prior)
+    acts = {name: partial(act.show, stage) for name, act in ACTS.items() if stage.has(*act.slots)}
+    if acts and digits is not None:
+        acts = {"digits": partial(numerals.every_direction, Stage(digits, held_out_items(), seed=seed)), **acts}
     started, sections, seconds = time.perf_counter(), {}, {}
-    for name, act in ACTS.items():
-        if stage.has(*act.slots):
-            if progress:
-                progress(name)
-            begun = time.perf_counter()
-            sections[name] = act.show(stage)
-            seconds[name] = time.perf_counter() - begun
+    for name, act in acts.items():
+        if progress:
+            progress(name)
+        begun = time.perf_counter()
+        sections[name] = act()
+        seconds[name] = time.perf_counter() - begun
     if not sections:
         raise UserError(f"the demo has nothing to show for a model with the slots {', '.join(system.slots)}")
     total = time.perf_counter() - started

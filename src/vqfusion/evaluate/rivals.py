@@ -4,7 +4,7 @@ from typing import Any
 
 from vqfusion.config import ChainConfig
 from vqfusion.data import Dataset, Record
-from vqfusion.data.record import by_hash
+from vqfusion.data.record import in_turn
 from vqfusion.evaluate.baselines.classifiers import MOST, Classifier
 from vqfusion.evaluate.baselines.memory import TranslationMemory
 from vqfusion.evaluate.baselines.ngrams import CharacterModel
@@ -18,8 +18,8 @@ Pair = tuple[tuple[str, ...], str]
 
 
 def in_order(dataset: Dataset, split: str) -> list[Record]:
-    """Records of a split in the order of a hash of their keys."""
-    return sorted(dataset.select(split), key=lambda one: by_hash(one.key))
+    """Records of a split in the order of `in_turn`."""
+    return in_turn(dataset.select(split))
 
 
 def pairs_of(chain: ChainConfig) -> list[Pair]:

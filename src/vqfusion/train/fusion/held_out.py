@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vqfusion.config import ChainConfig, DrawConfig
 from vqfusion.data import Dataset
-from vqfusion.data.record import by_hash
+from vqfusion.data.record import in_turn
 from vqfusion.errors import UserError
 from vqfusion.models.fusion.fusion import Fusion, FusionBatch
 from vqfusion.models.fusion.generate import given_prefix, slot_distribution
@@ -25,8 +25,8 @@ SHARE = 0.15  # batches of a validation for each batch of training between two; 
 
 
 def held_out_tokens(dataset: Dataset, slots: SlotTokenizers, chain: ChainConfig, split: str) -> list[TokenRecord]:
-    """Tokens of at most `MOST_RECORDS` records of a split, in the order of a hash."""
-    records = sorted(dataset.select(split=split), key=lambda one: by_hash(one.key))
+    """Tokens of at most `MOST_RECORDS` records of a split, in the order of `in_turn`."""
+    records = in_turn(dataset.select(split=split))
     plain = chain.model_copy(update={"views_per_sample": 1})
     return tokenize_records(replace(dataset, records=records[:MOST_RECORDS]), slots, plain, split, first=False)
 

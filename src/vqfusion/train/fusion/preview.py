@@ -10,7 +10,7 @@ import torch
 
 from vqfusion.config import ChainConfig, DrawConfig
 from vqfusion.data import Dataset
-from vqfusion.data.record import Record, by_hash
+from vqfusion.data.record import Record, in_turn
 from vqfusion.errors import UserError
 from vqfusion.files import write_bytes
 from vqfusion.models.fusion.slots import SlotName
@@ -40,9 +40,7 @@ class Preview:
     def records(self) -> list[Record]:
         """Records to show, in the order of a hash, so that the first few are of different kinds."""
         dataset = self.data.limited(self.chain.limit_keys)
-        unseen, seen = (
-            sorted(dataset.select(split=split), key=lambda one: by_hash(one.key)) for split in ("val", "train")
-        )
+        unseen, seen = (in_turn(dataset.select(split=split)) for split in ("val", "train"))
         together = zip_longest(unseen, seen)
         return [record for pair in together for record in pair if record is not None]
 
