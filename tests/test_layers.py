@@ -189,7 +189,7 @@ NAMING = {
     "train/fusion/mix.py",
     "train/fusion/own_data.py",
     "train/fusion/preview.py",
-    "train/fusion/recipe.py",
+    "train/fusion/worlds.py",
     "train/fusion/views.py",
 }
 

@@ -1,14 +1,15 @@
-"""Digits that are seen, heard and named: the data of the model `digits`, and its place in the demo."""
+"""Digits that are seen, heard and named: the data of the model `digits`, and the public sets."""
 
 import json
 
 import pytest
 import torch
 
-from vqfusion.data import open_dataset
+from vqfusion.data import PUBLIC, open_dataset, public
 from vqfusion.data.numerals import NAMES, UNHEARD, held_out_items
 from vqfusion.data.record import Record, by_hash, in_turn
 from vqfusion.errors import UserError
+from vqfusion.train.fusion.public import PUBLIC as PUBLIC_RECIPES
 from vqfusion.train.fusion.recipe import RECIPES
 
 
@@ -41,7 +42,9 @@ def test_what_is_held_out_is_never_trained_on():
         data = open_dataset("numerals")
     except UserError as error:
         pytest.skip(str(error))
-    voices = {split: {r.load("speaker").data for r in data.select(split, slots=("audio",))} for split in ("train", "val")}
+    voices = {
+        split: {r.load("speaker").data for r in data.select(split, slots=("audio",))} for split in ("train", "val")
+    }
     assert UNHEARD not in voices["train"] | voices["val"] and len(voices["train"]) == 5
     unheard = [one for one in data.records if one.held_out]
     assert {one.load("speaker").data for one in unheard} == {UNHEARD} and len(unheard) == 500
@@ -66,3 +69,29 @@ def test_the_recipe_asks_for_every_direction():
     kinds = ("image", "audio", "text:*")
     assert {(a, b) for a in kinds for b in kinds if not a == b == "audio" and not a == b == "image"} <= asked
     assert json.loads(chain.model_dump_json())["data"] == "numerals"
+
+
+def test_public_sets_are_open_by_name_and_have_recipes():
+    assert tuple(public.PUBLIC) == PUBLIC == tuple(PUBLIC_RECIPES)
+
+
+@pytest.mark.parametrize("name", ["mnist", "clinc150", "snips"])
+def test_public_sets_keep_their_parts_apart(name):
+    try:
+        data = open_dataset(name)
+    except UserError as error:
+        pytest.skip(str(error))
+    train, val, test = ({one.key for one in data.select(split)} for split in ("train", "val", "test"))
+    assert train and val and test and not train & val and not train & test and not val & test
+    assert all(data.records[i].load(slot) for i in (0, -1) for slot in data.records[i].slots)
+
+
+def test_spoken_digits_hold_out_the_speaker_that_is_named():
+    try:
+        data = public.open_fsdd("lucas")
+    except UserError as error:
+        pytest.skip(str(error))
+    assert {one.load("speaker").data for one in data.select("test")} == {"lucas"}
+    assert len(data.select("test")) == 500 and len(data.select("val")) == 250
+    with pytest.raises(UserError, match="lucas"):
+        public.open_fsdd("bob")

@@ -20,6 +20,7 @@ _HOME = {
 BUILT_IN = ("emoji", "digits", "solids", "waves")
 # read from where other packages put them, or from $VQFUSION_DATA
 ELSEWHERE = ("photos", "mni152", "brains", "speech", "train400", "sensors", "numerals")
+PUBLIC = ("mnist", "fsdd", "sst2", "clinc150", "snips", "goemotions", "multi30k", "tatoeba")
 __all__ = ["open_dataset", *_HOME]
 
 
@@ -29,7 +30,8 @@ def open_dataset(name: str | Path, reading: "ReadingConfig | None" = None):
     Args:
         name: "emoji", "digits", "solids" (volumes), "waves" (series), a manifest that ends in .jsonl, a table (.csv,
             .tsv, .parquet), or a folder of files or of tables. "photos", "mni152", "brains" (volumes), "speech",
-            "train400", "sensors" (series) and "numerals" are read from where other packages put them.
+            "train400", "sensors" (series) and "numerals" are read from where other packages put them, and the public
+            sets of `PUBLIC` from `$VQFUSION_DATA`.
         reading: What columns, folders and file names mean, for one's own data.
 
     Returns:
@@ -42,10 +44,11 @@ def open_dataset(name: str | Path, reading: "ReadingConfig | None" = None):
     from vqfusion.errors import UserError
 
     reading = reading or ReadingConfig()
-    if name in BUILT_IN + ELSEWHERE:
+    if name in BUILT_IN + ELSEWHERE + PUBLIC:
         if reading != ReadingConfig():
             raise UserError(f"data set {name!r} is built in: columns, folders, files and group are for your own data")
-        return getattr(importlib.import_module(f"{__name__}.{name}"), f"open_{name}")()
+        home = "public" if name in PUBLIC else name
+        return getattr(importlib.import_module(f"{__name__}.{home}"), f"open_{name}")()
     path = Path(name)
     if path.is_dir():
         return importlib.import_module(f"{__name__}.folder").open_folder(path, reading)
@@ -57,7 +60,7 @@ def open_dataset(name: str | Path, reading: "ReadingConfig | None" = None):
         if reading.folders or reading.files:
             raise UserError(f"{path}: is a table; `folders` and `files` are for folders of files")
         return importlib.import_module(f"{__name__}.columns").open_tables({path: None}, reading, path.stem)
-    known = ", ".join(BUILT_IN + ELSEWHERE)
+    known = ", ".join(BUILT_IN + ELSEWHERE + PUBLIC)
     raise UserError(
         f"no data set {str(name)!r}: give {known}, a folder, a .jsonl manifest, or a table (.csv, .tsv, .parquet)"
     )

@@ -12,15 +12,15 @@ import numpy as np
 import soundfile
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from vqfusion.data.public import digit as digit_picture
+from vqfusion.data.public import recording
 from vqfusion.data.record import Dataset, Record, Source
 from vqfusion.data.standard import Labelled, SpokenDigit, mnist10k, spoken_digits
 from vqfusion.types import Sample
 
 FOLDER = Path(__file__).parent
 UNHEARD = "theo"  # the speaker who is held out
-MARGIN = 2  # pixels around a picture of 28 x 28
 VAL_PICTURES = 10  # of so many pictures that are not for test, one is val
 TEST_TAKES, VAL_TAKES = range(5), range(5, 8)
 
@@ -68,11 +68,11 @@ def open_numerals() -> Dataset:
     """
     words = [_words(digit) for digit in range(10)]
     records = [
-        Record(str(digit), split, sources={"image": partial(_picture, pixels), **words[digit]})
+        Record(str(digit), split, sources={"image": partial(digit_picture, pixels), **words[digit]})
         for pixels, digit, split in _pictures(mnist10k())
     ]
     for clip in spoken_digits():
-        heard = {"audio": partial(_clip, clip), "speaker": partial(Sample, "label", clip.speaker)}
+        heard = {"audio": partial(recording, clip.path), "speaker": partial(Sample, "label", clip.speaker)}
         split, held_out = _split(clip)
         records.append(Record(str(clip.digit), split, held_out, heard | words[clip.digit]))
     return Dataset("numerals", records, licence=LICENCE)
@@ -86,7 +86,7 @@ def held_out_items() -> Dataset:
         tiles = torch.from_numpy(np.asarray(sheet).copy()).unflatten(0, (-1, 28)).unflatten(2, (-1, 28))
     sound, rate = soundfile.read(FOLDER / "items.flac", dtype="float32")
     records = [
-        Record(str(digit), "test", sources={"image": partial(_picture, row[:, digit]), **_words(digit)})
+        Record(str(digit), "test", sources={"image": partial(digit_picture, row[:, digit]), **_words(digit)})
         for row in tiles
         for digit in range(10)
     ]
@@ -121,17 +121,8 @@ def _pictures(digits: Labelled) -> list[tuple[Tensor, int, str]]:
     ]
 
 
-def _picture(pixels: Tensor) -> Sample:
-    return Sample("image", F.pad(pixels[None].float() / 255, (MARGIN,) * 4))
-
-
 def _split(clip: SpokenDigit) -> tuple[str, str]:
     """Split of a clip, and why it is held out."""
     if clip.speaker == UNHEARD:
         return "test", "voice"
     return ("test" if clip.take in TEST_TAKES else "val" if clip.take in VAL_TAKES else "train"), ""
-
-
-def _clip(clip: SpokenDigit) -> Sample:
-    data, rate = soundfile.read(clip.path, dtype="float32")
-    return Sample("audio", torch.from_numpy(data)[None], sample_rate_hz=rate)

@@ -17,6 +17,7 @@ from vqfusion.config import (
 from vqfusion.data import Dataset, open_dataset
 from vqfusion.errors import UserError
 from vqfusion.train.fusion.own_data import beside, expand
+from vqfusion.train.fusion.public import PUBLIC
 from vqfusion.train.fusion.worlds import EMOJI_LANGUAGES, digits, emoji, emoji_small
 
 
@@ -92,6 +93,7 @@ RECIPES: dict[str, Callable[[], ChainConfig]] = {
     "series": series,
     "photo-codec": photo_codec,
     "text-codes": text_codes,
+    **PUBLIC,
 }
 
 

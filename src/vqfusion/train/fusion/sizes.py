@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from vqfusion.config import AudioTokenizerConfig, ChainConfig, LabelTokenizerConfig, SlotConfig, TextTokenizerConfig
 from vqfusion.data import Dataset
+from vqfusion.modalities import MODALITIES
 from vqfusion.models.fusion.slots import SlotName, length_slot, patch_size
 from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.types import Sample
@@ -17,7 +18,10 @@ SHORTEST = 8
 RATES_HZ = (8000, 16000, 24000)
 FEW = 20_000  # records below which dropout, label smoothing and weight decay keep a model from learning them by heart
 BAND_MEL = 53.6  # width of a band of the features: 40 bands of 8 kHz sound
+SLOWER = 1.5  # times the longest sound is heard as a whole: a new speaker may be slower than all in training
 CODES_PER_S, WINDOW_S = 80, 0.032
+VIEWS = 6  # of pictures that a few records are learned from
+PICTURED = {name for name, modality in MODALITIES.items() if modality.pictured}
 
 T = TypeVar("T")
 
@@ -47,8 +51,9 @@ def sized(chain: ChainConfig, dataset: Dataset, max_length: int | None = None) -
             sounds = [one.load(name) for one in spread(records, LOOKED_AT // 10)]
             tokenizers[slot.tokenizer] = at_rate(config, rate_of(sounds))
             codes = [math.ceil(CODES_PER_S * one.data.shape[1] / (one.sample_rate_hz or 1)) for one in sounds]
-            shape = (rounded(fitting(codes), patch_size(slot), LONGEST_SOUND),)
             heard = 0 if SlotName.parse(name).view else mel_bands(rate_of(sounds))
+            longest = fitting(codes) * (SLOWER if heard else 1)
+            shape = (rounded(math.ceil(longest), patch_size(slot), LONGEST_SOUND),)
             slots[name] = slot.model_copy(update={"shape": shape, "features": heard})
     for name, slot in slots.items():
         if slot.variable and (length := slots.get(length_slot(name))):
@@ -69,12 +74,14 @@ def _trained(chain: ChainConfig, slots: dict[str, SlotConfig], dataset: Dataset)
     targets = {name for row in chain.draws for group in (row.target, *row.also) for name in group}
     asked = {slot.tokenizer for name, slot in slots.items() if name in targets}
     unasked = {slots[name].tokenizer for name in heard} - asked
+    varied = heard | ({name for name in slots if SlotName.parse(name).modality in PICTURED} if few else set())
     return {
         "fusion": chain.fusion.model_copy(update={"slots": slots, "positions": "rotary", "packed": True, **careful}),
         "fusion_stage": chain.fusion_stage.model_copy(update=decay),
         "draws": tuple(
-            row.model_copy(update={"augment": True}) if heard & {*row.given} else row for row in chain.draws
+            row.model_copy(update={"augment": True}) if varied & {*row.given} else row for row in chain.draws
         ),
+        "views_per_sample": VIEWS if varied - heard else 1,
         "tokenizer_stages": {
             name: stage.model_copy(update={"steps": 0}) if name in unasked else stage
             for name, stage in chain.tokenizer_stages.items()
