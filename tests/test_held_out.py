@@ -63,6 +63,37 @@ def test_gradients_count_directions():
     assert torch.allclose(oriented_gradients(3 * edge), found, atol=1e-2), "the contrast does not count"
 
 
+def test_pictures_are_judged_by_their_strokes_and_not_by_a_faint_margin():
+    """A generated picture has a margin that is nearly, not exactly, empty."""
+
+    def stroke(i: int, faint: float = 0.0) -> Sample:
+        noise = torch.Generator().manual_seed(i)
+        picture = faint * torch.rand(1, 32, 32, generator=noise)
+        place = 12 + int(torch.randint(8, (1,), generator=noise))
+        picture[(0, slice(8, 24), slice(place, place + 3)) if i % 2 else (0, slice(place, place + 3), slice(8, 24))] = (
+            1.0
+        )
+        return Sample("image", picture)
+
+    names = [str(i % 2) for i in range(80)]
+    judge = Classifier("image").fit([stroke(i) for i in range(60)], names[:60])
+    assert judge.predict([stroke(i, 0.02) for i in range(60, 80)]) == names[60:]
+
+
+def test_sounds_are_judged_at_any_level_and_with_any_silence():
+    def after_silence(i: int, gain: float, hiss: float) -> Sample:
+        noise = torch.Generator().manual_seed(i)
+        silence = hiss * torch.randn(1, 2000, generator=noise)
+        return Sample(
+            "audio", gain * torch.cat([silence, tone(0.3 + 0.3 * (i % 2), i).data], dim=1), sample_rate_hz=8000
+        )
+
+    names = [str(i % 2) for i in range(60)]
+    judge = Classifier("audio").fit([after_silence(i, 1.0, 0.0) for i in range(40)], names[:40])
+    quiet = [after_silence(i, 0.01, 1e-4) for i in range(40, 60)]
+    assert judge.predict(quiet) == names[40:]
+
+
 def test_character_model_is_a_distribution_and_learns_what_repeats():
     model = CharacterModel(["abab", "abac"] * 20)
     seen = [chr(code) for code in range(256)]

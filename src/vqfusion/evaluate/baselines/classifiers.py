@@ -17,6 +17,8 @@ from vqfusion.modalities import MODALITIES, Modality
 from vqfusion.types import Sample
 
 PARTS = 16  # of a sound, in each of which its MFCCs are averaged
+LEVEL, SILENT = 0.1, 1e-4  # root mean square of a sound; energy below which it is silent, as a share of the largest
+FAINT = 0.03  # gradients that are small beside it do not count
 CELL, DIRECTIONS = 4, 9  # pixels a side and directions of gradients
 SIDE = 32  # pixels to which pictures are reduced
 MOST = 20_000  # records that a classifier is fitted on
@@ -50,8 +52,10 @@ class Classifier:
                 ngram_range=(1, 2), sublinear_tf=True, min_df=rare, token_pattern=r"(?u)\w+|[^\w\s]"
             )
             self.model: Any = make_pipeline(words, LogisticRegression(C=10.0, max_iter=60, tol=1e-3))
-        else:
+        elif row.heard:
             self.model = make_pipeline(StandardScaler(), SVC(C=10.0, gamma="scale"))
+        else:  # scaling would make the faintest change of an empty margin count as much as a stroke
+            self.model = SVC(C=10.0, gamma="scale")
 
     @staticmethod
     def takes(modality: str) -> bool:
@@ -86,10 +90,11 @@ def sound_features(samples: Sequence[Sample], sample_rate_hz: int = 8000) -> np.
     """MFCCs of each sound in `PARTS` equal parts, and their mean and deviation over the whole."""
     rows = []
     for sample in samples:
-        sound = resample(sample, sample_rate_hz).data
-        frames = mfcc(sound, sample_rate_hz, 13)
+        sound = resample(sample, sample_rate_hz).data.float()
+        sound = sound * (LEVEL / sound.square().mean().sqrt().clamp_min(1e-6))
+        frames = mfcc(sound, sample_rate_hz, 13, SILENT)
         parts = F.adaptive_avg_pool1d(frames[None], PARTS)[0].flatten()
-        rows.append(torch.cat([parts, mfcc_statistics(sound, sample_rate_hz)]).numpy())
+        rows.append(torch.cat([parts, mfcc_statistics(sound, sample_rate_hz, SILENT)]).numpy())
     return np.stack(rows)
 
 
@@ -108,7 +113,7 @@ def oriented_gradients(grey: Float[Tensor, "B H W"]) -> Float[Tensor, "B D"]:
     """Histograms of oriented gradients: Dalal, Triggs (2005).
 
     Gradients by central differences; directions without sign, each gradient shared by the two nearest of `DIRECTIONS`;
-    cells of `CELL` pixels; blocks of 2 x 2 cells, each of unit length.
+    cells of `CELL` pixels; blocks of 2 x 2 cells, each of unit length unless all of it is faint.
     """
     x = F.pad(grey[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     across, down = x[:, 1:-1, 2:] - x[:, 1:-1, :-2], x[:, 2:, 1:-1] - x[:, :-2, 1:-1]
@@ -120,4 +125,5 @@ def oriented_gradients(grey: Float[Tensor, "B H W"]) -> Float[Tensor, "B D"]:
     second = F.one_hot((low.long() + 1) % DIRECTIONS, DIRECTIONS) * (size * share)[..., None]
     cells = F.avg_pool2d((first + second).permute(0, 3, 1, 2), CELL)
     blocks = F.unfold(cells, 2)  # [B, directions * 4, blocks]
-    return F.normalize(blocks, dim=1, eps=1e-3).flatten(1)
+    length = (blocks.square().sum(dim=1, keepdim=True) + FAINT**2).sqrt()
+    return (blocks / length).flatten(1)

@@ -59,11 +59,22 @@ def opus(sounds: Sequence[Float[Tensor, "1 T"]], sample_rate_hz: int) -> OpusRes
     return OpusResult(back, 8 * size * sample_rate_hz / len(stream))
 
 
-def mfcc(sound: Float[Tensor, "1 T"], sample_rate_hz: int, coefficients: int = 20) -> Float[Tensor, "D F"]:
+def mfcc(
+    sound: Float[Tensor, "1 T"], sample_rate_hz: int, coefficients: int = 20, floor: float = 0.0
+) -> Float[Tensor, "D F"]:
     """Mel-frequency cepstral coefficients of F frames: Davis, Mermelstein (1980).
 
     Hann windows of 25 ms every 10 ms, 40 mel bands (O'Shaughnessy's scale) up to half the sample rate, logarithm,
     orthonormal cosine transform.
+
+    Args:
+        sound: The sound.
+        sample_rate_hz: Its rate.
+        coefficients: Number of coefficients.
+        floor: Share of the largest energy of a band that is added to all, so that silence of any kind is alike.
+
+    Returns:
+        The coefficients.
     """
     window, hop, bands = round(0.025 * sample_rate_hz), round(0.010 * sample_rate_hz), 40
     size = 2 ** math.ceil(math.log2(window))
@@ -76,16 +87,17 @@ def mfcc(sound: Float[Tensor, "1 T"], sample_rate_hz: int, coefficients: int = 2
     frequency_hz = torch.linspace(0, sample_rate_hz / 2, size // 2 + 1)
     rise = (frequency_hz - edge_hz[:-2, None]) / (edge_hz[1:-1] - edge_hz[:-2])[:, None]
     fall = (edge_hz[2:, None] - frequency_hz) / (edge_hz[2:] - edge_hz[1:-1])[:, None]
-    mel = torch.log(power @ torch.minimum(rise, fall).clamp_min(0).T + 1e-8)  # [F, bands]
+    energy = power @ torch.minimum(rise, fall).clamp_min(0).T  # [F, bands]
+    mel = torch.log(energy + floor * energy.max() + 1e-8)
     row, column = torch.arange(coefficients)[:, None], torch.arange(bands)[None]
     cosine = torch.cos(math.pi / bands * (column + 0.5) * row) * math.sqrt(2 / bands)
     cosine[0] /= math.sqrt(2)
     return cosine @ mel.T
 
 
-def mfcc_statistics(sound: Float[Tensor, "1 T"], sample_rate_hz: int) -> Float[Tensor, " S"]:
+def mfcc_statistics(sound: Float[Tensor, "1 T"], sample_rate_hz: int, floor: float = 0.0) -> Float[Tensor, " S"]:
     """Mean and standard deviation over time of 20 MFCCs and of their differences over 4 frames: 80 numbers."""
-    static = mfcc(sound, sample_rate_hz)
+    static = mfcc(sound, sample_rate_hz, floor=floor)
     padded = torch.nn.functional.pad(static[None], (2, 2), mode="replicate")[0]
     both = torch.cat([static, padded[:, 4:] - padded[:, :-4]])
     return torch.cat([both.mean(1), both.std(1, unbiased=False)])
