@@ -4,6 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vqfusion.data.io.sound import mixed
+from vqfusion.data.transforms import resample
+from vqfusion.types import Sample
+
 BLOCK_S = 0.02
 LONG = 2**24  # samples above which a sound is measured in parts
 QUANTILE = 0.9  # over blocks: excludes pauses as well as single clicks
@@ -35,3 +39,9 @@ def gain_to_be_heard(channel: Float[Tensor, " T"], sample_rate_hz: int) -> float
     """Factor that makes a sound loud enough for a model over codes: 1 within the range of speech, and for silence."""
     own = loudness(channel, sample_rate_hz)
     return 1.0 if own == 0 or HEARD[0] <= own <= HEARD[1] else SPEECH / own
+
+
+def as_heard(sample: Sample, sample_rate_hz: int) -> Float[Tensor, "1 T"]:
+    """A sound as models over codes take it, in training and in use: one channel at their rate, as loud as speech."""
+    sound = mixed(resample(sample, sample_rate_hz)).data.float()
+    return sound * gain_to_be_heard(sound[0], sample_rate_hz)

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.config import AudioTokenizerConfig
-from vqfusion.data.io.sound import mixed
-from vqfusion.data.loudness import gain_to_be_heard
+from vqfusion.data.loudness import as_heard
 from vqfusion.data.transforms import resample
 from vqfusion.nn.spectrogram import compress_magnitude, expand_magnitude, griffin_lim, log_mel, stft
 from vqfusion.tokenizers.pieces import cut_sound
@@ -97,9 +96,7 @@ class AudioTokenizer(SignalTokenizer):
         return out
 
     def _heard(self, sample: Sample) -> Float[Tensor, "1 T"]:
-        """One channel at the rate of the tokenizer, as loud as speech."""
-        sound = mixed(resample(sample, self.config.sample_rate_hz)).data
-        return sound.float() * gain_to_be_heard(sound[0], self.config.sample_rate_hz)
+        return as_heard(sample, self.config.sample_rate_hz)
 
     @torch.no_grad()
     def mean_latents(self, sample: Sample, image_size: int) -> Float[Tensor, "1 D"]:

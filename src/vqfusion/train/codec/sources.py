@@ -1,5 +1,6 @@
 """Batches for tokenizers, determined by seed and step."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,10 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vqfusion.data import Dataset
-from vqfusion.data.transforms import fit_picture, resample
+from vqfusion.data.loudness import as_heard
+from vqfusion.data.transforms import fit_picture
 from vqfusion.errors import UserError
 from vqfusion.train.codec.augment import vary_picture, vary_sound
 from vqfusion.train.loop.steps import Batches, batches_of
+
+USUAL = 0.9
 
 
 def picture_batches(pictures: Tensor, batch: int, seed: int, thumbnails: bool) -> Batches:
@@ -59,6 +63,12 @@ def sound_batches(sounds: Sequence[Tensor], batch: int, length: int, seed: int) 
     return batches_of(crop, batch, seed)
 
 
+def usual_length(sounds: Sequence[Tensor], step: int) -> int:
+    """Length that nine tenths of the sounds `[1, T]` do not exceed, up to a multiple of `step`: little is silence."""
+    lengths = sorted(sound.shape[1] for sound in sounds)
+    return step * max(1, math.ceil(lengths[round(USUAL * (len(lengths) - 1))] / step))
+
+
 def load_pictures(dataset: Dataset, size: int, split: str = "train") -> Tensor:
     """All pictures of a split, resized, as uint8 `[N, 3, size, size]`."""
     records = dataset.select(split=split, slots=("image",))
@@ -69,8 +79,8 @@ def load_pictures(dataset: Dataset, size: int, split: str = "train") -> Tensor:
 
 
 def load_sounds(dataset: Dataset, sample_rate_hz: int, split: str = "train") -> list[Tensor]:
-    """All sounds of a split at one sample rate, as `[1, T]`."""
+    """All sounds of a split as they are heard at a sample rate, `[1, T]`."""
     records = dataset.select(split=split, slots=("audio",))
     if not records:
         raise UserError(f"data set {dataset.name!r} has no sound in its {split} split")
-    return [resample(record.load("audio"), sample_rate_hz).data for record in records]
+    return [as_heard(record.load("audio"), sample_rate_hz) for record in records]

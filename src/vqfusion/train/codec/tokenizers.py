@@ -24,7 +24,7 @@ from vqfusion.tokenizers.text import TextTokenizer
 from vqfusion.tokenizers.text_vqvae import TextVQVAETokenizer
 from vqfusion.train.codec.crops import byte_batches, load_standardised, series_batches, volume_batches
 from vqfusion.train.codec.photographs import begin_linear, load_photographs, photo_batches
-from vqfusion.train.codec.sources import load_pictures, load_sounds, picture_batches, sound_batches
+from vqfusion.train.codec.sources import load_pictures, load_sounds, picture_batches, sound_batches, usual_length
 from vqfusion.train.loop.fit import OnSave, fit
 from vqfusion.train.loop.metrics import OnMetrics
 from vqfusion.train.loop.steps import Batches
@@ -93,7 +93,8 @@ def _pictures(network: ImageTokenizer, chain: ChainConfig, stage: StageConfig, d
 @batches_for.register
 def _sounds(network: AudioTokenizer, chain: ChainConfig, stage: StageConfig, dataset: Dataset | None) -> Batches:
     sounds = load_sounds(dataset, network.sample_rate_hz) if dataset else _noise(1, network.sample_rate_hz)
-    return sound_batches(sounds, stage.batch, network.crop(chain.image_size)[0], chain.seed)
+    length = min(network.crop(chain.image_size)[0], usual_length(sounds, network.samples_per_code))
+    return sound_batches(sounds, stage.batch, length, chain.seed)
 
 
 @batches_for.register

@@ -204,7 +204,7 @@ def digits() -> ChainConfig:
         },
         tokenizer_stages={
             "image": StageConfig(steps=600, batch=32, learning_rate=2e-3, warmup_steps=30),
-            "audio": StageConfig(steps=1800, batch=16, learning_rate=1.5e-3),
+            "audio": StageConfig(steps=4000, batch=16, learning_rate=1.5e-3),
         },
         fusion=FusionConfig(
             dim=192,
