@@ -149,9 +149,9 @@ def digits() -> ChainConfig:
         shape=(8, 8),
         patch=(2, 2),
         sampling="random",
-        steps=16,
-        temperature=0.7,
-        guidance_scale=2.0,
+        steps=8,
+        temperature=0.4,
+        guidance_scale=3.0,
     )
     sound = SlotConfig(
         tokenizer="audio",
