@@ -52,10 +52,10 @@ def _labelled(name: str, parts: Iterable[tuple[str, str, str]], licence: str) ->
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    opened = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
-    with opened(path, "rt", encoding="utf8") as lines:
-        for line in lines:
-            yield line.rstrip("\n").split("\t")
+    unpacked: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress}
+    text = unpacked.get(path.suffix, bytes)(path.read_bytes()).decode()
+    for line in text.removesuffix("\n").split("\n"):
+        yield line.removesuffix("\r").split("\t")
 
 
 def open_mnist() -> Dataset:
@@ -127,7 +127,7 @@ def open_sst2() -> Dataset:
 def open_clinc150() -> Dataset:
     """22,500 questions with 150 intents (Larson et al., 2019), without those out of scope; its own split."""
     rows = (
-        (split, *row)
+        (split, row[0], row[1])
         for split in ("train", "val", "test")
         for row in _lines(find(f"clinc150/{split}.tsv.xz", "make it of data_full.json of clinc/oos-eval"))
     )
