@@ -198,6 +198,9 @@ def test_curves_keep_their_ends_and_their_means_and_leave_out_what_is_not_finite
     lines = [{"step": 20, "loss": float("nan"), "seconds": 2.0}, {"step": 40, "loss": 1.0, "seconds": 6.0}]
     assert speed(lines) == [(20.0, 10.0), (40.0, 5.0)]
     assert "nan" not in curves_of(Stage("x", lines, []))
+    many = [{"step": 20 * n, "loss": 1.0, "often": 1.0, f"bits/{n}": 1.0, "seconds": 2.0 * n} for n in range(1, 40)]
+    open_part, _, folded_part = curves_of(Stage("x", many, [])).partition("28 more")
+    assert open_part.count("<b>bits/") == 11 and "often" in open_part and folded_part.count("<b>bits/") == 28
     assert chart("nothing", [Curve("a", [])]) == ""
     one = chart("loss", [Curve("a", [(0.0, 1000.0), (10.0, 10.0), (20.0, 1.0)])])
     assert "loss (logarithmic)" in one and "M0.0 5.0L500.0 131.7L1000.0 195.0" in one

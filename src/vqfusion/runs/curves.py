@@ -8,6 +8,7 @@ from vqfusion.pages import page
 from vqfusion.runs.run import Stage
 
 MOST = 400  # points of a curve; more are averaged
+AT_ONCE = 12  # curves of what a network reported that are open, those with most points first
 WIDE = 20.0  # ratio of the largest to the smallest value from which the scale is logarithmic, up to its fourth power
 USUAL = ("step", "loss", "learning_rate", "seconds")
 
@@ -29,13 +30,18 @@ def curves_of(stage: Stage) -> str:
     held_out = Curve("validation", _points(stage.validations, "loss"), dotted=True)
     best = float(stage.best["step"]) if stage.best else None
     large = chart("loss", [training, held_out], best)
-    small = [chart(name, [Curve(name, _points(stage.lines, name))]) for name in _others(stage.lines)]
+    reported = [Curve(name, _points(stage.lines, name)) for name in _others(stage.lines)]
+    reported.sort(key=lambda one: -len(one.points))
+    small = [chart(one.name, [one]) for one in reported[:AT_ONCE]]
     small += [
         chart(name, [Curve(name, _points(stage.validations, name), True)], best) for name in _others(stage.validations)
     ]
     small.append(chart("learning rate", [Curve("learning rate", _points(stage.lines, "learning_rate"))]))
     small.append(chart("steps a second", [Curve("steps a second", speed(stage.lines))]))
-    return page.joined(page.row("large", [large]), page.row("four", [one for one in small if one]))
+    parts = [page.row("large", [large]), page.row("four", [one for one in small if one])]
+    if rare := [chart(one.name, [one]) for one in reported[AT_ONCE:]]:
+        parts.append(page.folded(f"{len(rare)} more", page.row("four", [one for one in rare if one])))
+    return page.joined(*parts)
 
 
 def speed(lines: Sequence[dict]) -> Points:
