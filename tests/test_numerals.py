@@ -5,9 +5,12 @@ import json
 import pytest
 import torch
 
+import vqfusion
 from vqfusion.data import PUBLIC, open_dataset, public
 from vqfusion.data.numerals import NAMES, UNHEARD, held_out_items
 from vqfusion.data.record import Record, by_hash, in_turn
+from vqfusion.demo.numerals import every_direction
+from vqfusion.demo.stage import Stage
 from vqfusion.errors import UserError
 from vqfusion.train.fusion.public import PUBLIC as PUBLIC_RECIPES
 from vqfusion.train.fusion.recipe import RECIPES
@@ -95,3 +98,11 @@ def test_spoken_digits_hold_out_the_speaker_that_is_named():
     assert len(data.select("test")) == 500 and len(data.select("val")) == 250
     with pytest.raises(UserError, match="lucas"):
         public.open_fsdd("bob")
+
+
+def test_the_demo_shows_what_the_shipped_model_reads_hears_draws_and_says():
+    stage = Stage(vqfusion.load("digits"), held_out_items())
+    section = every_direction(stage)
+    assert section.asked == 30 and section.right >= 27
+    assert [one["digit"] for one in section.items] == list(range(10))
+    assert section.body.count("<audio") == 20
