@@ -110,7 +110,7 @@ def test_varied_frames_are_whole_positions_of_the_same_seed():
     for seed in range(30):
         first, again = (vary_frames(frames, 4, torch.Generator().manual_seed(seed)) for _ in range(2))
         assert torch.equal(first, again) and torch.isfinite(first).all() and first.shape[1] == 40
-        assert first.shape[0] % 4 == 0 and 30 <= first.shape[0] <= 77  # 48 between 5 / 8 and 8 / 5 times
+        assert first.shape[0] % 4 == 0 and 38 <= first.shape[0] <= 60
         sizes.add(first.shape[0])
     assert len(sizes) > 3
     assert vary_frames(frames[:4], 4, torch.Generator().manual_seed(0)).shape[0] >= 4

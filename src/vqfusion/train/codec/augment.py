@@ -66,8 +66,8 @@ def _other_light(picture: Float[Tensor, "C H W"], generator: torch.Generator) ->
 def vary_frames(frames: Float[Tensor, "N F"], step: int, generator: torch.Generator) -> Float[Tensor, "M F"]:
     """Augment log-mel frames as other voices, microphones and rooms would.
 
-    Speed between 5/8 and 8/5, length of the vocal tract +-14 % (Jaitly, Hinton, 2013), a smooth change of the bands and
-    of the gain, sometimes noise, and stretches of time and bands that are masked (Park et al., 2019, "SpecAugment").
+    Speed +-25 %, length of the vocal tract +-14 % (Jaitly, Hinton, 2013), a smooth change of the bands and of the gain,
+    sometimes noise, and stretches of time and bands that are masked (Park et al., 2019, "SpecAugment").
 
     Args:
         frames: Frames of `log_mel`.
@@ -82,7 +82,7 @@ def vary_frames(frames: Float[Tensor, "N F"], step: int, generator: torch.Genera
         return low + (high - low) * float(torch.rand((), generator=generator))
 
     count, bands = frames.shape
-    size = max(step, step * round(count * 1.6 ** uniform(-1.0, 1.0) / step))
+    size = max(step, step * round(count / uniform(0.8, 1.25) / step))
     wide = F.interpolate(frames.T[None].float(), size, mode="linear", align_corners=False)[0].T
     place = torch.arange(bands) * uniform(0.86, 1.14)
     low = place.floor().clamp(max=bands - 1).long()
