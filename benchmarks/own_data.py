@@ -17,7 +17,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
-from vqfusion.data.public import PUBLIC, WORDS
+from vqfusion.data.public import PUBLIC, open_fsdd
 from vqfusion.data.standard import spoken_digits
 
 RESULT = Path(__file__).parent / "results" / "own_data.json"
@@ -27,10 +27,10 @@ SMALL = {"sst2-5000": ("sst2", 5000)}  # the same set with so many records to le
 def fsdd(speaker: str, folder: Path) -> Path:
     """YAML file and manifest of FSDD with one speaker for test."""
     rows = []
-    for clip in spoken_digits():
-        split = "test" if clip.speaker == speaker else "val" if clip.take % 10 == 9 else "train"
-        row = {"audio": str(clip.path.resolve()), "text:en": WORDS[clip.digit], "split": split, "key": clip.path.stem}
-        rows.append(json.dumps(row))
+    paths = {clip.path.stem: str(clip.path.resolve()) for clip in spoken_digits()}
+    for record in open_fsdd(speaker).records:
+        row = {"audio": paths[record.key], "text:en": record.load("text:en").data}
+        rows.append(json.dumps(row | {"split": record.split, "key": record.key}))
     (folder / "clips.jsonl").write_text("\n".join(rows) + "\n")
     path = folder / "fsdd.yaml"
     path.write_text("name: fsdd\ndata: clips.jsonl\ntasks: [transcribe]\n")

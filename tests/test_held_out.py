@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import yaml
 
 import vqfusion
 from vqfusion.data import open_dataset
+from vqfusion.data.record import Dataset, Record
 from vqfusion.errors import UserError
 from vqfusion.evaluate.baselines import CharacterModel, Classifier, TranslationMemory
 from vqfusion.evaluate.baselines.classifiers import oriented_gradients
-from vqfusion.evaluate.held_out import Score
+from vqfusion.evaluate.held_out import Score, scores
 from vqfusion.types import Sample
 
 QUICK = {"size": "tiny", "steps": 60, "batch": 16}
@@ -92,6 +94,29 @@ def test_sounds_are_judged_at_any_level_and_with_any_silence():
     judge = Classifier("audio").fit([after_silence(i, 1.0, 1e-3 * (i % 5)) for i in range(40)], names[:40])
     quiet = [after_silence(i, 0.01, 1e-4) for i in range(40, 60)]
     assert judge.predict(quiet) == names[40:]
+
+
+def test_the_baseline_learns_from_no_more_records_than_the_model(tmp_path):
+    """What the model did not learn from has the wrong names here, and the baseline would be wrong with them."""
+    words = {"good": "fine", "bad": "awful"}
+    known = {f"r{i}": list(words)[i % 2] for i in range(120)}
+    splits = {key: "train" if i < 100 else "test" for i, key in enumerate(known)}
+
+    def dataset(names: dict[str, str]) -> Dataset:
+        def record(key: str) -> Record:
+            text, name = partial(Sample, "text", f"{words[known[key]]} {key}"), partial(Sample, "label", names[key])
+            return Record(key, splits[key], sources={"text:en": text, "label": name})
+
+        return Dataset("films", [record(key) for key in known])
+
+    kept = {one.key for one in dataset(known).limited(20).records}
+    other = {"good": "bad", "bad": "good"}
+    data = dataset({key: name if key in kept else other[name] for key, name in known.items()})
+    settings = dict(size="tiny", steps=2, limit_keys=20, patience=0, tasks=["classify"])
+    system = vqfusion.fit(data, folder=tmp_path / "run", device="cpu", **settings)
+    (told,) = json.loads((tmp_path / "run" / "results.json").read_text())["test"]
+    (again,) = scores(system, data)
+    assert told["baseline_value"] == again.baseline_value == 100
 
 
 def test_character_model_is_a_distribution_and_learns_what_repeats():

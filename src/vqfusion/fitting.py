@@ -91,7 +91,7 @@ def learn(chain: ChainConfig, folder: Path, data: Dataset, started: float, **how
     """
     accelerator = how.get("accelerator")
     first = accelerator is None or accelerator.is_main_process
-    rivals = Rivals(data)
+    rivals = Rivals(data.limited(chain.limit_keys))
     if first and chain.minutes and not (folder / RESULTS).exists() and len(data.select("test")) >= FEWEST:
         rivals.prepare(chain)  # before the model, whose time is what is left
     system = train(chain, folder, data=data, started=started, **how)

@@ -1,7 +1,7 @@
 """Public sets with published results, as data to learn from: digits, spoken digits, sentences with labels, captions.
 
-None ships. Each is read from `$VQFUSION_DATA`, where UserError says what is missing; which may be used for what is said
-by the licence of each. Where a set has no val part, one is held out of train by a hash of the key.
+None ships. Each is read from `$VQFUSION_DATA`; where it is not there, UserError says what to put where. The licence of
+each says what it may be used for. Where a set has no val part, one is held out of train by a hash of the key.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from vqfusion.errors import UserError
 from vqfusion.types import Sample
 
 MARGIN = 2  # pixels around a digit of 28 x 28
-HELD_OUT = "theo"  # speaker of FSDD that is tested on unless another one is named
+UNHEARD = "theo"  # speaker of FSDD who is tested on unless another one is named
 WORDS = "zero one two three four five six seven eight nine".split()
 LANGUAGES = ("en", "de", "fr", "cs")
 TATOEBA = {"de": "deu", "fr": "fra", "es": "spa"}
@@ -74,7 +74,7 @@ def open_mnist() -> Dataset:
     return Dataset("mnist", records, licence="CC BY-SA 3.0")
 
 
-def open_fsdd(speaker: str = HELD_OUT) -> Dataset:
+def open_fsdd(speaker: str = UNHEARD) -> Dataset:
     """3,000 spoken digits of six people (`standard.spoken_digits`): `audio`, `text:en`, `label`, `speaker`.
 
     Args:

@@ -83,7 +83,7 @@ def scores(
     Args:
         system: The model.
         dataset: Its data.
-        split: Part to score on; the baselines learn from train.
+        split: Part to score on; the baselines learn from what the model learned from in train.
         limit: Most records of each task.
         seconds: Time after which no further records are asked for; each task gets its part.
         rivals: Baselines that were fitted before; None fits them.
@@ -98,7 +98,7 @@ def scores(
     if len(test) < FEWEST:
         raise UserError(f"data set {dataset.name!r} has {len(test)} records in {split}: too few to score on")
     pairs, out = pairs_of(system.config), list[Score]()
-    rivals = rivals or Rivals(dataset)
+    rivals = rivals or Rivals(dataset.limited(system.config.limit_keys))
     began = time.monotonic()
     for i, (given, target) in enumerate(pairs):
         ends = None if seconds is None else began + seconds * (i + 1) / len(pairs)

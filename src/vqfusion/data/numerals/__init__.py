@@ -13,19 +13,18 @@ import soundfile
 import torch
 from torch import Tensor
 
+from vqfusion.data.public import UNHEARD, WORDS, recording
 from vqfusion.data.public import digit as digit_picture
-from vqfusion.data.public import recording
 from vqfusion.data.record import Dataset, Record, Source
 from vqfusion.data.standard import Labelled, SpokenDigit, mnist10k, spoken_digits
 from vqfusion.types import Sample
 
 FOLDER = Path(__file__).parent
-UNHEARD = "theo"  # the speaker who is held out
 VAL_PICTURES = 10  # of so many pictures that are not for test, one is val
 TEST_TAKES, VAL_TAKES = range(5), range(5, 8)
 
 NAMES = {
-    "en": "zero one two three four five six seven eight nine",
+    "en": " ".join(WORDS),
     "de": "null eins zwei drei vier fünf sechs sieben acht neun",
     "fr": "zéro un deux trois quatre cinq six sept huit neuf",
     "es": "cero uno dos tres cuatro cinco seis siete ocho nueve",
